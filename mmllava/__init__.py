@@ -1,1 +1,39 @@
-"""Floor 0. mmllava: LLaVA for OpenMMLab."""
+"""mmllava: LLaVA for OpenMMLab.
+
+The floors; a file imports from a lower floor or from its own folder:
+
+    floor 4  apis                          a name or a path becomes a running model
+    floor 2  models  datasets              pictures and ids become losses; files become samples
+    floor 1  prompts  images  evaluation  checkpoints       pure parts; none knows another
+    floor 0  registry  structures  errors  compat  version
+
+``import mmllava`` is light. Once mmpretrain is imported too, before or after,
+its LLaVA names mean ours (`mmllava/apis/hub.py`).
+"""
+
+from typing import Any
+
+from mmllava import compat
+from mmllava.version import __version__
+
+__all__ = ['__version__', 'get_model', 'inference_model', 'list_models']
+
+_FROM_MMPRETRAIN = ('get_model', 'inference_model', 'list_models')
+
+
+def _take_over() -> None:
+    from mmllava.apis import hub
+
+    hub.take_over()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FROM_MMPRETRAIN:
+        import mmpretrain
+
+        return getattr(mmpretrain, name)
+    raise AttributeError(f"module 'mmllava' has no attribute '{name}'")
+
+
+compat.when_imported('mmpretrain.models', before=compat.restore_transformers_names)
+compat.when_imported('mmpretrain', after=_take_over)

@@ -1,0 +1,61 @@
+# Two commands: `make demo` and `make test`. Each first makes its environment;
+# the second time that takes no time, until setup.py or the constraints change.
+
+PYTHON ?= python3
+VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
+
+# Another Python's packages must not leak into the environment.
+unexport PYTHONPATH PYTHONHOME
+
+# Named by the folder, so that a copied or moved checkout is set up again.
+READY := $(VENV)/.ready-$(firstword $(shell pwd | cksum))
+RUN := $(VENV)/bin/python
+TRANSFORMERS4 := VENV=.venv-transformers4 CONSTRAINTS=constraints-transformers4.txt
+
+.PHONY: demo test test-all test-slow test-transformers4 lint format constraints clean
+
+demo: $(READY)  ## describe demo/cat-dog.png with the bundled tiny model
+	$(RUN) demo/demo.py
+
+test: $(READY)  ## the unit suite
+	$(RUN) -m pytest -q
+
+test-all: $(READY)  ## the slow tests too; only those that need a GPU are left out
+	$(RUN) -m pytest -q -m 'not gpu'
+
+test-slow: $(READY)  ## the slow tests alone
+	$(RUN) -m pytest -q -m 'slow and not gpu'
+
+test-transformers4:  ## the unit suite with the oldest transformers that we support
+	$(MAKE) test $(TRANSFORMERS4)
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(READY)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+$(READY): setup.py $(CONSTRAINTS) .ci/environment.py .ci/overrides.txt
+	@$(PYTHON) .ci/environment.py $(VENV) $(CONSTRAINTS)
+	@touch $@
+
+# Pins every package again, for Python 3.10 to 3.12; what is pinned already
+# stays unless LOCK_FLAGS=--upgrade. Needs uv: `make test` has fetched it.
+LOCK = .uv/bin/uv pip compile setup.py - --universal --python-version 3.10 --no-annotate \
+	--extra mm --extra test --extra java-metrics --overrides .ci/overrides.txt \
+	--custom-compile-command 'make constraints' $(LOCK_FLAGS) --quiet
+# One release of the two, or torchvision's operators are missing.
+ALSO := opencv-python-headless torch==2.11.0 torchvision==0.26.0
+
+constraints:
+	printf '%s\n' $(ALSO) | $(LOCK) --output-file constraints.txt
+	printf '%s\n' $(ALSO) transformers==4.57.6 | \
+		$(LOCK) --output-file constraints-transformers4.txt
+
+clean:
+	rm -rf .venv .venv-transformers4 .uv build dist *.egg-info demo/out
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

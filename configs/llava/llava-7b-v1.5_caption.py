@@ -1,0 +1,15 @@
+"""LLaVA v1.5 7B on COCO captions.
+
+Weights: liuhaotian/llava-v1.5-7b, the folder as it is.
+Memory:  weights alone 14.1 GB in float16, 28.3 GB in float32; a picture is 576 tokens.
+Score:   not measured yet: configs/llava/README.md.
+Run:     python tools/test.py configs/llava/llava-7b-v1.5_caption.py CHECKPOINT_PATH
+"""
+
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/llava_7b_v1.5.py',
+    '../_base_/datasets/coco_caption_336_pad.py',
+]
+
+model = dict(task='caption', preset='coco_short')

@@ -1,0 +1,16 @@
+"""LLaVA v1 7B (LLaVA-Lightning-7B v1-1) on COCO captions.
+
+Weights: tools/model_converters/llava-delta2mmpre.py (LLaMA-7B + the delta); 14.1 GB in float16
+         with the tower.
+Memory:  weights alone 14.1 GB in float16, 28.2 GB in float32; a picture is 256 tokens.
+Score:   not measured yet: configs/llava/README.md.
+Run:     python tools/test.py configs/llava/llava-7b-v1_caption.py MERGED_CHECKPOINT_PATH
+"""
+
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/llava_7b_v1.py',
+    '../_base_/datasets/coco_caption_224_square.py',
+]
+
+model = dict(task='caption', preset='coco_short')

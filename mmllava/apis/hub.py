@@ -1,0 +1,114 @@
+"""Floor 4. mmpretrain's own functions, made to serve our models.
+
+``get_model``, ``inference_model`` and ``list_models`` stay mmpretrain's. Three
+places in them know only mmpretrain's models, and have no hook; each gets a
+branch for ours and is left as it was for every other model:
+
+- the table of names: our metafile's names replace upstream's;
+- ``load_checkpoint``: ours never runs code from a pickle, reads folders and
+  safetensors, and refuses a checkpoint that does not fit;
+- the caption and VQA inferencers: ours read pictures as LLaVA does.
+"""
+
+import functools
+import inspect
+from pathlib import Path
+from typing import Any
+
+import mmengine.runner
+import mmengine.runner.checkpoint
+import mmpretrain.apis.base
+from mmpretrain.apis import (
+    ImageCaptionInferencer,
+    ModelHub,
+    VisualQuestionAnsweringInferencer,
+)
+
+PACKAGE = Path(__file__).parents[1]
+
+
+def root() -> Path:
+    """The folder that holds ``model-index.yml`` and ``configs/``.
+
+    ``mmllava/.mim`` in an installed package, the repository in an editable one.
+    """
+    packed = PACKAGE / '.mim'
+    return packed if packed.is_dir() else PACKAGE.parent
+
+
+def take_over() -> None:
+    """Makes mmpretrain's functions serve our models. Calling it again changes nothing."""
+    _take_over_names()
+    _take_over_loading()
+    _take_over_inferencers()
+
+
+def _take_over_names() -> None:
+    """Puts our models under their names in mmpretrain's hub, upstream's LLaVA included.
+
+    Upstream's index is registered first: it registers itself lazily and fails
+    for good if it meets a name that is taken.
+    """
+    from modelindex.load_model_index import load
+
+    ModelHub._register_mmpretrain_models()
+    index = load(str(root() / 'model-index.yml'))
+    index.build_models_with_collections()
+    for model in index.models:
+        ModelHub._models_dict.pop(model.name.lower(), None)
+    ModelHub.register_model_index(root() / 'model-index.yml', config_prefix=root())
+
+
+def _take_over_loading() -> None:
+    """Gives a model that has ``load_weights`` its own way in mmengine's ``load_checkpoint``.
+
+    mmengine's falls back to an unpickler that runs code, knows no folders, and
+    only prints when nothing fits.
+    """
+    for module in (mmengine.runner, mmengine.runner.checkpoint, mmpretrain.apis.base):
+        original = inspect.unwrap(module.load_checkpoint)
+
+        @functools.wraps(original)
+        def load_checkpoint(
+            model: Any, filename: Any, *args: Any, _original: Any = original, **kwargs: Any
+        ) -> Any:
+            if hasattr(model, 'load_weights'):
+                model.load_weights(filename)
+                return {}
+            return _original(model, filename, *args, **kwargs)
+
+        module.load_checkpoint = load_checkpoint
+
+
+def _take_over_inferencers() -> None:
+    """Lets mmpretrain's inferencer classes make ours when the model is one of ours."""
+    for upstream, ours in (
+        (ImageCaptionInferencer, 'CaptionInferencer'),
+        (VisualQuestionAnsweringInferencer, 'VQAInferencer'),
+    ):
+
+        def __new__(
+            cls: type,
+            model: Any,
+            *args: Any,
+            _name: str = ours,
+            _up: type = upstream,
+            **kwargs: Any,
+        ) -> Any:
+            if cls is _up and _is_ours(model):
+                from mmllava.apis import inference
+
+                cls = getattr(inference, _name)
+            return object.__new__(cls)
+
+        # inference_model reads the class's signature to sort its keyword arguments
+        __new__.__signature__ = inspect.signature(upstream.__init__)
+        upstream.__new__ = __new__
+
+
+def _is_ours(model: Any) -> bool:
+    """Whether a model, or the model that a name stands for, is ours."""
+    if isinstance(model, str) and model.lower() in ModelHub._models_dict:
+        config = ModelHub._models_dict[model.lower()].config
+        return str(getattr(config, 'filename', config)).startswith(str(root() / 'configs'))
+    return type(model).__module__.split('.')[0] == 'mmllava'

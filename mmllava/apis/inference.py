@@ -1,0 +1,126 @@
+"""Floor 4. mmpretrain's caption and VQA inferencers, reading pictures as LLaVA does."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmcv.transforms import Compose
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from PIL import Image
+
+from mmllava.apis.hub import ImageCaptionInferencer, VisualQuestionAnsweringInferencer
+from mmllava.datasets import LoadImage
+from mmllava.errors import PromptError
+from mmllava.images.annotate import annotate
+from mmllava.images.load import list_images, load_image
+from mmllava.registry import TRANSFORMS
+
+_LOADERS = ('LoadImageFromFile', 'LoadImage')
+
+
+class _PillowPictures:
+    """What both inferencers share: pictures of any kind through the config's pipeline."""
+
+    def _init_pipeline(self, cfg: Config) -> Compose:
+        """The test pipeline, with our decoder in the place of whatever loads there."""
+        steps = cfg.test_dataloader.dataset.pipeline
+        exif = any(s.get('exif', False) for s in steps if _name(s) == 'LoadImage')
+        rest = [TRANSFORMS.build(step) for step in steps if _name(step) not in _LOADERS]
+        return Compose([LoadImage(exif=exif), *rest])
+
+    def preprocess(self, inputs: Sequence[dict], batch_size: int = 1) -> Iterator[dict]:
+        """Batches of the pipeline's output."""
+        samples = map(self.pipeline, inputs)
+        yield from map(pseudo_collate, self._get_chunk_data(samples, batch_size))
+
+    def visualize(
+        self,
+        ori_inputs: Sequence[dict],
+        preds: Sequence[Any],
+        show: bool = False,
+        show_dir: str | Path | None = None,
+    ) -> list[Image.Image] | None:
+        """The pictures with their text below, shown in a viewer or saved as PNG files."""
+        if not show and show_dir is None:
+            return None
+        pictures = []
+        for number, (sample, pred) in enumerate(zip(ori_inputs, preds, strict=True)):
+            picture = annotate(load_image(sample['img']), self._text(pred))
+            if show_dir is not None:
+                folder = Path(show_dir)
+                folder.mkdir(parents=True, exist_ok=True)
+                picture.save(folder / f'{_stem(sample["img"], number)}.png')
+            if show:
+                picture.show()
+            pictures.append(picture)
+        return pictures
+
+
+class CaptionInferencer(_PillowPictures, ImageCaptionInferencer):
+    """Captions pictures: paths, folders, Pillow pictures, BGR arrays, or a list of them."""
+
+    visualize_kwargs = {'show', 'show_dir'}
+
+    def _inputs_to_list(self, inputs: Any) -> list[dict]:
+        return [dict(img=picture) for picture in _pictures(inputs)]
+
+    def _text(self, pred: Any) -> str:
+        return pred.get('pred_caption')
+
+
+class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
+    """Answers questions about pictures.
+
+    One picture and one question; several pictures with one question for all,
+    or with as many questions; or one picture with several questions.
+    """
+
+    visualize_kwargs = {'show', 'show_dir'}
+
+    def __call__(
+        self,
+        images: Any,
+        questions: str | Sequence[str],
+        return_datasamples: bool = False,
+        batch_size: int = 1,
+        **kwargs: Any,
+    ) -> list:
+        """The answers, one for each pair of picture and question.
+
+        Raises:
+            PromptError: numbers of pictures and questions do not fit.
+        """
+        pictures = _pictures(images)
+        asked = [questions] * len(pictures) if isinstance(questions, str) else list(questions)
+        if len(pictures) == 1:
+            pictures = pictures * len(asked)
+        if len(pictures) != len(asked):
+            raise PromptError(
+                f'{len(pictures)} pictures came with {len(asked)} questions. Give one question '
+                'for all pictures, one for each, or several for one picture.'
+            )
+        inputs = [dict(img=p, question=q) for p, q in zip(pictures, asked, strict=True)]
+        return super(VisualQuestionAnsweringInferencer, self).__call__(
+            inputs, return_datasamples, batch_size, **kwargs
+        )
+
+    def _inputs_to_list(self, inputs: list[dict]) -> list[dict]:
+        return inputs
+
+    def _text(self, pred: Any) -> str:
+        return f'Q: {pred.get("question")}\nA: {pred.get("pred_answer")}'
+
+
+def _pictures(inputs: Any) -> list:
+    if isinstance(inputs, (str, Path)) and Path(inputs).is_dir():
+        return list_images(inputs)
+    return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+
+
+def _name(step: dict) -> str:
+    return str(step['type']).split('.')[-1]
+
+
+def _stem(picture: Any, number: int) -> str:
+    return Path(picture).stem if isinstance(picture, (str, Path)) else str(number)

@@ -1,0 +1,108 @@
+"""Floor 1. A file or folder appears whole at its name, or not at all."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmllava.errors import CheckpointError
+
+
+@contextmanager
+def staged(destination: Path, needed_bytes: int, may_replace: Callable[[Path], None] | None):
+    """Gives a temporary path beside the destination and renames it when all went well.
+
+    Args:
+        destination: the file or folder to appear.
+        needed_bytes: disk space that it will take.
+        may_replace: looks at what is there already and raises if it must stay;
+            None where nothing may be replaced. An empty folder never counts.
+
+    Yields:
+        a path that does not exist; the caller makes a file or a folder of it.
+
+    Raises:
+        CheckpointError: if something is there already, if its folder is missing or
+            if the disk has too little room. Nothing is left behind then, nor
+            after any other error or a Ctrl-C.
+    """
+    destination = Path(os.path.realpath(destination))
+    check_destination(destination, needed_bytes, may_replace)
+    part = destination.with_name(f'.{destination.name}.part-{os.getpid()}')
+    _remove(part)
+    try:
+        yield part
+        for file in _files(part):
+            _flush(file)
+        _put(part, destination)
+    finally:
+        _remove(part)
+
+
+def check_destination(
+    destination: Path, needed_bytes: int, may_replace: Callable[[Path], None] | None
+) -> None:
+    """Raises what ``staged`` would raise before it begins; writes nothing."""
+    if not destination.parent.is_dir():
+        raise CheckpointError(
+            f'the folder {destination.parent} does not exist, so {destination.name} cannot be '
+            'written there. Make the folder or name another.'
+        )
+    if destination.exists() and not _is_empty_folder(destination):
+        if may_replace is None:
+            raise CheckpointError(
+                f'{destination} exists already. Name another destination, or add --overwrite '
+                'to replace it once the new one is complete.'
+            )
+        may_replace(destination)
+    free = shutil.disk_usage(destination.parent).free
+    if free < needed_bytes:
+        raise CheckpointError(
+            f'{destination.parent} has {free / 1e9:.2f} GB free but {destination.name} needs '
+            f'{needed_bytes / 1e9:.2f} GB. Free some, or name a destination on another disk.'
+        )
+
+
+def _put(part: Path, destination: Path) -> None:
+    """Renames; what was there is deleted only after the new one is in place."""
+    old = destination.with_name(f'.{destination.name}.old-{os.getpid()}')
+    replaces = destination.exists()
+    if replaces:
+        os.rename(destination, old)
+    try:
+        os.rename(part, destination)
+    except BaseException:
+        if replaces:
+            os.rename(old, destination)
+        raise
+    _flush(destination.parent)
+    _remove(old)
+
+
+def _files(part: Path) -> Iterator[Path]:
+    """What must reach the disk: the files, then the folder that lists them."""
+    if part.is_dir():
+        yield from sorted(part.iterdir())
+    yield part
+
+
+def _flush(path: Path) -> None:
+    """Waits until a file or a folder's list is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _remove(path: Path) -> None:
+    """Deletes what this process put there; nothing there is fine."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""Floor 0. What other libraries changed, and the version at which each bridge can go."""
+
+import importlib.machinery
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+
+def when_imported(
+    module: str,
+    before: Callable[[], None] | None = None,
+    after: Callable[[], None] | None = None,
+) -> None:
+    """Calls ``before`` and ``after`` around the first import of ``module``.
+
+    This is how ``import mmllava`` stays light (mmpretrain takes ten seconds to
+    import, and a tool that merges weights does not need it) and yet holds
+    whichever of the two a user imports first. If ``module`` is there already,
+    ``after`` is called at once and ``before`` is too late.
+    """
+    if module in sys.modules:
+        if after:
+            after()
+        return
+    sys.meta_path.insert(0, _Watcher(module, before, after))
+
+
+class _Watcher:
+    """Finds one module by the usual path and wraps its execution."""
+
+    def __init__(self, module: str, before: Any, after: Any) -> None:
+        self.module, self.before, self.after = module, before, after
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if name != self.module:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None:
+            return spec
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            if self.before:
+                self.before()
+            execute(module)
+            if self.after:
+                self.after()
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
+# Names that mmpretrain's multimodal models import and transformers has moved or dropped.
+# One of them missing makes upstream set all to None and `import mmpretrain.models` fail
+# with "NoneType takes no arguments". Each can go when the oldest mmpretrain that we
+# support no longer imports it (onedl-mmpretrain 1.3.6 and mmpretrain 1.2.0 do).
+_MOVED = {
+    'transformers.pytorch_utils': ('find_pruneable_heads_and_indices',),
+    'transformers.modeling_utils': (
+        'PretrainedConfig',  # gone from there in 5.0
+        'GenerationConfig',
+        'GenerationMixin',
+        'apply_chunking_to_forward',
+        'find_pruneable_heads_and_indices',
+        'prune_linear_layer',
+    ),
+}
+
+
+def restore_transformers_names() -> None:
+    """Puts back the names of ``_MOVED`` where this transformers lacks them.
+
+    A name is taken from where transformers keeps it now. A function that is
+    gone for good gets a stand-in that says so when it is called; only BLIP's
+    and RAM's head pruning would call it.
+    """
+    try:
+        import transformers
+        import transformers.modeling_utils
+        import transformers.pytorch_utils
+    except ImportError:
+        return  # mmpretrain says itself what is missing
+
+    for place, names in _MOVED.items():
+        module = sys.modules[place]
+        for name in names:
+            if hasattr(module, name):
+                continue
+            for home in (transformers, transformers.pytorch_utils):
+                if hasattr(home, name):
+                    setattr(module, name, getattr(home, name))
+                    break
+            else:
+                setattr(module, name, _gone(f'{place}.{name}', transformers.__version__))
+
+
+def _gone(name: str, version: str) -> Callable[..., Any]:
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            f'{name} is not in transformers {version}. Install transformers<5 to use the '
+            'model that calls it.'
+        )
+
+    return stand_in
+
+
+def inner_vision_model(model: Any) -> Any:
+    """The part of a ``CLIPVisionModel`` that holds embeddings and encoder.
+
+    transformers 5 folded ``model.vision_model`` into the model itself. Can go
+    with transformers 4.
+    """
+    return getattr(model, 'vision_model', model)

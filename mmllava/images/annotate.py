@@ -1,0 +1,90 @@
+"""Floor 1. A picture with what a model said about it, in a band below."""
+
+from collections.abc import Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from mmllava.errors import ConfigError
+
+PAPER = (255, 255, 255)
+INK = (32, 32, 32)
+MIN_FONT_PX, MAX_FONT_PX = 11, 96
+ELLIPSIS = '...'
+
+
+def annotate(picture: Image.Image, text: str | Sequence[str], max_lines: int = 12) -> Image.Image:
+    """Returns an RGB copy of ``picture`` with ``text`` in a white band below it.
+
+    The copy is as wide as the picture and higher by the band. Text is wrapped
+    to the width; a word that is wider than a line is cut. The font is Pillow's
+    own; a character it lacks becomes a small box.
+
+    Args:
+        text: one caption, or several that each begin a line, such as
+            ``['Q: What is it?', 'A: A cat.']``. Without a character to
+            print there is no band.
+        max_lines: lines in the band; a longer text ends in "...".
+
+    Raises:
+        ConfigError: ``max_lines`` is below 1.
+    """
+    if max_lines < 1:
+        raise ConfigError(f'max_lines is {max_lines}, expected 1 or more.')
+    picture = picture.convert('RGB')  # a copy, whatever it was
+    paragraphs = [text] if isinstance(text, str) else list(text)
+    paragraphs = [line for part in paragraphs for line in part.splitlines() if line.strip()]
+    if not paragraphs:
+        return picture
+    font_px = round((picture.width * picture.height) ** 0.5 / 22)
+    font_px = min(max(font_px, MIN_FONT_PX), MAX_FONT_PX)
+    font = ImageFont.load_default(font_px)
+    # On a picture a few pixels wide a margin would leave no room for a letter.
+    margin = font_px // 2 if picture.width >= 4 * font_px else 0
+    lines = _wrap(paragraphs, font, picture.width - 2 * margin, max_lines)
+
+    line_px = round(font_px * 1.3)
+    band_px = len(lines) * line_px + font_px
+    page = Image.new('RGB', (picture.width, picture.height + band_px), PAPER)
+    page.paste(picture)
+    pen = ImageDraw.Draw(page)
+    for number, line in enumerate(lines):
+        top = picture.height + font_px // 2 + number * line_px
+        pen.text((margin, top), line, INK, font)
+    return page
+
+
+def _wrap(
+    paragraphs: Sequence[str], font: ImageFont.FreeTypeFont, width_px: int, max_lines: int
+) -> list[str]:
+    """Breaks paragraphs into at most ``max_lines`` lines of at most ``width_px`` each."""
+    lines = []
+    for paragraph in paragraphs:
+        line = ''
+        for word in paragraph.split():
+            longer = f'{line} {word}' if line else word
+            if font.getlength(longer) <= width_px:
+                line = longer
+                continue
+            if line:
+                lines.append(line)
+            *full, line = _cut(word, font, width_px)
+            lines += full
+            if len(lines) > max_lines:
+                break
+        lines.append(line)
+        if len(lines) > max_lines:
+            last = lines[max_lines - 1]
+            while last and font.getlength(last + ELLIPSIS) > width_px:
+                last = last[:-1]
+            return [*lines[: max_lines - 1], last + ELLIPSIS]
+    return lines
+
+
+def _cut(word: str, font: ImageFont.FreeTypeFont, width_px: int) -> list[str]:
+    """Cuts a word into pieces that fit; a piece has one character at least."""
+    pieces = ['']
+    for character in word:
+        if pieces[-1] and font.getlength(pieces[-1] + character) > width_px:
+            pieces.append('')
+        pieces[-1] += character
+    return pieces

@@ -1,0 +1,59 @@
+"""Floor 1. A picture to the square that CLIP sees. Integers only; the model normalises."""
+
+import numpy as np
+from PIL import Image
+
+from mmllava.errors import unknown_name
+
+# OpenAI CLIP's preprocessor_config.json, for values in 0..1, order RGB.
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+PAD_COLOUR = tuple(int(mean * 255) for mean in CLIP_MEAN)  # (122, 116, 104)
+
+
+def square(image: Image.Image, size_px: int) -> Image.Image:
+    """LLaVA v1: the short side to ``size_px``, bicubic, then the middle square.
+
+    Offsets are floored, as in transformers' slow ``CLIPImageProcessor``; mmcv
+    rounds them and shifts a quarter of all sizes by a pixel.
+    """
+    width, height = image.size
+    if width <= height:
+        width, height = size_px, int(size_px * height / width)
+    else:
+        width, height = int(size_px * width / height), size_px
+    if (width, height) != image.size:
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    left, top = (width - size_px) // 2, (height - size_px) // 2
+    return image.crop((left, top, left + size_px, top + size_px))
+
+
+def pad(image: Image.Image, size_px: int) -> Image.Image:
+    """LLaVA v1.5: pasted in the middle of a square of CLIP's mean colour, then as `square`."""
+    side = max(image.size)
+    canvas = Image.new('RGB', (side, side), PAD_COLOUR)
+    canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square(canvas, size_px)
+
+
+ASPECTS = {'square': square, 'pad': pad}
+
+
+def to_square(image: Image.Image, size_px: int, aspect: str) -> np.ndarray:
+    """The pixels of one picture.
+
+    Args:
+        image: RGB.
+        size_px: side that the vision tower takes; 224 or 336.
+        aspect: ``square`` (LLaVA v1) or ``pad`` (v1.5), the checkpoint's
+            ``image_aspect_ratio``.
+
+    Returns:
+        ``(size_px, size_px, 3)`` uint8 RGB.
+
+    Raises:
+        ConfigError: unknown ``aspect``.
+    """
+    if aspect not in ASPECTS:
+        raise unknown_name('image aspect', aspect, ASPECTS)
+    return np.array(ASPECTS[aspect](image, size_px))

@@ -1,0 +1,145 @@
+"""Floor 2. The language model: transformers' own, fed with embeddings."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    GenerationConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
+
+from mmllava.errors import ConfigError, unknown_name
+from mmllava.models.sources import pick_sizes, read_config
+from mmllava.registry import MODELS
+from mmllava.structures import IGNORE_INDEX
+
+FAMILIES = {
+    'llama': (LlamaConfig, LlamaForCausalLM),
+    'mistral': (MistralConfig, MistralForCausalLM),
+}
+# What LLaVA's own config.json calls the same families.
+_MODEL_TYPES = {'llava': 'llama', 'llava_llama': 'llama', 'llava_mistral': 'mistral'}
+_SIZES = (
+    'vocab_size',
+    'hidden_size',
+    'intermediate_size',
+    'num_hidden_layers',
+    'num_attention_heads',
+)
+_OPTIONAL = (
+    'num_key_value_heads',
+    'max_position_embeddings',
+    'rms_norm_eps',
+    'rope_theta',
+    'rope_scaling',
+    'hidden_act',
+    'attention_bias',
+    'sliding_window',
+)
+
+
+@MODELS.register_module()
+class LanguageModel(nn.Module):
+    """A decoder-only language model that reads embeddings.
+
+    Args:
+        name_or_path: local folder or hub id whose ``config.json`` gives the
+            sizes, in place of the sizes below.
+        pretrained: where the weights are if the checkpoint has none of its own.
+        model_type: ``llama`` or ``mistral``; read from ``config.json``, or
+            ``llama``.
+        sizes: ``vocab_size``, ``hidden_size``, ``intermediate_size``,
+            ``num_hidden_layers``, ``num_attention_heads``, and what else
+            transformers' config of the family takes from a LLaVA checkpoint.
+    """
+
+    def __init__(
+        self,
+        name_or_path: str | Path | None = None,
+        pretrained: str | Path | None = None,
+        model_type: str | None = None,
+        **sizes: Any,
+    ) -> None:
+        super().__init__()
+        for name in sizes:
+            if name not in (*_SIZES, *_OPTIONAL):
+                raise unknown_name('setting of LanguageModel', name, (*_SIZES, *_OPTIONAL))
+        read = read_config(name_or_path) if name_or_path is not None else {}
+        model_type = model_type or read.get('model_type', 'llama')
+        model_type = _MODEL_TYPES.get(model_type, model_type)
+        if model_type not in FAMILIES:
+            raise unknown_name('language model', model_type, FAMILIES)
+        read = {k: read[k] for k in (*_SIZES, *_OPTIONAL) if read.get(k) is not None}
+        config_class, model_class = FAMILIES[model_type]
+        self.pretrained = pretrained
+        self.lm = model_class(config_class(**pick_sizes('LanguageModel', sizes, read, _SIZES)))
+
+    @property
+    def config(self) -> Any:
+        """transformers' config of the model."""
+        return self.lm.config
+
+    @property
+    def max_tokens(self) -> int:
+        """Length of the context, in tokens; a picture takes as many as it has patches."""
+        return self.config.max_position_embeddings
+
+    def rebuild_buffers(self) -> None:
+        """Makes real what is no parameter, after a build on the meta device."""
+        rotary = self.lm.model.rotary_emb
+        with torch.device('cpu'):
+            self.lm.model.rotary_emb = type(rotary)(config=self.config)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token ids ``(...)`` to embeddings ``(..., D)``."""
+        return self.lm.get_input_embeddings()(ids)
+
+    def forward(self, embeds: Tensor, mask: Tensor) -> Tensor:
+        """Logits ``(B, L, V)`` of embeddings ``(B, L, D)``; ``mask`` ``(B, L)`` is 1 on tokens."""
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        return self.lm(
+            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False
+        ).logits
+
+    def loss(self, embeds: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy of the next token over all labelled tokens of the batch."""
+        logits = self(embeds, mask)[:, :-1].float()
+        return nn.functional.cross_entropy(
+            logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE_INDEX
+        )
+
+    @torch.no_grad()
+    def generate(
+        self, embeds: Tensor, mask: Tensor, tokenizer: Any, settings: dict[str, Any]
+    ) -> list[list[int]]:
+        """New token ids of each row, after left-padded ``embeds`` ``(B, L, D)``.
+
+        Args:
+            embeds: embeddings of the prompts.
+            mask: ``(B, L)``, 1 on tokens and 0 on padding.
+            tokenizer: gives the ids that start, end and fill a row.
+            settings: keyword arguments of ``GenerationConfig``.
+
+        Raises:
+            ConfigError: a setting that ``GenerationConfig`` does not know.
+        """
+        known = vars(GenerationConfig())
+        for name in settings:
+            if name not in known:
+                raise unknown_name('generation setting', name, known)
+        try:
+            config = GenerationConfig(
+                bos_token_id=tokenizer.bos_id,
+                eos_token_id=tokenizer.eos_id,
+                pad_token_id=tokenizer.pad_id,
+                **settings,
+            )
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f'generation settings {settings} do not work: {error}') from error
+        out = self.lm.generate(inputs_embeds=embeds, attention_mask=mask, generation_config=config)
+        return out.tolist()

@@ -1,0 +1,67 @@
+"""Floor 2. Picture features between word embeddings, and rows to one batch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mmllava.errors import PromptError
+from mmllava.models.language import LanguageModel
+from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one length L: embeddings ``(B, L, D)``, mask and labels ``(B, L)``."""
+
+    embeds: Tensor
+    mask: Tensor
+    labels: Tensor
+
+
+def splice(
+    language: LanguageModel, prompt: EncodedPrompt, features: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """One prompt with its pictures put in.
+
+    Args:
+        language: gives the word embeddings.
+        prompt: ids and labels, a picture as one IMAGE_TOKEN_INDEX.
+        features: ``(N, D)`` for each picture, in order.
+
+    Returns:
+        Embeddings ``(L, D)`` and labels ``(L,)``; a picture's labels are ignored.
+
+    Raises:
+        PromptError: slots and pictures differ in number.
+    """
+    if prompt.num_images != len(features):
+        raise PromptError(
+            f'the prompt has {prompt.num_images} picture slots but {len(features)} pictures came.'
+        )
+    device = language.lm.device
+    ids = torch.tensor(prompt.input_ids, device=device)
+    labels = torch.tensor(prompt.labels, device=device)
+    is_image = ids == IMAGE_TOKEN_INDEX
+    words = language.embed(ids.masked_fill(is_image, 0))
+    embeds, targets, start = [], [], 0
+    for slot, feature in zip(is_image.nonzero().flatten().tolist(), features, strict=True):
+        embeds += [words[start:slot], feature.to(words.dtype)]
+        targets += [labels[start:slot], labels.new_full((len(feature),), IGNORE_INDEX)]
+        start = slot + 1
+    return torch.cat([*embeds, words[start:]]), torch.cat([*targets, labels[start:]])
+
+
+def collate(rows: Sequence[tuple[Tensor, Tensor]], side: str) -> Batch:
+    """Pads rows of `splice` to one length, on the ``left`` to generate, ``right`` to learn."""
+    embeds = [row[0] for row in rows]
+    mask = [row[1].new_ones(len(row[1])) for row in rows]
+    labels = [row[1] for row in rows]
+
+    def pad(tensors: Sequence[Tensor], value: int) -> Tensor:
+        return nn.utils.rnn.pad_sequence(
+            list(tensors), batch_first=True, padding_value=value, padding_side=side
+        )
+
+    return Batch(pad(embeds, 0), pad(mask, 0), pad(labels, IGNORE_INDEX))

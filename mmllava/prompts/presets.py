@@ -1,0 +1,62 @@
+"""Floor 1. What to ask for a caption and how to decode it, by name and with its source.
+
+The same weights score CIDEr 0.1 to 126 on COCO captions by these two choices,
+so a config names a preset and a score is written with it.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmllava.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A question, what is appended to a given one, and settings for generation.
+
+    ``generation`` holds keyword arguments of transformers' ``GenerationConfig``.
+    """
+
+    source: str
+    prompt: str = ''
+    suffix: str = ''
+    generation: dict[str, Any] = field(default_factory=dict)
+
+
+PRESETS: dict[str, Preset] = {
+    'coco_short': Preset(
+        source='lmms-eval, tasks/coco_cap; LLaVA-1.5-7B: CIDEr 110.4 on COCO 2017 val',
+        prompt='Provide a one-sentence caption for the provided image.',
+        generation=dict(do_sample=False, num_beams=1, max_new_tokens=64),
+    ),
+    'describe': Preset(
+        source="LLaVA's demo question; mmpretrain's llava-7b-v1_caption, 50 tokens, greedy",
+        prompt='Describe the image in detail.',
+        generation=dict(do_sample=False, num_beams=1, max_new_tokens=50),
+    ),
+    'describe_beam3': Preset(
+        source="mmpretrain's llava-7b-v1.5_caption",
+        prompt='Describe the image in detail.',
+        generation=dict(do_sample=False, num_beams=3, length_penalty=-1.0, max_new_tokens=50),
+    ),
+    'vqa_short': Preset(
+        source="LLaVA's scripts/v1_5/eval for VQAv2, GQA, TextVQA, POPE",
+        suffix='\nAnswer the question using a single word or phrase.',
+        generation=dict(do_sample=False, num_beams=1, max_new_tokens=128),
+    ),
+    'vqa_open': Preset(
+        source="LLaVA's model_vqa.py with temperature 0",
+        generation=dict(do_sample=False, num_beams=1, max_new_tokens=1024),
+    ),
+}
+
+
+def get_preset(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        ConfigError: no preset has that name; close ones are listed.
+    """
+    if name not in PRESETS:
+        raise unknown_name('preset', name, PRESETS)
+    return PRESETS[name]

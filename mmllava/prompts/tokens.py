@@ -1,0 +1,314 @@
+"""Floor 1. Text to token ids and back, as the authors' slow tokenizer does it.
+
+LLaMA-family ids come from sentencepiece directly: transformers' own class for
+these models changed its ids from version to version, and LLaVA's weights did
+not change with it.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sentencepiece
+
+from mmllava.errors import ConfigError, PromptError, unknown_name
+
+SPACE = '\u2581'  # how sentencepiece writes a space inside a piece
+# Appended to a serialized model it means normalizer_spec.add_dummy_prefix = false:
+# protobuf merges a field that comes twice. So no protobuf package is needed.
+_NO_DUMMY_PREFIX = b'\x1a\x02\x18\x00'
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a text, and the characters ``text[start:end]`` that it spells."""
+
+    id: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class _Added:
+    """A token outside the sentencepiece model, or special inside it."""
+
+    id: int
+    special: bool = True
+    lstrip: bool = False
+    rstrip: bool = False
+
+
+class LlamaTokenizer:
+    """The SentencePiece tokenizer of LLaMA, Vicuna, Mistral-Instruct and Yi checkpoints.
+
+    Equal to transformers' slow ``LlamaTokenizer`` (4.31 to 4.37, where LLaVA
+    was trained): special tokens are cut out first, the text between them goes
+    to sentencepiece.
+
+    Args:
+        name_or_path: folder with ``tokenizer.model`` and, where they exist,
+            ``tokenizer_config.json``, ``added_tokens.json`` and
+            ``special_tokens_map.json``.
+        legacy: what follows a special token gets a space of its own (True), or
+            not (False). None reads ``legacy`` from ``tokenizer_config.json``;
+            where that is silent it is True, as for every checkpoint older than
+            the setting.
+        extra_tokens: special tokens to append if the files do not have them.
+
+    Raises:
+        ConfigError: the folder has no ``tokenizer.model``, or it cannot be read.
+    """
+
+    def __init__(
+        self,
+        name_or_path: str | Path,
+        legacy: bool | None = None,
+        extra_tokens: Sequence[str] = (),
+    ) -> None:
+        folder = Path(name_or_path)
+        model = _read_model(folder)
+        config = _read_json(folder / 'tokenizer_config.json')
+        legacy = config.get('legacy') if legacy is None else legacy
+        self.legacy = True if legacy is None else bool(legacy)
+        proto = model if self.legacy else model + _NO_DUMMY_PREFIX
+        try:
+            self.pieces = sentencepiece.SentencePieceProcessor(model_proto=proto)
+        except RuntimeError as error:
+            raise ConfigError(
+                f'{folder / "tokenizer.model"} is not a SentencePiece model ({error}). '
+                'Copy it again from the checkpoint it belongs to.'
+            ) from error
+        self.bos_id, self.eos_id = self.pieces.bos_id(), self.pieces.eos_id()
+        self.unk_id = self.pieces.unk_id()
+        self.added = self._read_added(folder, config)
+        for word in extra_tokens:
+            if word not in self.added:
+                self.added[word] = _Added(len(self))
+        self.pad_id = self._pad_id(folder, config)
+        self._cut = re.compile(
+            '(' + '|'.join(re.escape(w) for w in sorted(self.added, key=len, reverse=True)) + ')'
+        )
+        self._word_of = {token.id: word for word, token in self.added.items()}
+        self._silent = {token.id for token in self.added.values() if token.special}
+
+    def __len__(self) -> int:
+        """Number of ids, added tokens included."""
+        return max([self.pieces.get_piece_size() - 1, *(t.id for t in self.added.values())]) + 1
+
+    def token_id(self, word: str) -> int:
+        """The id of one added or special token, such as ``<im_start>``.
+
+        Raises:
+            ConfigError: the tokenizer has no such token.
+        """
+        if word not in self.added:
+            raise unknown_name('token', word, self.added)
+        return self.added[word].id
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, the start-of-text id first."""
+        return [self.bos_id, *(token.id for token in self.encode_spans(text))]
+
+    def encode_spans(self, text: str) -> list[Token]:
+        """The tokens of a text with the characters they stand for; no start-of-text.
+
+        Raises:
+            PromptError: the pieces do not spell the text, so that no label could
+                be told (a tokenizer that normalises its input).
+        """
+        tokens: list[Token] = []
+        for number, (chunk, start) in enumerate(self._chunks(text)):
+            if chunk in self.added:
+                tokens.append(Token(self.added[chunk].id, start, start + len(chunk)))
+                continue
+            prefix = self.legacy or number == 0
+            pieces = self._encode_chunk(chunk, first=number == 0)
+            if not self.legacy and number == 0 and pieces == [SPACE] and len(text) > len(chunk):
+                continue  # nothing but the prefix space stands before a special token
+            spans = _spans(pieces, chunk, start, prefix)
+            for piece, (first, last) in zip(pieces, spans, strict=True):
+                tokens.append(Token(self.pieces.piece_to_id(piece), first, last))
+        return tokens
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, without special tokens and unknown ids."""
+        runs: list[list[str]] = [[]]
+        text = ''
+        for id_ in ids:
+            word = self._word_of.get(id_)
+            if id_ in self._silent or id_ < 0 or (word is None and not self._is_piece(id_)):
+                continue
+            if word is None:
+                runs[-1].append(self.pieces.id_to_piece(id_))
+            else:
+                text += self.pieces.decode_pieces(runs.pop()) + word
+                runs.append([])
+        return text + self.pieces.decode_pieces(runs[-1])
+
+    def _is_piece(self, id_: int) -> bool:
+        return id_ < self.pieces.get_piece_size()
+
+    def _encode_chunk(self, chunk: str, first: bool) -> list[str]:
+        if self.legacy:
+            return self.pieces.encode(chunk, out_type=str)
+        chunk = (SPACE if first else '') + chunk.replace(SPACE, ' ')
+        if not chunk.startswith((SPACE, ' ')):
+            return self.pieces.encode(chunk, out_type=str)
+        # Without a dummy prefix sentencepiece swallows a leading space; the word
+        # <unk> in front of it, taken off again, keeps it.
+        head = len(self.pieces.encode('<unk>', out_type=str))
+        return self.pieces.encode('<unk>' + chunk, out_type=str)[head:]
+
+    def _chunks(self, text: str) -> list[tuple[str, int]]:
+        """Cuts a text at its special tokens: (chunk, position in the text), none empty.
+
+        The first chunk may be empty if a special token opens the text: it
+        still takes the prefix space where ``legacy`` is off.
+        """
+        parts = self._cut.split(text)
+        chunks: list[tuple[str, int]] = []
+        position = 0
+        for number, part in enumerate(parts):
+            start, position = position, position + len(part)
+            if number % 2 == 0:
+                if number and self.added[parts[number - 1]].rstrip:
+                    start += len(part) - len(part.lstrip())
+                    part = part.lstrip()
+                if number + 1 < len(parts) and self.added[parts[number + 1]].lstrip:
+                    part = part.rstrip()
+            if part or (number == 0 and not self.legacy and text):
+                chunks.append((part, start))
+        return chunks
+
+    def _read_added(self, folder: Path, config: dict) -> dict[str, _Added]:
+        """Special and added tokens, from whichever files the checkpoint has."""
+        added = {
+            self.pieces.id_to_piece(i): _Added(i)
+            for i in (self.unk_id, self.bos_id, self.eos_id)
+            if i >= 0
+        }
+        for word, id_ in _read_json(folder / 'added_tokens.json').items():
+            added[word] = _Added(id_)
+        for id_, entry in config.get('added_tokens_decoder', {}).items():
+            added[entry['content']] = _Added(
+                int(id_),
+                special=entry.get('special', False),
+                lstrip=entry.get('lstrip', False),
+                rstrip=entry.get('rstrip', False),
+            )
+        return added
+
+    def _pad_id(self, folder: Path, config: dict) -> int:
+        """The id that fills a batch; the unknown token's where none is named."""
+        for entry in (_read_json(folder / 'special_tokens_map.json'), config):
+            word = entry.get('pad_token')
+            word = word.get('content') if isinstance(word, dict) else word
+            if word in self.added:
+                return self.added[word].id
+        return max(self.unk_id, 0)
+
+
+class HuggingFaceTokenizer:
+    """Any other family's tokenizer, through transformers' ``AutoTokenizer``.
+
+    Args:
+        name_or_path: local folder, or hub id.
+        extra_tokens: special tokens to append if the tokenizer lacks them.
+    """
+
+    def __init__(self, name_or_path: str | Path, extra_tokens: Sequence[str] = ()) -> None:
+        from transformers import AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(str(name_or_path), use_fast=True)
+        self.tokenizer.add_tokens(list(extra_tokens), special_tokens=True)
+        self.bos_id, self.eos_id = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        pad = self.tokenizer.pad_token_id
+        self.pad_id = self.eos_id if pad is None else pad
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def token_id(self, word: str) -> int:
+        """The id of one added or special token."""
+        vocabulary = self.tokenizer.get_vocab()
+        if word not in vocabulary:
+            raise unknown_name('token', word, self.tokenizer.all_special_tokens)
+        return vocabulary[word]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, with the start-of-text id if the family has one."""
+        return list(self.tokenizer(text).input_ids)
+
+    def encode_spans(self, text: str) -> list[Token]:
+        """The tokens of a text with the characters they stand for; no start-of-text."""
+        out = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return [
+            Token(id_, start, end)
+            for id_, (start, end) in zip(out['input_ids'], out['offset_mapping'], strict=True)
+        ]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, without special tokens."""
+        return self.tokenizer.decode([i for i in ids if i >= 0], skip_special_tokens=True)
+
+
+def _spans(pieces: Sequence[str], text: str, start: int, prefix: bool) -> list[tuple[int, int]]:
+    """The characters that each piece spells, walking along the text.
+
+    ``prefix`` says that a space was put in front of the text; it has no width.
+    A character of several byte pieces is the span of each of them.
+    """
+    spans: list[tuple[int, int]] = []
+    at, held = 0, b''
+    for piece in pieces:
+        byte = re.fullmatch('<0x([0-9A-F]{2})>', piece)
+        if byte:
+            held += bytes([int(byte[1], 16)])
+            width = len(text[at : at + 1].encode())
+            spans.append((start + at, start + at + 1))
+            if len(held) == width:
+                spelled, held = held.decode(errors='replace'), b''
+                at = _advance(spelled, text, at, piece)
+            continue
+        spelled = piece.replace(SPACE, ' ')
+        if prefix and spelled.startswith(' '):
+            spelled = spelled[1:]
+        prefix = False
+        end = _advance(spelled, text, at, piece)
+        spans.append((start + at, start + end))
+        at = end
+    if at != len(text) or held:
+        raise PromptError(_does_not_spell(text, at, 'the end'))
+    return spans
+
+
+def _advance(spelled: str, text: str, at: int, piece: str) -> int:
+    found = text[at : at + len(spelled)].replace(SPACE, ' ')
+    if found != spelled:
+        raise PromptError(_does_not_spell(text, at, repr(piece)))
+    return at + len(spelled)
+
+
+def _does_not_spell(text: str, at: int, piece: str) -> str:
+    return (
+        f'the tokenizer rewrites its input: {text[at : at + 20]!r} does not match {piece}, so '
+        'learned and skipped tokens cannot be told apart. Use the tokenizer of the checkpoint.'
+    )
+
+
+def _read_model(folder: Path) -> bytes:
+    file = folder / 'tokenizer.model'
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f'no tokenizer.model in {folder}; a LLaMA-family tokenizer is read from that file. '
+            'Set tokenizer.name_or_path to a folder that has it: the delta, or the checkpoint.'
+        ) from error
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}

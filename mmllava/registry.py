@@ -1,0 +1,73 @@
+"""Floor 0. The registries of scope ``mmllava``, children of mmpretrain's.
+
+A config names our parts ``mmllava.X``; mmengine then imports this file by
+itself, so a config needs no ``custom_imports``. Under
+``default_scope='mmllava'`` a bare name means ours first, then mmpretrain's,
+then mmengine's.
+"""
+
+from typing import Any
+
+import mmengine.registry
+import mmpretrain.registry
+
+from mmllava.errors import unknown_name
+
+
+class Registry(mmengine.registry.Registry):
+    """mmengine's registry, but a name that nobody knows is answered with the closest ones."""
+
+    def get(self, key: str) -> Any:
+        """Returns the class registered as ``key`` here or in a parent.
+
+        Raises:
+            ConfigError: no registry on the way up has that name.
+        """
+        found = super().get(key)
+        if found is None:
+            known = set(self.module_dict)
+            parent = self.parent
+            while parent is not None:
+                known |= set(parent.module_dict)
+                parent = parent.parent
+            raise unknown_name(f'{self.name} type', key, known)
+        return found
+
+
+def _child(name: str, *locations: str) -> Registry:
+    """A child of mmpretrain's registry ``name``.
+
+    A child's look-up does not import its parent's ``locations``, so they are
+    listed again.
+    """
+    parent = getattr(mmpretrain.registry, name)
+    return Registry(
+        parent.name,
+        parent=parent,
+        scope='mmllava',
+        locations=[*parent._locations, *locations],
+    )
+
+
+RUNNERS = _child('RUNNERS')
+RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS')
+LOOPS = _child('LOOPS', 'mmllava.apis.evaluate')
+HOOKS = _child('HOOKS')
+LOG_PROCESSORS = _child('LOG_PROCESSORS')
+OPTIMIZERS = _child('OPTIMIZERS')
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS')
+OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS')
+PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS')
+DATASETS = _child('DATASETS', 'mmllava.datasets')
+DATA_SAMPLERS = _child('DATA_SAMPLERS')
+TRANSFORMS = _child('TRANSFORMS', 'mmllava.datasets')
+MODELS = _child('MODELS', 'mmllava.models')
+MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
+WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')
+BATCH_AUGMENTS = _child('BATCH_AUGMENTS')
+TASK_UTILS = _child('TASK_UTILS')
+TOKENIZER = _child('TOKENIZER', 'mmllava.models')
+METRICS = _child('METRICS', 'mmllava.evaluation.metrics')
+EVALUATORS = _child('EVALUATORS')
+VISUALIZERS = _child('VISUALIZERS')
+VISBACKENDS = _child('VISBACKENDS')

@@ -10,12 +10,23 @@ from typing import Any
 
 import mmengine.registry
 import mmpretrain.registry
+from mmengine.registry import DefaultScope
 
 from mmllava.errors import unknown_name
 
 
 class Registry(mmengine.registry.Registry):
-    """mmengine's registry, but a name that nobody knows is answered with the closest ones."""
+    """mmengine's registry with two differences.
+
+    What is built through it may name ours bare, also inside ``get_model``,
+    which sets the scope to mmpretrain's. A name that nobody knows is answered
+    with the closest ones.
+    """
+
+    def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """Builds a config; bare type names mean ours first."""
+        with DefaultScope.overwrite_default_scope('mmllava'):
+            return super().build(cfg, *args, **kwargs)
 
     def get(self, key: str) -> Any:
         """Returns the class registered as ``key`` here or in a parent.

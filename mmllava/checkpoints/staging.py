@@ -10,7 +10,9 @@ from mmllava.errors import CheckpointError
 
 
 @contextmanager
-def staged(destination: Path, needed_bytes: int, may_replace: Callable[[Path], None] | None):
+def staged(
+    destination: Path, needed_bytes: int, may_replace: Callable[[Path], None] | None
+) -> Iterator[Path]:
     """Gives a temporary path beside the destination and renames it when all went well.
 
     Args:

@@ -30,7 +30,7 @@ def carry_out(moves: list[Move], sink: Sink, progress: Callable[[int], None]) ->
 
     Args:
         moves: in the order of the sink's layout.
-        sink: where the tensors go; closed at the end, not on an error.
+        sink: where the tensors go; closed at the end, aborted on an error.
         progress: called with the bytes written since the last call.
 
     Raises:
@@ -47,10 +47,11 @@ def carry_out(moves: list[Move], sink: Sink, progress: Callable[[int], None]) ->
                     _write_first(waiting, sink, progress)
             while waiting:
                 _write_first(waiting, sink, progress)
+            sink.close()
         except BaseException:
+            sink.abort()
             pool.shutdown(cancel_futures=True)  # a Ctrl-C waits for two pieces at most
             raise
-    sink.close()
 
 
 def _write_first(waiting: deque, sink: Sink, progress: Callable[[int], None]) -> None:

@@ -8,6 +8,7 @@ import json
 import pickle
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -36,13 +37,18 @@ _ZIP64_FROM = 2**31  # bytes; the standard library's limit for the short form
 
 
 class Sink(Protocol):
-    """Where tensors go: ``begin`` the next of the layout, ``write`` its bytes, ``close``."""
+    """Where tensors go: ``begin`` the next of the layout, ``write`` its bytes, ``close``.
+
+    ``abort`` instead of ``close`` lets go of the files, whatever state they are in.
+    """
 
     def begin(self, index: int) -> None: ...
 
     def write(self, data: memoryview) -> None: ...
 
     def close(self) -> None: ...
+
+    def abort(self) -> None: ...
 
 
 class SafetensorsSink:
@@ -79,7 +85,7 @@ class SafetensorsSink:
         if index in self._starts:
             self._close_shard()
             shard = self._starts[index]
-            self._handle = open(self._folder / self._names[shard], 'xb')
+            self._handle = open(self._folder / self._names[shard], 'xb')  # noqa: SIM115
             tensors = [self._layout[k] for k in self._shards[shard]]
             self._handle.write(safetensors_header(tensors))
 
@@ -99,6 +105,11 @@ class SafetensorsSink:
         index = dict(metadata=dict(total_size=total, **self._metadata), weight_map=weight_map)
         (self._folder / INDEX).write_text(json.dumps(index, indent=2) + '\n')
 
+    def abort(self) -> None:
+        """Closes the open shard, which is lost."""
+        with suppress(OSError):
+            self._close_shard()
+
     def _close_shard(self) -> None:
         if self._handle is not None:
             self._handle.close()
@@ -112,7 +123,7 @@ class TorchSink:
     """
 
     def __init__(self, file: Path, layout: Layout) -> None:
-        self._raw = open(file, 'xb')
+        self._raw = open(file, 'xb')  # noqa: SIM115 - closed by close or abort
         self._zip = zipfile.ZipFile(self._raw, 'w')
         self._layout = layout
         self._member: BinaryIO | None = None
@@ -135,6 +146,13 @@ class TorchSink:
         self._add('version', b'3\n')
         self._zip.close()
         self._raw.close()
+
+    def abort(self) -> None:
+        """Closes the file, which is lost; a full disk cannot take its directory either."""
+        for part in (self._member, self._zip, self._raw):
+            with suppress(OSError, ValueError):
+                if part is not None:
+                    part.close()
 
     def _add(self, name: str, data: bytes) -> None:
         with self._open(name, len(data)) as member:

@@ -37,15 +37,16 @@ ACRO2 = r'(?:[A-Za-z](?:\.[A-Za-z])+|(?i:(?:canada|sino|korean|eu|japan|non)-u\.
 def words(t): return '|'.join(sorted((re.escape(w) for w in t.split()), key=len, reverse=True))
 ABBR = '(?:(?i:' + words(tables.ABBREVIATIONS) + ')|' + '|'.join(f'{w[0].upper()}(?i:{w[1:]})' for w in tables.CAPITAL_ABBREVIATIONS.split()) + '|(?i:pp?t)[ey](?i:s)?)'
 TITLE = '(?:(?i:' + words(tables.TITLES) + ')|[Mm][ft][Gg])'
-SGML = r'<(?:[!?][A-Za-z-][^>\n]*|/?[A-Za-z][A-Za-z0-9:._-]*(?:[ ]+(?:[A-Za-z][A-Za-z0-9:._-]*[ ]*=[ ]*(?:\'[^\'\n]*\'|"[^"\n]*"|[A-Za-z][A-Za-z0-9:._-]*)|[A-Za-z][A-Za-z0-9:._-]*))*[ ]*/?)[ ]*>'
-OPEN = f'[{SPNL}]+(?i:{words(tables.OPENERS)})[{SPNL}]'
+SGML = r'<(?:[!?][A-Za-z-][^>\n]*|/?[A-Za-z][A-Za-z0-9:._-]*(?:[ ]+(?:[A-Za-z][A-Za-z0-9:._-]*[ ]*=[ ]*(?:\'[^\'\n]*\'|"[^"\n]*")|[A-Za-z][A-Za-z0-9:._-]*))*[ ]*/?)[ ]*>'
+OPENW = '|'.join(w[0] + '(?i:' + re.escape(w[1:]) + ')' for w in tables.OPENERS.split())
+OPEN = f'[{SPNL}]+(?:{OPENW})[{SPNL}]'
 EXT = 'bat|bmp|bz2|c|class|cgi|cpp|dll|doc|docx|exe|gif|gz|h|htm|html|jar|java|jpeg|jpg|mov|mp3|pdf|php|pl|png|ppt|ps|py|sql|tar|txt|wav|x|xml|zip'
 
 def same(t): return t
 def nbsp(t): return t.replace(' ', '\xa0')
 def paren(t): return t.replace('(', '-lrb-').replace(')', '-rrb-')
 def const(x): return lambda t: x
-def soft(t): return t.replace('\xad', '') if len(t) > 1 else '-'
+def soft(t): return t.replace('\xad', '') or '-'
 def split(n): return lambda t: (t[:n], t[n:])
 def strip_soft(t): return t.replace('\xad', '') or '-'
 def entity(t):
@@ -62,18 +63,21 @@ rule('((?i:gonna|gotta|lemme|gimme|wanna))', split(3))
 rule("((?i:'t(?:is|was)))", split(2))
 rule(f'({SGML})', nbsp)
 rule('(&(?i:md|mdash|ndash);|[\x96\x97\u2013-\u2015])', const('--'))
+rule('(&(?i:nbsp);)', const('-'))
 rule('(&(?i:amp);)', const('&'))
 rule('(&(?:(?i:ht|tl|ur|lr|qc|ql|qr|odq|cdq)|#[0-9]+);)')
 rule(f'({WORD}){APOS}(?:[msdMSD]|(?i:re|ve|ll))', soft)
 rule(f'([A-Za-z]*[A-MO-Za-mo-z]\xad*)(?i:n{APOS2}t)', soft)
 rule(f'({WORD})', soft)
-rule(f"((?i:{APOS}n{APOS}?|[lLdDjJ]{APOS}|dunkin{APOS}|somethin{APOS}|ol{APOS}|{APOS}em|c{APOS}mon|{APOS}[2-9]0s|{APOS}till?|{APOS}cause|cont'd\\.?|nor'easter|c'mon|e'er|s'mores|ev'ry|li'l|nat'l)|[{L}]+[aeiouyAEIOUY]{APOS}[aeiouA-Z][{L}]*)", apos)
-rule(f'([yYdD]{APOS})[{L}]', apos)
+rule(f"((?i:{APOS}n{APOS}|[lLdDjJ]{APOS}|dunkin{APOS}|somethin{APOS}|ol{APOS}|{APOS}em|c{APOS}mon|{APOS}[2-9]0s|{APOS}till?|{APOS}cause|cont'd\\.?|nor'easter|c'mon|e'er|s'mores|ev'ry|li'l|nat'l|o{APOS2}o)|[{L}]+[aeiouyAEIOUY]{APOS2}[aeiouA-Z][{L}]*|[A-HJ-XZn]{APOS2}[{L}]{{2,}})")
+rule(f'({APOS}(?:[0-9]{{2}}|[nN]))[{SPNL}]')
+rule(f'([yYdD]{APOS})[{L}]')
 rule('((?i:https?)://[^ \t\n\x0c\r"<>|(){}]+[^ \t\n\x0c\r"<>|.!?(){},-])')
 rule('((?:(?i:www)\\.(?:[^ \t\n\x0c\r"<>|.!?(){},]+\\.)+[a-zA-Z]{2,4}|(?:[^ \t\n\x0c\r"`\'<>|.!?(){},\\-_$]+\\.)+(?i:com|net|org|edu))(?:/[^ \t\n\x0c\r"<>|()]+[^ \t\n\x0c\r"<>|.!?(){},-])?)')
-rule('(<?[a-zA-Z0-9][^ \t\n\x0c\r"<>|()\xa0{}]*@(?:[^ \t\n\x0c\r"<>|(){}.\xa0]+\\.)*[^ \t\n\x0c\r"<>|(){}.\xa0\\[\\],;:]+>?)')
-rule(f'(@[a-zA-Z_][a-zA-Z_0-9]*|#{LET}(?:{LETD}|_)*)')
+rule('(<?[a-zA-Z0-9][^ \t\n\x0c\r"<>|()\xa0{}]*@(?:[^ \t\n\x0c\r"<>|(){}.\xa0]+\\.)*[^ \t\n\x0c\r"<>|(){}.\xa0]+>?)')
+rule(f'(@[a-zA-Z_][a-zA-Z_0-9]*|#{LET}+)')
 rule(f'({APOS}(?:[msdMSD]|(?i:re|ve|ll)))[^A-Za-z]', apos)
+rule('((?:[\x92\u2019]|&apos;)(?:[msdMSD]|(?i:re|ve|ll)))', apos)
 rule(f'((?i:n{APOS2}t))[^A-Za-z]', apos)
 rule(f'([{D}]{{1,2}}[-/][{D}]{{1,2}}[-/][{D}]{{2,4}})')
 rule(f'([-+]?{NUM})', strip_soft)
@@ -95,11 +99,12 @@ rule(f'((?:{ACRO})\\.)')
 rule(f'({ACRO})\\.{OPEN}')
 rule(f'((?i:{words(tables.NUMBERED)})\\.)[{SP}]?[{D}]')
 rule(f'((?:[{L}{M}{D}]+(?:\\.[{L}{M}{D}]+)*\\.(?i:{EXT})))(?:[{SPNL}]|[.?!,])', soft)
-rule(f'({WORD}\\.)[,;:\u3001]', soft)
+rule(f'((?:{WORD}|{BIT}(?:{HY}{BIT})*)\\.)[,;:\u3001]', soft)
 rule(f'((?:\\([0-9]{{2,3}}\\)[ \xa0]?|(?:\\+\\+?)?(?:[0-9]{{2,4}}[- \xa0])?[0-9]{{2,4}}[- \xa0])[0-9]{{3,4}}[- \xa0]?[0-9]{{3,5}}|(?:(?:\\+\\+?)?[0-9]{{2,4}}\\.)?[0-9]{{2,4}}\\.[0-9]{{3,4}}\\.[0-9]{{3,5}})', lambda t: paren(nbsp(t)))
 rule('("|&quot;)', const("''"))
-rule(r"([<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]])[^A-Za-z]", paren)
+rule(r"([<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]])[^A-Za-z0-9]", paren)
 rule(r"([\^x=~<>]\.\[\^x=~<>]|[-\^x=~<>']_[-\^x=~<>']|\([-\^x=~<>'][_.]?[-\^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\))", paren)
+rule(r'(<<|>>)')
 rule(r'(<|>|&lt;|&gt;)', lambda t: {'&lt;': '<', '&gt;': '>'}.get(t.lower(), t))
 for a in '()[]{}':
     rule(f'({re.escape(a)})', const(f'-{"lr"[a in ")]}"]}{ {"(": "r", ")": "r", "[": "s", "]": "s", "{": "c", "}": "c"}[a]}b-'))
@@ -110,7 +115,7 @@ rule(r'(\*+|(?:\\\*){1,3})')
 rule('([,;:\u3001])')
 rule('([?!]+)')
 rule('([.=/\uff01\uff1f])')
-rule(f'([A-Za-z0-9][A-Za-z0-9.,\xad]*(?:-(?:[A-Za-z0-9\xad]+|{ACRO2}\\.))+)', soft)
+rule(f'([A-Za-z0-9][A-Za-z0-9.,\xad]*(?:-(?:{ACRO2}\\.|[A-Za-z0-9\xad]+))+)', soft)
 rule(f'({BIT}(?:{HY}{BIT})*)', lambda t: apos(soft(t)))
 rule(f'([A-Z]+(?:(?:[+&]|&amp;)[A-Z]+)+)', entity)
 rule(r"((?i:c\+\+|c#|f#))")

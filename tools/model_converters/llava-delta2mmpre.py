@@ -1,0 +1,164 @@
+#!/usr/bin/env python
+"""Merges a LLaVA delta into LLaMA.
+
+  # one file; name the delta's folder as tokenizer when you load it
+  python tools/model_converters/llava-delta2mmpre.py \\
+      huggyllama/llama-7b liuhaotian/LLaVA-Lightning-7B-delta-v1-1 ./LLaVA-Lightning-7B-delta-v1-1.pth
+
+  # a folder that needs nothing else: weights, config, tokenizer, vision tower
+  python tools/model_converters/llava-delta2mmpre.py \\
+      weights/llama-7b weights/delta weights/llava-7b --tower weights/clip-vit-large-patch14
+
+Each source is a hub id or a local folder. Memory stays under 1 GB for any size; the
+disk needs room for the result. The last line of output is one JSON object, for scripts.
+Exit status: 0 done, 2 refused (the reason is on stderr), 130 interrupted; in the last
+two cases nothing is left behind.
+"""  # noqa: E501
+
+import argparse
+import json
+import resource
+import signal
+import sys
+import time
+
+from mmllava.checkpoints import (
+    Merge,
+    check_write,
+    count_moves,
+    is_file_destination,
+    prepare_merge,
+    write_merge,
+)
+from mmllava.errors import MMLlavaError
+
+NAME = 'llava-delta2mmpre'
+
+
+class Progress:
+    """Bytes done, rate and time left, on stderr: a bar on a terminal, else a line now and then."""
+
+    def __init__(self, total_bytes: int) -> None:
+        self.total = total_bytes
+        self.done = 0
+        self.start = self.shown = time.monotonic()
+        self.terminal = sys.stderr.isatty()
+        self.every_s = 0.2 if self.terminal else 30.0
+
+    def __call__(self, nbytes: int) -> None:
+        self.done += nbytes
+        now = time.monotonic()
+        if now - self.shown < self.every_s:
+            return
+        self.shown = now
+        rate = self.done / (now - self.start)
+        text = (
+            f'{self.done / 1e9:.2f} of {self.total / 1e9:.2f} GB, {rate / 1e6:.0f} MB/s, '
+            f'{(self.total - self.done) / rate:.0f} s left'
+        )
+        if self.terminal:
+            bar = ('#' * int(30 * self.done / max(self.total, 1))).ljust(30, '.')
+            print(f'\r[{bar}] {text}  ', end='', file=sys.stderr, flush=True)
+        else:
+            print(f'{NAME}: {text}', file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Ends the bar's line."""
+        if self.terminal:
+            print(file=sys.stderr)
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=NAME,
+        usage='%(prog)s BASE DELTA DST [options]\n       %(prog)s BASE DST --delta DELTA [options]',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'paths',
+        nargs='+',
+        metavar='BASE DELTA DST',
+        help='LLaMA; the delta; a file that ends in .pth, or a folder to be made',
+    )
+    parser.add_argument('--delta', help="the delta, as mmpretrain's script takes it")
+    parser.add_argument('--tower', help='CLIP model whose vision half becomes part of the result')
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace an earlier merge, once this one is done'
+    )
+    args = parser.parse_intermixed_args(argv)
+    expected = 2 if args.delta else 3
+    if len(args.paths) != expected:
+        parser.error(
+            f'{len(args.paths)} names given, {expected} expected: '
+            + ('BASE DST (the delta is named by --delta)' if args.delta else 'BASE DELTA DST')
+        )
+    args.base, args.dst = args.paths[0], args.paths[-1]
+    args.delta = args.delta or args.paths[1]
+    return args
+
+
+def describe(merge: Merge) -> None:
+    """Prints what was found and what will be done with it."""
+    print(f'base   {merge.base}')
+    print(f'delta  {merge.delta}')
+    if merge.tower:
+        print(f'tower  {merge.tower}')
+    counts = count_moves(merge.moves)
+    print(
+        f'{len(merge.kept)} tensors, {merge.nbytes / 1e9:.2f} GB: {counts["added"]} added, '
+        f'{counts["grown"]} grown by new words, {counts["whole"]} taken whole, '
+        f'{counts["dropped"]} dropped'
+    )
+    for move in merge.moves:
+        if move.how == 'dropped' and not move.name.startswith('text_model.'):
+            print(f'dropped {move.name}')
+
+
+def run(args: argparse.Namespace) -> dict:
+    """Merges; gives the figures of the last line."""
+    start = time.monotonic()
+    to_file = is_file_destination(args.dst)
+    merge = prepare_merge(args.base, args.delta, args.tower, to_folder=not to_file)
+    check_write(merge, args.dst, args.overwrite)
+    describe(merge)
+    notes = list(merge.notes)
+    if to_file:
+        notes.append(f'a .pth holds no tokenizer: name {merge.delta} as tokenizer when loading.')
+    for note in notes:
+        print(f'note: {note}', flush=True)
+    progress = Progress(merge.nbytes)
+    try:
+        write_merge(merge, args.dst, args.overwrite, progress)
+    finally:
+        progress.close()
+    seconds = time.monotonic() - start
+    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return dict(
+        destination=args.dst,
+        tensors=len(merge.kept),
+        bytes=merge.nbytes,
+        **count_moves(merge.moves),
+        seconds=round(seconds, 2),
+        peak_rss_mb=round(peak_kb * 1024 / 1e6, 1),
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    # A polite kill cleans up like a Ctrl-C; Python's default is to die on the spot.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        figures = run(args)
+    except (MMLlavaError, OSError) as error:
+        print(f'{NAME}: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'{NAME}: interrupted; nothing was written', file=sys.stderr)
+        return 130
+    print(json.dumps(figures))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -35,5 +35,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module 'mmllava' has no attribute '{name}'")
 
 
-compat.when_imported('mmpretrain.models', before=compat.restore_transformers_names)
+compat.when_imported('mmcv.cnn', around=compat.without_noise)
+compat.when_imported('mmpretrain.datasets', around=compat.without_noise)
+compat.when_imported('mmpretrain.models', around=compat.with_transformers_names)
 compat.when_imported('mmpretrain', after=_take_over)

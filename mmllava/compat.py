@@ -1,36 +1,39 @@
 """Floor 0. What other libraries changed, and the version at which each bridge can go."""
 
 import importlib.machinery
+import io
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from types import ModuleType
 from typing import Any
 
 
 def when_imported(
     module: str,
-    before: Callable[[], None] | None = None,
+    around: Callable[[], AbstractContextManager] | None = None,
     after: Callable[[], None] | None = None,
 ) -> None:
-    """Calls ``before`` and ``after`` around the first import of ``module``.
+    """Runs the first import of ``module`` inside ``around()``, and ``after()`` behind it.
 
     This is how ``import mmllava`` stays light (mmpretrain takes ten seconds to
     import, and a tool that merges weights does not need it) and yet holds
     whichever of the two a user imports first. If ``module`` is there already,
-    ``after`` is called at once and ``before`` is too late.
+    ``after`` is called at once and ``around`` is too late.
     """
     if module in sys.modules:
         if after:
             after()
         return
-    sys.meta_path.insert(0, _Watcher(module, before, after))
+    sys.meta_path.insert(0, _Watcher(module, around or nullcontext, after))
 
 
 class _Watcher:
     """Finds one module by the usual path and wraps its execution."""
 
-    def __init__(self, module: str, before: Any, after: Any) -> None:
-        self.module, self.before, self.after = module, before, after
+    def __init__(self, module: str, around: Any, after: Any) -> None:
+        self.module, self.around, self.after = module, around, after
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
         if name != self.module:
@@ -42,14 +45,37 @@ class _Watcher:
         execute = spec.loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            if self.before:
-                self.before()
-            execute(module)
+            with self.around():
+                execute(module)
             if self.after:
                 self.after()
 
         spec.loader.exec_module = exec_module
         return spec
+
+
+@contextmanager
+def without_noise() -> Iterator[None]:
+    """Keeps back what the OpenMMLab packages say of parts that LLaVA does not need.
+
+    ``Could not import OneDL`` goes to stdout, where it spoils a tool's JSON;
+    mmcv warns that its compiled ops are missing. Anything else is passed on.
+    """
+    said = io.StringIO()
+    try:
+        with warnings.catch_warnings(), redirect_stdout(said):
+            warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
+            yield
+    finally:
+        sys.stdout.write(said.getvalue().replace('Could not import OneDL\n', ''))
+
+
+@contextmanager
+def with_transformers_names() -> Iterator[None]:
+    """Has the names of ``_MOVED`` in place while mmpretrain's models are imported."""
+    restore_transformers_names()
+    with without_noise():
+        yield
 
 
 # Names that mmpretrain's multimodal models import and transformers has moved or dropped.

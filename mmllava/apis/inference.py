@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmcv.transforms import Compose
 from mmengine.config import Config
@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmllava.apis.hub import ImageCaptionInferencer, VisualQuestionAnsweringInferencer
 from mmllava.datasets import LoadImage
-from mmllava.errors import PromptError
+from mmllava.errors import ImageError, PromptError
 from mmllava.images.annotate import annotate
 from mmllava.images.load import list_images, load_image
 from mmllava.registry import TRANSFORMS
@@ -33,6 +33,28 @@ class _PillowPictures:
         """Batches of the pipeline's output."""
         samples = map(self.pipeline, inputs)
         yield from map(pseudo_collate, self._get_chunk_data(samples, batch_size))
+
+    def predict_all(
+        self, inputs: Sequence[dict], show_dir: str | Path | None = None
+    ) -> list[dict[str, Any]]:
+        """Predicts one batch in which a picture that fails does not stop the others.
+
+        Returns:
+            One record for each input: ``image`` with the answer, or with ``error``.
+        """
+        records: list[dict[str, Any]] = [dict(image=str(item['img'])) for item in inputs]
+        samples = {}
+        for number, item in enumerate(inputs):
+            try:
+                samples[number] = self.pipeline(dict(item))
+            except ImageError as error:
+                records[number]['error'] = str(error)
+        if samples:
+            preds = self.forward(pseudo_collate(list(samples.values())))
+            self.visualize([inputs[k] for k in samples], preds, show_dir=show_dir)
+            for number, answer in zip(samples, self.postprocess(preds, None), strict=True):
+                records[number] |= answer
+        return records
 
     def visualize(
         self,
@@ -60,13 +82,13 @@ class _PillowPictures:
 class CaptionInferencer(_PillowPictures, ImageCaptionInferencer):
     """Captions pictures: paths, folders, Pillow pictures, BGR arrays, or a list of them."""
 
-    visualize_kwargs = {'show', 'show_dir'}
+    visualize_kwargs: ClassVar[set[str]] = {'show', 'show_dir'}
 
     def _inputs_to_list(self, inputs: Any) -> list[dict]:
         return [dict(img=picture) for picture in _pictures(inputs)]
 
-    def _text(self, pred: Any) -> str:
-        return pred.get('pred_caption')
+    def _text(self, pred: Any) -> list[str]:
+        return [pred.get('pred_caption')]
 
 
 class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
@@ -76,7 +98,7 @@ class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
     or with as many questions; or one picture with several questions.
     """
 
-    visualize_kwargs = {'show', 'show_dir'}
+    visualize_kwargs: ClassVar[set[str]] = {'show', 'show_dir'}
 
     def __call__(
         self,
@@ -108,8 +130,8 @@ class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
     def _inputs_to_list(self, inputs: list[dict]) -> list[dict]:
         return inputs
 
-    def _text(self, pred: Any) -> str:
-        return f'Q: {pred.get("question")}\nA: {pred.get("pred_answer")}'
+    def _text(self, pred: Any) -> list[str]:
+        return [f'Q: {pred.get("question")}', f'A: {pred.get("pred_answer")}']
 
 
 def _pictures(inputs: Any) -> list:

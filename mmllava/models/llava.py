@@ -6,14 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
-from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from mmllava.errors import CheckpointError, ConfigError, PromptError, unknown_name
-from mmllava.models.checks import check_device, check_folder_config
-from mmllava.models.sources import find_folder
+from mmllava.errors import ConfigError, PromptError, unknown_name
+from mmllava.models.checks import check_folder_config
+from mmllava.models.lazy import LazyModel
+from mmllava.models.sources import TOKENIZER_FILES, find_checkpoint, find_folder
 from mmllava.models.splice import Batch, collate, splice
 from mmllava.models.upstream import translate
 from mmllava.models.weights import load_checkpoint
@@ -25,11 +24,10 @@ from mmllava.registry import MODELS, TOKENIZER
 from mmllava.structures import EncodedPrompt, Segment
 
 TASKS = {'caption': 'Image Caption', 'vqa': 'Visual Question Answering'}
-_TOKENIZER_FILES = ('tokenizer*', 'added_tokens.json', 'special_tokens_map.json')
 
 
 @MODELS.register_module()
-class Llava(BaseModel):
+class Llava(LazyModel):
     """LLaVA v1 and v1.5.
 
     Built on the meta device: the config carries every size, so that nothing is
@@ -85,7 +83,7 @@ class Llava(BaseModel):
         preprocessor = MODELS.build(
             dict(dict(type='mmllava.LlavaDataPreprocessor'), **(data_preprocessor or {}))
         )
-        super().__init__(data_preprocessor=preprocessor, init_cfg=init_cfg)
+        super().__init__(preprocessor, init_cfg, dtype)
         if task not in TASKS:
             raise unknown_name('task', task, TASKS)
         self.task, self.template = task, get_template(template)
@@ -94,7 +92,6 @@ class Llava(BaseModel):
         self.generation_cfg = {**self.preset.generation, **(generation_cfg or {})}
         self.use_im_start_end = use_im_start_end
         self.extra_tokens = ('<im_patch>',) * use_im_patch + IMAGE_WORDS * use_im_start_end
-        self.dtype = _dtype(dtype)
         self._parts = translate(vision_encoder, lang_encoder, tokenizer)
         self._parts['vision_encoder'].setdefault('select_layer', mm_vision_select_layer)
         self._mm_hidden_size, self._mm_proj_depth = mm_hidden_size, mm_proj_depth
@@ -123,78 +120,20 @@ class Llava(BaseModel):
             )
         )
 
-    # Weights ---------------------------------------------------------------
-
-    @property
-    def has_weights(self) -> bool:
-        """Whether the parameters are more than shapes."""
-        return not any(p.is_meta for p in self.parameters())
-
     def load_weights(self, path: str | Path) -> None:
-        """Loads a checkpoint: a file, or a folder, whose tokenizer is used then.
+        """Loads a checkpoint: a file, a folder or a hub id. A folder's tokenizer is used then.
 
         Raises:
             CheckpointError: it does not fit, or cannot be read or trusted.
         """
-        folder = Path(path) if Path(path).is_dir() else None
+        path = find_checkpoint(path)
+        folder = path if path.is_dir() else None
         if folder:
             check_folder_config(self, folder)
         load_checkpoint(self, path, self.dtype)
         self.vision_tower.rebuild_buffers()
         self.language.rebuild_buffers()
         self._folder, self._tokenizer = folder, None
-
-    def init_weights(self) -> None:
-        """Loads ``init_cfg``'s checkpoint, or draws weights at random if it names none."""
-        config = self.init_cfg or {}
-        if config.get('type') == 'Pretrained':
-            self.load_weights(config['checkpoint'])
-        elif not self.has_weights:
-            self._build()
-            print_log('LLaVA has no checkpoint: its weights are random.', logger='current')
-
-    def to(self, *args: Any, **kwargs: Any) -> 'Llava':
-        """Moves the model; one without weights gets them first (`init_weights`).
-
-        Raises:
-            DeviceError: the device is not there.
-        """
-        for value in (*args, *kwargs.values()):
-            if isinstance(value, torch.dtype):
-                self.dtype = value
-            elif isinstance(value, (str, int, torch.device)) and not isinstance(value, bool):
-                check_device(value)
-        if not self.has_weights:
-            self.init_weights()
-        super().to(*args, **kwargs)
-        self._settle_dtype()
-        return self
-
-    def cuda(self, device: Any = None) -> 'Llava':
-        """`to` a GPU."""
-        return self.to('cuda' if device is None else device)
-
-    def half(self) -> 'Llava':
-        """`to` float16."""
-        return self.to(torch.float16)
-
-    def bfloat16(self) -> 'Llava':
-        """`to` bfloat16."""
-        return self.to(torch.bfloat16)
-
-    def float(self) -> 'Llava':
-        """`to` float32."""
-        return self.to(torch.float32)
-
-    def _settle_dtype(self) -> None:
-        """Brings all weights to one dtype: the one asked for, or the one for this device."""
-        dtype = self.dtype
-        if dtype is None:
-            stored = next(self.language.parameters()).dtype
-            half = stored if stored.itemsize == 2 else torch.float16
-            dtype = torch.float32 if self.language.lm.device.type == 'cpu' else half
-        if any(p.dtype != dtype for p in self.parameters()):
-            super().to(dtype)
 
     # Text ------------------------------------------------------------------
 
@@ -211,7 +150,7 @@ class Llava(BaseModel):
             own = self._folder and (self._folder / 'tokenizer.model').is_file()
             if own and not Path(source).is_dir():
                 source = self._folder
-            folder = find_folder(source, _TOKENIZER_FILES)
+            folder = find_folder(source, TOKENIZER_FILES)
             tokenizer = TOKENIZER.build(
                 dict(config, name_or_path=str(folder), extra_tokens=self.extra_tokens)
             )
@@ -282,12 +221,7 @@ class Llava(BaseModel):
         modes = dict(predict=self.predict, loss=self.loss, tensor=self.logits)
         if mode not in modes:
             raise unknown_name('mode', mode, modes)
-        if not self.has_weights:
-            raise CheckpointError(
-                'the model has no weights yet. Call get_model with pretrained=PATH, or '
-                'init_weights() for random ones.'
-            )
-        self._settle_dtype()
+        self.check_weights()
         if data_samples is None:
             data_samples = [BaseDataElement() for _ in images]
         return modes[mode](images, data_samples)
@@ -369,10 +303,3 @@ class Llava(BaseModel):
     @_metainfo.setter
     def _metainfo(self, value: Any) -> None:
         self._meta = value
-
-
-def _dtype(name: str | None) -> torch.dtype | None:
-    known = ('float32', 'float16', 'bfloat16')
-    if name is not None and name not in known:
-        raise unknown_name('dtype', str(name), known)
-    return name and getattr(torch, name)

@@ -6,6 +6,10 @@ from typing import Any
 
 from mmllava.errors import ConfigError
 
+WEIGHT_FILES = ('config.json', '*.safetensors', '*.bin', '*.index.json')
+_SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
+TOKENIZER_FILES = ('tokenizer*', 'added_tokens.json', 'special_tokens_map.json')
+
 
 def find_folder(name_or_path: str | Path, patterns: tuple[str, ...]) -> Path:
     """A local folder, or the hub's copy of one.
@@ -21,7 +25,7 @@ def find_folder(name_or_path: str | Path, patterns: tuple[str, ...]) -> Path:
     if folder.is_dir():
         return folder
     name = str(name_or_path)
-    if name.startswith(('.', '/', '~')) or name.count('/') != 1:
+    if not is_hub_id(name):
         raise ConfigError(
             f"there is no folder '{name}', and it is no hub id (org/name) either. "
             'Give a folder that exists.'
@@ -36,6 +40,26 @@ def find_folder(name_or_path: str | Path, patterns: tuple[str, ...]) -> Path:
             f"'{name}' is no local folder, and the hub did not give it "
             f'({type(error).__name__}). Give a local folder in its place.'
         ) from error
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether a name has the form ``org/name``."""
+    return name.count('/') == 1 and not name.startswith(('.', '/', '~'))
+
+
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """A weight file or folder; a hub id's folder is fetched.
+
+    What is neither comes back as it is, for the reader to name.
+
+    Raises:
+        ConfigError: the hub did not give it.
+    """
+    path = Path(name_or_path).expanduser()
+    name = str(name_or_path)
+    if path.exists() or path.suffix in _SUFFIXES or not is_hub_id(name):
+        return path
+    return find_folder(name, (*WEIGHT_FILES, *TOKENIZER_FILES))
 
 
 def read_config(name_or_path: str | Path) -> dict[str, Any]:

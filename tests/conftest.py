@@ -1,0 +1,89 @@
+"""What the tests share: the recordings of the original, and models on their weights."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODELS = ROOT / 'tests/golden/models'
+#: version -> (folder with config and tokenizer, aspect of pictures, projector layers)
+VERSIONS = {'v1': ('llava-v1-delta', 'square', 1), 'v1.5': ('llava-v1.5', 'pad', 2)}
+
+
+@pytest.fixture(scope='session')
+def golden():
+    """The recordings of the original (tests/golden/models)."""
+    return json.loads((MODELS / 'expected.json').read_text(encoding='utf-8'))
+
+
+@pytest.fixture(scope='session')
+def golden_arrays():
+    """Its pixels and logits."""
+    return np.load(MODELS / 'expected.npz')
+
+
+def tiny_config(version, task='vqa', **model):
+    """A config for the recorded tiny models; each part reads its sizes from a folder."""
+    from mmengine.config import Config
+
+    folder, aspect, depth = VERSIONS[version]
+    source = str(MODELS / folder)
+    pipeline = [
+        dict(type='mmllava.LoadImage'),
+        dict(type='mmllava.CLIPResize', size=56, aspect=aspect),
+        dict(
+            type='mmpretrain.PackInputs',
+            algorithm_keys=['question'],
+            meta_keys=['image_id', 'img_path', 'error'],
+        ),
+    ]
+    settings = dict(
+        type='mmllava.Llava',
+        tokenizer=dict(type='mmllava.LlamaTokenizer', name_or_path=source),
+        vision_encoder=dict(type='mmllava.CLIPVisionTower', name_or_path=str(MODELS / 'clip-tiny')),
+        lang_encoder=dict(type='mmllava.LanguageModel', name_or_path=source),
+        mm_proj_depth=depth,
+        use_im_start_end=version == 'v1',
+        template='llava_v1' if version == 'v1' else 'vicuna_v1',
+        task=task,
+        preset='vqa_open' if task == 'vqa' else 'describe',
+        generation_cfg=dict(max_new_tokens=24),
+    )
+    return Config(
+        dict(
+            model={**settings, **model},
+            test_dataloader=dict(dataset=dict(type='mmpretrain.COCOVQA', pipeline=pipeline)),
+        )
+    )
+
+
+@pytest.fixture(scope='session')
+def merged(tmp_path_factory):
+    """Recorded base and delta, merged to a folder."""
+    from mmllava.checkpoints import merge_delta
+
+    folder = tmp_path_factory.mktemp('merged') / 'llava-v1'
+    merge_delta(MODELS / 'llama-base', MODELS / 'llava-v1-delta', folder)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def checkpoints(merged):
+    """version -> checkpoint folder."""
+    return {'v1': merged, 'v1.5': MODELS / 'llava-v1.5'}
+
+
+@pytest.fixture(scope='session', params=list(VERSIONS))
+def version(request):
+    """Each recorded version."""
+    return request.param
+
+
+@pytest.fixture(scope='session')
+def tiny_model(version, checkpoints):
+    """A recorded model, through the public door."""
+    from mmllava import get_model
+
+    return get_model(tiny_config(version), pretrained=str(checkpoints[version]), device='cpu')

@@ -1,0 +1,122 @@
+#!/usr/bin/env python
+"""Captions pictures, or answers a question about each.
+
+  python tools/inference.py llava-7b-v1_caption CHECKPOINT demo/cat-dog.png
+  python tools/inference.py llava-7b-v1.5_vqa CHECKPOINT photos/ --question 'What is it?'
+
+The first argument is a name (mmpretrain's list_models shows them) or a config
+file; CHECKPOINT is a .pth or .safetensors file, a folder, or a hub id.
+
+Exit status: 0 done; 2 refused, or a picture failed (the reason is on stderr,
+the others are done).
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmllava.errors import ConfigError, ImageError, MMLlavaError, PromptError
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('model', help='name or config file')
+    parser.add_argument('checkpoint', help='weight file, folder, or hub id')
+    parser.add_argument('images', nargs='+', metavar='IMAGE_OR_FOLDER', help='pictures')
+    parser.add_argument('--question', help='for a model of task vqa')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1; default: a GPU if there is one')
+    parser.add_argument('--dtype', help='float32, float16, bfloat16; default: by device')
+    parser.add_argument('--batch-size', type=int, default=1, help='pictures at a time')
+    parser.add_argument('--out', type=Path, help='write all predictions here, as JSON')
+    parser.add_argument('--show-dir', type=Path, help='save each picture with its text here')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='of the model')
+    return parser.parse_args(argv)
+
+
+def load_model(args: argparse.Namespace) -> Any:
+    import torch
+    from mmengine.config import DictAction
+
+    import mmllava
+
+    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    options: dict[str, Any] = dict(dtype=args.dtype) if args.dtype else {}
+    if args.cfg_options:
+        parser = argparse.ArgumentParser()
+        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+        options |= parser.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
+    if args.model.endswith('.py'):
+        if not Path(args.model).is_file():
+            raise ConfigError(f'no config file at {args.model}.')
+    elif args.model.lower() not in mmllava.list_models():
+        from mmllava.errors import unknown_name
+
+        raise unknown_name('model', args.model, mmllava.list_models('llava'))
+    return mmllava.get_model(args.model, pretrained=args.checkpoint, device=device, **options)
+
+
+def find_pictures(names: list[str]) -> list[Path]:
+    from mmllava.images.load import list_images
+
+    found: list[Path] = []
+    for name in names:
+        found += list_images(name) if Path(name).is_dir() else [Path(name)]
+    return found
+
+
+def predict(args: argparse.Namespace, model: Any, pictures: list[Path]) -> list[dict[str, Any]]:
+    """One record for each picture; one that fails carries its ``error``."""
+    from tqdm import tqdm
+
+    from mmllava.apis.inference import CaptionInferencer, VQAInferencer
+
+    inferencer = (CaptionInferencer if model.task == 'caption' else VQAInferencer)(model)
+    asked = {'question': args.question} if model.task == 'vqa' else {}
+    records = []
+    with tqdm(total=len(pictures), unit='img') as bar:
+        for start in range(0, len(pictures), args.batch_size):
+            batch = [dict(img=p, **asked) for p in pictures[start : start + args.batch_size]]
+            records += inferencer.predict_all(batch, show_dir=args.show_dir)
+            bar.update(len(batch))
+    return records
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.batch_size < 1:
+        raise ConfigError(f'--batch-size is {args.batch_size}, expected 1 or more.')
+    pictures = find_pictures(args.images)  # before the weights: a typing error costs no minute
+    model = load_model(args)
+    if model.task == 'vqa' and not args.question:
+        raise PromptError(f'{args.model} answers questions: give --question.')
+    records = predict(args, model, pictures)
+    if args.out:
+        from mmllava.apis.predictions import write_json
+
+        write_json(records, args.out)
+    failed = 0
+    for record in records:
+        if 'error' in record:
+            failed += 1
+            print(f'inference: {record["error"]}', file=sys.stderr)
+        else:
+            print(json.dumps(record, ensure_ascii=False))
+    if failed:
+        print(f'inference: {failed} of {len(records)} pictures failed', file=sys.stderr)
+    return 2 if failed else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        return run(args)
+    except (MMLlavaError, ImageError, OSError) as error:
+        print(f'inference: {error}', file=sys.stderr)
+        return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,129 @@
+#!/usr/bin/env python
+"""Scores a model on the test set of a config.
+
+  python tools/test.py configs/llava/llava-7b-v1.5_caption.py CHECKPOINT
+
+CHECKPOINT is a .pth or .safetensors file, a folder, or a hub id. Predictions
+are appended to the work folder as they come: a run that was stopped goes on
+where it was when the same command is given again.
+
+The flags are those of mmpretrain's tools/test.py. Exit status: 0 done, 2 refused
+(the reason is on stderr).
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmllava.errors import ConfigError, MMLlavaError
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='weight file, folder, or hub id')
+    parser.add_argument('--work-dir', help='default: work_dirs/NAME_OF_CONFIG')
+    parser.add_argument('--out', help='also write results here: .pkl, .json or .yaml')
+    parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds: pred')
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument('--show', action='store_true', help='open each picture with its text')
+    parser.add_argument('--show-dir', help='save each picture with its text here')
+    parser.add_argument('--interval', type=int, default=1, help='draw every how manieth picture')
+    parser.add_argument('--no-pin-memory', action='store_true', help='for the data loader')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    # torch.distributed.launch passes it; torchrun sets the variable instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args(argv)
+    if args.out_item and not args.out:
+        parser.error('--out-item says what --out holds; give --out FILE too')
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def load_config(args: argparse.Namespace) -> Any:
+    """The config with the command line's changes in it."""
+    from mmengine.config import Config, DictAction
+
+    if not Path(args.config).is_file():
+        raise ConfigError(f'no config file at {args.config}; configs/llava/README.md lists ours.')
+    cfg = Config.fromfile(args.config)
+    cfg.default_scope = 'mmllava'  # a bare COCOCaption is our metric, without Java
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    cfg.load_from = None  # the model loads its weights itself, safely and into place
+    cfg.model.init_cfg = dict(type='Pretrained', checkpoint=args.checkpoint)
+    if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
+        raise ConfigError(f'{args.config} has no test_dataloader and test_evaluator to run.')
+    cfg.test_cfg = dict(dict(type='mmllava.ResumableTestLoop'), **(cfg.get('test_cfg') or {}))
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.show or args.show_dir:
+        hook = dict(
+            type='mmllava.DrawPredictionsHook',
+            folder=args.show_dir,
+            show=args.show,
+            interval=args.interval,
+        )
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    cfg.test_dataloader.setdefault('pin_memory', not args.no_pin_memory)
+    if args.cfg_options:
+        parser = argparse.ArgumentParser()
+        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+        options = parser.parse_args(['--cfg-options', *args.cfg_options])
+        cfg.merge_from_dict(options.cfg_options)
+    return cfg
+
+
+def prepare_processes(cfg: Any) -> None:
+    """Several processes: one whole model each, over gloo where there is no GPU."""
+    import torch
+
+    if cfg.launcher == 'none':
+        return
+    cfg.model_wrapper_cfg = dict(type='mmllava.WholeCopy')
+    if not torch.cuda.is_available():
+        # mmengine's own start-up sets a CUDA device unasked.
+        torch.distributed.init_process_group('gloo')
+
+
+def run(args: argparse.Namespace) -> None:
+    import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
+
+    cfg = load_config(args)
+    prepare_processes(cfg)
+    import mmengine
+    from mmengine.runner import Runner
+
+    runner = Runner.from_cfg(cfg)
+    try:
+        metrics = runner.test()
+    finally:  # a metric that fails loses no prediction
+        records = getattr(runner.test_loop, 'records', [])
+        if args.out and args.out_item != 'metrics' and records:
+            mmengine.dump(records, args.out)
+    if args.out and args.out_item == 'metrics':
+        mmengine.dump(metrics, args.out)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        run(args)
+    except (MMLlavaError, OSError) as error:
+        print(f'test: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

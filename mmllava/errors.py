@@ -47,6 +47,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigError:
         "unknown template 'vicunna'. Did you mean vicuna_v1? Known: llama_2, vicuna_v1."
     """
     known = sorted(known)
-    close = get_close_matches(name, known, n=3)
+    close = get_close_matches(name, known, n=3) or [k for k in known if name and name in k][:3]
     hint = f' Did you mean {" or ".join(close)}?' if close else ''
     return ConfigError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(known)}.")

@@ -62,10 +62,10 @@ def tiny_config(version, task='vqa', **model):
 @pytest.fixture(scope='session')
 def merged(tmp_path_factory):
     """Recorded base and delta, merged to a folder."""
-    from mmllava.checkpoints import merge_delta
+    from mmllava.checkpoints import prepare_merge, write_merge
 
     folder = tmp_path_factory.mktemp('merged') / 'llava-v1'
-    merge_delta(MODELS / 'llama-base', MODELS / 'llava-v1-delta', folder)
+    write_merge(prepare_merge(MODELS / 'llama-base', MODELS / 'llava-v1-delta'), folder)
     return folder
 
 

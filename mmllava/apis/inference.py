@@ -31,7 +31,7 @@ class _PillowPictures:
 
     def preprocess(self, inputs: Sequence[dict], batch_size: int = 1) -> Iterator[dict]:
         """Batches of the pipeline's output."""
-        samples = map(self.pipeline, inputs)
+        samples = (self.pipeline(dict(item)) for item in inputs)
         yield from map(pseudo_collate, self._get_chunk_data(samples, batch_size))
 
     def predict_all(

@@ -1,0 +1,113 @@
+"""mmpretrain's own functions serve our models, and every other model as before."""
+
+import importlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import mmllava
+from tests.conftest import MODELS, ROOT, tiny_config
+
+NAMES = {
+    'llava-7b-v1_caption': 7_045_816_320,
+    'llava-7b-v1.5_caption': 7_062_900_736,
+    'llava-7b-v1.5_vqa': 7_062_900_736,
+}
+
+
+def test_the_functions_are_mmpretrains_own():
+    import mmpretrain
+
+    assert mmllava.get_model is mmpretrain.get_model
+    assert mmllava.inference_model is mmpretrain.inference_model
+    with pytest.raises(AttributeError, match="has no attribute 'get_modle'"):
+        _ = mmllava.get_modle
+
+
+@pytest.mark.parametrize(('name', 'parameters'), NAMES.items())
+def test_upstreams_names_mean_ours_and_build_without_files_or_memory(name, parameters):
+    from mmllava.models import Llava
+
+    model = mmllava.get_model(name)
+    assert type(model) is Llava
+    assert sum(p.numel() for p in model.parameters()) == parameters
+    assert mmllava.get_model(name.upper())._metainfo.name == name
+    assert name in mmllava.list_models('llava')
+
+
+def test_the_caption_task_lists_ours():
+    names = mmllava.list_models('llava', task='Image Caption')
+    assert names == ['llava-7b-v1.5_caption', 'llava-7b-v1_caption']
+
+
+def test_every_other_model_stays_as_it_was():
+    model = mmllava.get_model('resnet18_8xb32_in1k', device='cpu')
+    assert type(model).__module__.startswith('mmpretrain')
+    result = mmllava.inference_model(model, np.zeros((40, 40, 3), np.uint8))
+    assert 'pred_label' in result
+    assert len(mmllava.list_models()) > 500
+
+
+def test_other_models_still_load_through_mmengines_loader(tmp_path):
+    model = mmllava.get_model('resnet18_8xb32_in1k', device='cpu')
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'r.pth')
+    other = mmllava.get_model('resnet18_8xb32_in1k', pretrained=str(tmp_path / 'r.pth'))
+    assert torch.equal(other.head.fc.weight, model.head.fc.weight)
+
+
+def test_taking_over_twice_changes_nothing():
+    from mmllava.apis import hub
+
+    before = mmllava.list_models()
+    hub.take_over()
+    importlib.reload(hub).take_over()
+    assert mmllava.list_models() == before
+    assert mmllava.get_model('llava-7b-v1_caption').task == 'caption'
+
+
+def test_a_model_from_a_config_or_its_path_is_served_by_inference_model(checkpoints, tmp_path):
+    config = tiny_config('v1.5', task='caption')
+    config.dump(tmp_path / 'config.py')
+    picture = str(MODELS / 'images/0.png')
+    results = [
+        mmllava.inference_model(mmllava.get_model(source, pretrained=str(checkpoints['v1.5'])), picture)
+        for source in (config, str(tmp_path / 'config.py'))
+    ]
+    assert results[0] == results[1] and isinstance(results[0]['pred_caption'], str)
+
+
+def test_settings_of_get_model_override_the_config(checkpoints):
+    model = mmllava.get_model(
+        tiny_config('v1.5', task='caption'),
+        pretrained=str(checkpoints['v1.5']),
+        generation_cfg=dict(max_new_tokens=2),
+    )
+    assert model.generation_cfg['max_new_tokens'] == 2
+    assert model.generation_cfg['num_beams'] == 1  # the preset's
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT, timeout=300
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    'imports',
+    ['import mmllava, mmpretrain', 'import mmpretrain, mmllava', 'from mmllava.models import Llava'],
+)
+def test_the_order_of_imports_does_not_matter_and_nothing_is_printed(imports):
+    done = run(f'{imports}\nimport mmllava\nprint(mmllava.get_model("llava-7b-v1_caption").task)')
+    assert done.stdout == 'caption\n', done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.slow
+def test_importing_mmllava_alone_is_light():
+    done = run('import sys, mmllava; print(sorted({"torch", "mmengine", "mmpretrain"} & set(sys.modules)))')
+    assert done.stdout == '[]\n', done.stderr

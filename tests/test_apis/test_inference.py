@@ -1,0 +1,110 @@
+"""Pictures of every kind, one or many, give the same captions."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmllava import get_model, inference_model
+from mmllava.errors import ImageError, PromptError
+from tests.conftest import MODELS, tiny_config
+
+PICTURES = [MODELS / f'images/{k}.png' for k in range(3)]
+
+
+@pytest.fixture(scope='module')
+def captioner(checkpoints):
+    return get_model(
+        tiny_config('v1.5', task='caption'), pretrained=str(checkpoints['v1.5']), device='cpu'
+    )
+
+
+@pytest.fixture(scope='module')
+def answerer(checkpoints):
+    return get_model(tiny_config('v1.5'), pretrained=str(checkpoints['v1.5']), device='cpu')
+
+
+@pytest.fixture(scope='module')
+def expected(captioner):
+    return [inference_model(captioner, str(p))['pred_caption'] for p in PICTURES]
+
+
+def all_captions(model, inputs, **kwargs):
+    from mmpretrain import ImageCaptionInferencer
+
+    return [out['pred_caption'] for out in ImageCaptionInferencer(model)(inputs, **kwargs)]
+
+
+def test_captions_differ_so_that_the_other_tests_can_fail(expected):
+    assert len(set(expected)) == 3
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 3])
+def test_a_list_in_batches_gives_what_one_at_a_time_gives(captioner, expected, batch_size):
+    assert all_captions(captioner, [str(p) for p in PICTURES], batch_size=batch_size) == expected
+
+
+@pytest.mark.parametrize(
+    'read',
+    [
+        Image.open,
+        lambda p: np.array(Image.open(p).convert('RGB'))[..., ::-1],  # BGR
+        lambda p: p.read_bytes(),
+        lambda p: p,
+    ],
+    ids=['Pillow', 'array', 'bytes', 'Path'],
+)
+def test_pictures_in_memory_give_what_their_files_give(captioner, expected, read):
+    assert all_captions(captioner, [read(p) for p in PICTURES], batch_size=3) == expected
+
+
+def test_a_folder_gives_its_pictures_by_name(captioner, expected):
+    assert all_captions(captioner, str(MODELS / 'images'))[:3] == expected
+
+
+def test_one_bad_picture_raises_with_its_name(captioner, tmp_path):
+    with pytest.raises(ImageError, match=r'no picture at .*gone.png'):
+        all_captions(captioner, [str(PICTURES[0]), str(tmp_path / 'gone.png')])
+
+
+def test_predicting_all_records_a_bad_picture_and_keeps_the_others(captioner, expected, tmp_path):
+    from mmllava.apis.inference import CaptionInferencer
+
+    inputs = [dict(img=p) for p in (PICTURES[0], tmp_path / 'gone.png', PICTURES[1])]
+    records = CaptionInferencer(captioner).predict_all(inputs, show_dir=tmp_path / 'shown')
+    assert [r.get('pred_caption') for r in records] == [expected[0], None, expected[1]]
+    assert 'no picture at' in records[1]['error'] and 'error' not in records[0]
+    assert sorted(f.name for f in (tmp_path / 'shown').iterdir()) == ['0.png', '1.png']
+
+
+def test_captions_are_drawn_below_the_pictures(captioner, tmp_path):
+    inference_model(captioner, str(PICTURES[2]), show_dir=tmp_path / 'new' / 'shown')
+    drawn = Image.open(tmp_path / 'new/shown/2.png')
+    original = Image.open(PICTURES[2])
+    assert drawn.width == original.width and drawn.height > original.height
+
+
+def test_one_question_is_asked_of_every_picture(answerer):
+    """Upstream takes the question's single letters, one for each picture."""
+    from mmpretrain import VisualQuestionAnsweringInferencer
+
+    ask = VisualQuestionAnsweringInferencer(answerer)
+    pictures = [str(p) for p in PICTURES]
+    question = 'What color is the star?'
+    together = ask(pictures, question, batch_size=3)
+    assert [out['question'] for out in together] == [question] * 3
+    assert together == [inference_model(answerer, p, question) for p in pictures]
+
+
+def test_several_questions_are_asked_of_one_picture(answerer):
+    from mmpretrain import VisualQuestionAnsweringInferencer
+
+    questions = ['What color is the star?', 'Why?']
+    out = VisualQuestionAnsweringInferencer(answerer)(str(PICTURES[0]), questions)
+    assert [o['question'] for o in out] == questions
+
+
+def test_pictures_and_questions_that_do_not_fit_are_counted(answerer):
+    from mmpretrain import VisualQuestionAnsweringInferencer
+
+    with pytest.raises(PromptError, match='3 pictures came with 2 questions'):
+        VisualQuestionAnsweringInferencer(answerer)([str(p) for p in PICTURES], ['a', 'b'])

@@ -1,0 +1,55 @@
+"""Every config is read, builds, and says what it is."""
+
+import ast
+
+import pytest
+import yaml
+from mmengine.config import Config
+
+from mmllava.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+from tests.conftest import ROOT
+
+LEAVES = sorted((ROOT / 'configs').glob('llava/*.py'))
+METAFILE = yaml.safe_load((ROOT / 'configs/llava/metafile.yml').read_text())
+
+
+def name_of(file):
+    return file.relative_to(ROOT).as_posix()
+
+
+def test_no_config_is_left_out():
+    listed = {model['Config'] for model in METAFILE['Models']}
+    assert listed == {name_of(file) for file in LEAVES}
+    table = (ROOT / 'configs/llava/README.md').read_text()
+    for model in METAFILE['Models']:
+        assert f'`{model["Name"]}`' in table
+
+
+@pytest.mark.parametrize('file', LEAVES, ids=lambda f: f.stem)
+def test_a_leaf_is_short_and_opens_with_weights_memory_score_and_command(file):
+    text = file.read_text()
+    docstring = ast.get_docstring(ast.parse(text))
+    assert text.count('\n') <= 40
+    for word in ('Weights:', 'Memory:', 'Score:', f'Run:     python tools/test.py {name_of(file)}'):
+        assert word in docstring
+
+
+@pytest.mark.parametrize('model', METAFILE['Models'], ids=lambda m: m['Name'])
+def test_a_config_builds_with_the_metafiles_parameters(model):
+    config = Config.fromfile(ROOT / model['Config'])
+    built = MODELS.build(config.model)
+    assert sum(p.numel() for p in built.parameters()) == model['Metadata']['Parameters']
+    assert all(p.is_meta for p in built.parameters())
+
+
+@pytest.mark.parametrize('file', LEAVES, ids=lambda f: f.stem)
+def test_the_parts_of_a_config_fit_each_other(file):
+    config = Config.fromfile(file)
+    tower = config.model.vision_encoder
+    steps = {step.type.split('.')[-1]: step for step in config.test_dataloader.dataset.pipeline}
+    assert steps['CLIPResize'].size == tower.image_size
+    assert steps['CLIPResize'].aspect == ('pad' if 'v1.5' in file.stem else 'square')
+    for step in config.test_dataloader.dataset.pipeline:
+        TRANSFORMS.build(step)
+    assert DATASETS.get(config.test_dataloader.dataset.type)
+    assert METRICS.get(config.test_evaluator.type)

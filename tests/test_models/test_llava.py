@@ -1,0 +1,271 @@
+"""The model as a user meets it: built, loaded, moved, asked."""
+
+import copy
+import json
+import pickle
+import shutil
+import zipfile
+
+import pytest
+import torch
+from mmengine.structures import BaseDataElement
+
+from mmllava import get_model
+from mmllava.errors import CheckpointError, ConfigError, DeviceError, PromptError
+from mmllava.registry import MODELS as REGISTRY
+from tests.conftest import MODELS, tiny_config
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory):
+    """v1.5 in one folder of our own, to damage."""
+    folder = tmp_path_factory.mktemp('weights') / 'v1.5'
+    shutil.copytree(MODELS / 'llava-v1.5', folder)
+    return folder
+
+
+def load_tensors(folder):
+    from mmllava.checkpoints import read_entries
+    from mmllava.models.weights import to_tensor
+
+    return {name: to_tensor(entry).clone() for name, entry in read_entries(folder).items()}
+
+
+def build(**model):
+    return REGISTRY.build(tiny_config('v1.5', **model).model)
+
+
+def images(count=1):
+    return torch.zeros(count, 3, 56, 56)
+
+
+def test_a_model_is_only_shapes_until_it_gets_weights():
+    model = build()
+    assert all(p.is_meta for p in model.parameters())
+    with pytest.raises(CheckpointError, match='has no weights yet. Call get_model with pretrained'):
+        model(images())
+
+
+def test_moving_a_model_without_checkpoint_draws_random_weights():
+    model = build(task='caption').to('cpu')
+    assert model.has_weights
+    assert model(images(), mode='tensor').isfinite().all()
+
+
+def test_building_changes_no_config_and_can_be_repeated():
+    config = tiny_config('v1.5').model
+    before = copy.deepcopy(config)
+    REGISTRY.build(config)
+    REGISTRY.build(config)
+    assert config == before
+
+
+@pytest.mark.parametrize('form', ['folder', 'pth', 'pth with state_dict', 'safetensors'])
+def test_every_form_of_checkpoint_gives_the_same_weights(source, tmp_path, form):
+    from safetensors.torch import save_file
+
+    path = source
+    if form.startswith('pth'):
+        path = tmp_path / 'x.pth'
+        tensors = load_tensors(source)
+        torch.save(dict(state_dict=tensors) if 'state' in form else tensors, path)
+    elif form == 'safetensors':
+        path = tmp_path / 'x.safetensors'
+        save_file(load_tensors(source), path)
+    model = get_model(tiny_config('v1.5'), pretrained=str(path), device='cpu')
+    expected = load_tensors(source)['model.layers.1.mlp.up_proj.weight']
+    assert torch.equal(model.language.lm.model.layers[1].mlp.up_proj.weight, expected)
+
+
+def test_weights_without_change_of_dtype_are_mapped_not_copied(source):
+    model = get_model(tiny_config('v1.5'), pretrained=str(source))
+    tensor = model.language.lm.lm_head.weight
+    maps = open('/proc/self/maps').read().splitlines()
+    ranges = [line.split()[0].split('-') for line in maps if '.safetensors' in line]
+    assert any(int(a, 16) <= tensor.data_ptr() < int(b, 16) for a, b in ranges)
+
+
+def test_writing_to_loaded_weights_leaves_the_file_alone(source):
+    before = (source / 'model-00001-of-00002.safetensors').read_bytes()
+    model = get_model(tiny_config('v1.5'), pretrained=str(source), device='cpu')
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    assert (source / 'model-00001-of-00002.safetensors').read_bytes() == before
+
+
+def save_changed(source, tmp_path, change):
+    tensors = load_tensors(source)
+    change(tensors)
+    torch.save(tensors, tmp_path / 'x.pth')
+    return str(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda t: t.pop('lm_head.weight'), r'1 tensors missing \(language.lm.lm_head.weight\)'),
+        (lambda t: t.update(extra=torch.zeros(1)), r'1 tensors unexpected \(extra\)'),
+        (
+            lambda t: t.update({'model.norm.weight': torch.zeros(7)}),
+            r'1 tensors of another shape \(language.lm.model.norm.weight is \(7,\) in the file '
+            r'and \(48,\) in the model\)',
+        ),
+        (lambda t: t.clear() or t.update(x=torch.zeros(1)), r'\d+ tensors missing .*, \.\.\.\)'),
+    ],
+    ids=['missing', 'unexpected', 'misshapen', 'unrelated'],
+)
+def test_a_checkpoint_that_does_not_fit_is_refused_by_name(source, tmp_path, change, message):
+    path = save_changed(source, tmp_path, change)
+    with pytest.raises(CheckpointError, match=f'does not fit the config: .*{message}'):
+        get_model(tiny_config('v1.5'), pretrained=path, device='cpu')
+
+
+class Payload:
+    def __init__(self, file):
+        self.file = file
+
+    def __reduce__(self):
+        return (open, (str(self.file), 'w'))
+
+
+@pytest.mark.parametrize('form', ['zip', 'plain pickle'])
+def test_a_pickle_with_code_in_it_is_refused_and_does_not_run(tmp_path, form):
+    evil, trace = tmp_path / 'evil.pth', tmp_path / 'ran'
+    if form == 'zip':
+        torch.save(dict(state_dict=dict(x=torch.zeros(1)), meta=Payload(trace)), evil)
+        assert zipfile.is_zipfile(evil)
+    else:
+        evil.write_bytes(pickle.dumps(Payload(trace)))
+    with pytest.raises(CheckpointError):
+        get_model(tiny_config('v1.5'), pretrained=str(evil), device='cpu')
+    with pytest.raises(CheckpointError):
+        build(init_cfg=dict(type='Pretrained', checkpoint=str(evil))).to('cpu')
+    assert not trace.exists()
+
+
+def test_a_folder_of_another_model_is_told_by_its_config(source, tmp_path):
+    folder = tmp_path / 'other'
+    shutil.copytree(source, folder)
+    config = json.loads((folder / 'config.json').read_text())
+    config |= dict(rms_norm_eps=1e-6, mm_vision_select_layer=-1)
+    (folder / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(
+        CheckpointError,
+        match='rms_norm_eps is 1e-06 there and 1e-05 .*; mm_vision_select_layer is -1 there and -2',
+    ):
+        get_model(tiny_config('v1.5'), pretrained=str(folder), device='cpu')
+
+
+def test_a_checkpoint_without_tower_needs_a_config_that_names_one(source):
+    config = tiny_config('v1.5')
+    tower = json.loads((MODELS / 'clip-tiny/config.json').read_text())
+    keys = ('hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads')
+    sizes = {k: tower[k] for k in (*keys, 'image_size', 'patch_size')}
+    config.model.vision_encoder = dict(type='mmllava.CLIPVisionTower', **sizes)
+    with pytest.raises(CheckpointError, match='has no vision tower, and the config names none'):
+        get_model(config, pretrained=str(source), device='cpu')
+
+
+def test_dtype_is_float32_on_cpu_unless_it_is_asked_for(merged):
+    model = get_model(tiny_config('v1'), pretrained=str(merged), device='cpu')
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    model = get_model(tiny_config('v1'), pretrained=str(merged), device='cpu', dtype='bfloat16')
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(
+    ('change', 'dtype'),
+    [('half', torch.float16), ('bfloat16', torch.bfloat16), ('float', torch.float32)],
+)
+def test_a_dtype_that_the_user_sets_stays(merged, change, dtype):
+    model = get_model(tiny_config('v1', task='caption'), pretrained=str(merged))
+    getattr(model, change)()
+    model(images(), mode='tensor')
+    assert {p.dtype for p in model.parameters()} == {dtype}
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+def test_half_precision_runs_on_cpu_too(merged, dtype):
+    config = tiny_config('v1', task='caption')
+    model = get_model(config, pretrained=str(merged), device='cpu', dtype=dtype)
+    assert isinstance(model(images())[0].pred_caption, str)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has CUDA')
+@pytest.mark.parametrize('device', ['cuda', 'cuda:3', torch.device('cuda')])
+def test_a_gpu_that_is_not_there_is_named(merged, device):
+    with pytest.raises(DeviceError, match=r"device 'cuda.*sees 0 CUDA devices. Use device='cpu'"):
+        get_model(tiny_config('v1'), pretrained=str(merged), device=device)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(task='chat'), "unknown task 'chat'"),
+        (dict(template='vicuna'), "unknown template 'vicuna'. Did you mean vicuna_v1"),
+        (dict(preset='coco'), "unknown preset 'coco'. Did you mean coco_short"),
+        (dict(dtype='fp16'), "unknown dtype 'fp16'"),
+        (dict(mm_hidden_size=7), 'mm_hidden_size=7, but the vision tower has 32 channels'),
+        (dict(vision_encoder=dict(type='ClipVisionTower')), 'Did you mean CLIPVisionTower'),
+    ],
+)
+def test_a_setting_that_cannot_work_says_so(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        build(**settings)
+
+
+def test_start_and_end_words_beyond_the_matrix_are_refused():
+    model = build(use_im_start_end=True)
+    with pytest.raises(ConfigError, match='<im_start> has id 1000, but the language model has 1000'):
+        _ = model.tokenizer
+
+
+def test_an_unknown_mode_is_answered_with_the_known_ones(tiny_model):
+    with pytest.raises(ConfigError, match="unknown mode 'tensors'. Did you mean tensor"):
+        tiny_model(images(), mode='tensors')
+
+
+def test_a_question_is_needed_for_vqa(tiny_model):
+    with pytest.raises(PromptError, match='task vqa needs a question, got none'):
+        tiny_model(images(), [BaseDataElement()])
+
+
+def test_a_prompt_longer_than_the_context_is_refused(tiny_model):
+    sample = BaseDataElement(question='why ' * 3000)
+    with pytest.raises(PromptError, match='takes 2048 tokens, pictures included, and the context'):
+        tiny_model(images(), [sample])
+
+
+def test_new_tokens_end_where_the_context_ends(tiny_model):
+    question = 'why ' * 1800
+    ids = tiny_model.encode_prompt(BaseDataElement(question=question)).input_ids
+    room = tiny_model.language.max_tokens - (len(ids) - 1 + 16)
+    assert 0 < room < 300
+    settings = dict(tiny_model.generation_cfg)
+    tiny_model.generation_cfg = dict(settings, max_new_tokens=10_000)
+    try:
+        out = tiny_model(images(), [BaseDataElement(question=question)])[0]
+        assert isinstance(out.pred_answer, str)
+    finally:
+        tiny_model.generation_cfg = settings
+
+
+def test_a_prompt_template_of_an_upstream_config_still_works(source):
+    config = tiny_config('v1.5', prompt_tmpl='Say what. User: <image>\n{question} ASSISTANT:')
+    model = get_model(config, pretrained=str(source), device='cpu')
+    prompt = model.encode_prompt(BaseDataElement(question='Why?'))
+    expected = model.tokenizer.encode('\nWhy? ASSISTANT:')[1:]
+    assert prompt.num_images == 1 and prompt.input_ids[-len(expected) :] == expected
+
+
+def test_a_sample_with_an_error_gets_no_answer_and_takes_none_from_its_neighbours(tiny_model):
+    question = dict(question='What color is the star?')
+    pixels = torch.randn(3, 3, 56, 56)
+    alone = [tiny_model(pixels[k : k + 1], [BaseDataElement(**question)])[0] for k in (0, 2)]
+    samples = [BaseDataElement(**question) for _ in range(3)]
+    samples[1].set_field('it is damaged', 'error')
+    out = tiny_model(pixels, samples)
+    assert [s.pred_answer for s in out] == [alone[0].pred_answer, None, alone[1].pred_answer]
+    only_bad = [BaseDataElement(**question, error='it is damaged')]
+    assert tiny_model(pixels[:1], only_bad)[0].pred_answer is None

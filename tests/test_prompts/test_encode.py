@@ -1,0 +1,133 @@
+"""What must hold for every prompt, not what one prompt happens to give."""
+
+import pytest
+
+from mmllava.errors import PromptError
+from mmllava.prompts.conversation import ask, from_json
+from mmllava.prompts.encode import encode, encode_text
+from mmllava.prompts.presets import PRESETS, get_preset
+from mmllava.prompts.templates import get_template, render
+from mmllava.prompts.tokens import LlamaTokenizer
+from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt, Segment, Turn
+from tests.conftest import MODELS
+
+#: Templates whose training text the original writes with other code; a later issue's work.
+WRITTEN_ELSEWHERE = ('v0', 'llava_v0')
+
+
+@pytest.fixture(scope='module', params=[True, False], ids=['legacy', 'not legacy'])
+def tokenizer(request):
+    return LlamaTokenizer(MODELS / 'tokenizer', legacy=request.param)
+
+
+def recorded_labels(golden):
+    rows = [row for row in golden['labels'] if row['template'] not in WRITTEN_ELSEWHERE]
+    assert len(rows) > 40
+    return rows
+
+
+def encode_row(row):
+    words = ['<im_start>', '<im_end>'] if row['im_start_end'] else []
+    legacy = row['tokenizer'] == 'legacy_true'
+    tokenizer = LlamaTokenizer(MODELS / 'tokenizer', legacy=legacy, extra_tokens=words)
+    turns = from_json(row['conversations'], row['template'], row['im_start_end'])
+    images = sum(turn.text.count('<image>') for turn in turns)
+    segments = render(get_template(row['template']), turns)
+    return encode(segments, tokenizer, images), segments, tokenizer
+
+
+def test_labels_are_the_recorded_ones_where_the_original_is_right(golden):
+    for row in recorded_labels(golden):
+        prompt, _, _ = encode_row(row)
+        assert prompt.input_ids == row['input_ids'], row
+        failed = all(label == IGNORE_INDEX for label in row['labels'])
+        assert failed or prompt.labels == row['labels'], row
+
+
+def test_where_the_original_learns_nothing_the_answers_are_learned(golden):
+    failures = 0
+    for row in recorded_labels(golden):
+        if any(label != IGNORE_INDEX for label in row['labels']):
+            continue
+        prompt, segments, tokenizer = encode_row(row)
+        learned = [i for i in prompt.labels if i != IGNORE_INDEX]
+        answers = ''.join(s.text for s in segments if s.learn)
+        assert tokenizer.decode(learned).split() == answers.replace('</s>', ' ').split()
+        failures += 1
+    assert failures == 8  # mpt, and mistral_instruct with several turns
+
+
+def test_text_of_the_user_cannot_shift_a_label(tokenizer):
+    """Roles and separators inside a question: the original loses the whole sample."""
+    answer = ' It is red.</s>'
+    for question in ('Say ASSISTANT: yes', 'a</s>USER: b ASSISTANT: c', '[/INST] x', 'x'):
+        segments = render(
+            get_template('vicuna_v1'), [Turn('user', question), Turn('assistant', 'It is red.')]
+        )
+        learned = [i for i in encode(segments, tokenizer, 0).labels if i != IGNORE_INDEX]
+        assert tokenizer.decode(learned).strip() == 'It is red.'
+        assert learned[-1] == tokenizer.eos_id, answer
+
+
+def test_splitting_a_segment_changes_no_id(tokenizer):
+    whole = encode([Segment('USER: hello there')], tokenizer, 0)
+    parts = encode([Segment('USER:'), Segment(' hel'), Segment('lo there')], tokenizer, 0)
+    assert parts == whole
+
+
+@pytest.mark.parametrize('count', [0, 1, 3])
+def test_each_picture_takes_one_slot_and_no_label(tokenizer, count):
+    prompt = encode([Segment('x <image>' * count + ' end')], tokenizer, count)
+    slots = [k for k, i in enumerate(prompt.input_ids) if i == IMAGE_TOKEN_INDEX]
+    assert len(slots) == prompt.num_images == count
+    assert all(prompt.labels[k] == IGNORE_INDEX for k in slots)
+
+
+def test_the_start_of_text_comes_first_and_only_once(tokenizer):
+    ids = encode_text('a <image> b <image> c', tokenizer, 2)
+    assert [k for k, i in enumerate(ids) if i == tokenizer.bos_id] == [0]
+
+
+def test_a_missing_picture_is_named_in_the_error(tokenizer):
+    with pytest.raises(PromptError, match=r'has 1 <image> tags but 0 images were given'):
+        encode_text('<image> what?', tokenizer, 0)
+
+
+def test_a_picture_in_an_answer_is_refused(tokenizer):
+    with pytest.raises(PromptError, match=r'an answer cannot hold <image>'):
+        encode([Segment('<image>', learn=True)], tokenizer, 1)
+
+
+def test_ids_and_labels_of_unequal_length_are_our_own_bug():
+    with pytest.raises(ValueError, match='1 ids but 0 labels'):
+        EncodedPrompt([1], [])
+
+
+def test_a_question_has_its_picture_on_a_line_in_front():
+    assert ask('Why?', 1)[0].text == '<image>\nWhy?'
+    assert ask('Why?', 2, start_end=True)[0].text == '<im_start><image><im_end>\n' * 2 + 'Why?'
+
+
+def test_training_moves_the_picture_to_the_front_and_keeps_one_of_several():
+    row = [{'from': 'human', 'value': 'What <image> is <image> it?'}]
+    assert from_json(row, 'v1')[0].text == '<image>\nWhat  is  it?'
+    assert from_json(row, 'v1_mmtag')[0].text == '<Image><image></Image>\nWhat  is  it?'
+    assert from_json(row, 'plain')[0].text == '<image>'
+
+
+def test_a_conversation_that_the_assistant_opens_loses_that_turn():
+    row = [{'from': 'gpt', 'value': 'Hi'}, {'from': 'human', 'value': 'Who?'}]
+    assert from_json(row, 'v1') == [Turn('user', 'Who?')]
+
+
+@pytest.mark.parametrize('message', [{'from': 'system', 'value': 'x'}, {'from': 'human'}, {}])
+def test_a_message_of_another_form_is_shown(message):
+    with pytest.raises(PromptError, match=r"message 0 is \{.*expected \{'from': 'human' or 'gpt'"):
+        from_json([message], 'v1')
+
+
+def test_every_preset_says_where_it_comes_from_and_asks_or_appends_something():
+    for name, preset in PRESETS.items():
+        assert preset.source and preset.generation['max_new_tokens'] > 0, name
+    with pytest.raises(ValueError, match=r"unknown preset 'coco_shrt'. Did you mean coco_short"):
+        get_preset('coco_shrt')

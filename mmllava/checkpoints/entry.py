@@ -5,7 +5,6 @@ import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -24,8 +23,6 @@ DTYPES = {  # our name (torch's) -> numpy's; numpy has no bfloat16, its bits com
     'bool': np.dtype('?'),
 }
 
-# Files that are mapped now. A mapping is closed when the last array over it goes.
-_MAPPED: WeakValueDictionary[tuple, mmap.mmap] = WeakValueDictionary()
 # Without this flag Linux refuses to map a file larger than memory for writing. Python
 # names it since 3.13; the number is Linux's.
 _NO_RESERVE = getattr(mmap, 'MAP_NORESERVE', 0x4000) if os.uname().sysname == 'Linux' else 0
@@ -61,8 +58,9 @@ def map_tensor(entry: TensorEntry) -> np.ndarray:
     """Maps the tensor into memory; pages are read when they are touched.
 
     The array can be written to without changing the file (copy-on-write), so
-    ``torch.from_numpy`` takes it as it is. A bfloat16 tensor comes as uint16:
-    ``torch.from_numpy(a).view(torch.bfloat16)``.
+    ``torch.from_numpy`` takes it as it is. Each call is a mapping of its own:
+    two models of one file do not see each other's training. A bfloat16 tensor
+    comes as uint16: ``torch.from_numpy(a).view(torch.bfloat16)``.
 
     Returns:
         array of ``entry.shape``.
@@ -73,30 +71,22 @@ def map_tensor(entry: TensorEntry) -> np.ndarray:
     kind = DTYPES[entry.dtype]
     if entry.nbytes == 0:
         return np.empty(entry.shape, kind)
-    mapped = _mapping(entry.file)
-    if entry.offset + entry.nbytes > len(mapped):
-        raise CheckpointError(
-            f'{entry.file} holds {len(mapped):,} bytes, but {entry.name} ends at byte '
-            f'{entry.offset + entry.nbytes:,}. The file was cut short after it was opened; '
-            'download or copy it again.'
+    start = entry.offset % mmap.ALLOCATIONGRANULARITY  # a mapping begins at a page
+    with open(entry.file, 'rb') as handle:
+        size = os.fstat(handle.fileno()).st_size
+        if entry.offset + entry.nbytes > size:
+            raise CheckpointError(
+                f'{entry.file} holds {size:,} bytes, but {entry.name} ends at byte '
+                f'{entry.offset + entry.nbytes:,}. The file was cut short after it was opened; '
+                'download or copy it again.'
+            )
+        mapped = mmap.mmap(
+            handle.fileno(),
+            start + entry.nbytes,
+            flags=mmap.MAP_PRIVATE | _NO_RESERVE,
+            prot=mmap.PROT_READ | mmap.PROT_WRITE,
+            offset=entry.offset - start,
         )
     count = entry.nbytes // kind.itemsize
-    array = np.frombuffer(mapped, kind, count, entry.offset).reshape(entry.shape)
+    array = np.frombuffer(mapped, kind, count, start).reshape(entry.shape)
     return array if array.flags.aligned else array.copy()
-
-
-def _mapping(file: Path) -> mmap.mmap:
-    """Maps a file, or finds the mapping that is open; a changed file is a new one."""
-    with open(file, 'rb') as handle:
-        now = os.fstat(handle.fileno())
-        key = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns)
-        mapped = _MAPPED.get(key)
-        if mapped is None:
-            mapped = mmap.mmap(
-                handle.fileno(),
-                0,
-                flags=mmap.MAP_PRIVATE | _NO_RESERVE,
-                prot=mmap.PROT_READ | mmap.PROT_WRITE,
-            )
-            _MAPPED[key] = mapped
-    return mapped

@@ -94,6 +94,15 @@ def test_writing_to_loaded_weights_leaves_the_file_alone(source):
     assert (source / 'model-00001-of-00002.safetensors').read_bytes() == before
 
 
+def test_training_one_model_does_not_change_another_of_the_same_files(source):
+    first, second = (get_model(tiny_config('v1.5'), pretrained=str(source)) for _ in range(2))
+    before = [p.clone() for p in second.parameters()]
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(a, b) for a, b in zip(before, second.parameters(), strict=True))
+
+
 def save_changed(source, tmp_path, change):
     tensors = load_tensors(source)
     change(tensors)

@@ -27,7 +27,9 @@ def main() -> int:
 
     from mmllava import get_model, inference_model
 
-    model = get_model(str(HERE / 'llava-random_caption.py'), pretrained=str(checkpoint), device='cpu')
+    model = get_model(
+        str(HERE / 'llava-random_caption.py'), pretrained=str(checkpoint), device='cpu'
+    )
     result = inference_model(model, str(PICTURE), show_dir=out)
     print(f'{PICTURE.name}: {result}')
     print('The weights are random and so is the caption; README.md shows where to get real ones.')

@@ -1,7 +1,6 @@
 """Floor 1. The caption tokenizer: Penn Treebank words, no Java."""
 
 import re
-from functools import lru_cache
 
 from mmllava.evaluation import ptb_tables as tables
 
@@ -38,8 +37,8 @@ def words(t): return '|'.join(sorted((re.escape(w) for w in t.split()), key=len,
 ABBR = '(?:(?i:' + words(tables.ABBREVIATIONS) + ')|' + '|'.join(f'{w[0].upper()}(?i:{w[1:]})' for w in tables.CAPITAL_ABBREVIATIONS.split()) + '|(?i:pp?t)[ey](?i:s)?)'
 TITLE = '(?:(?i:' + words(tables.TITLES) + ')|[Mm][ft][Gg])'
 SGML = r'<(?:[!?][A-Za-z-][^>\n]*|/?[A-Za-z][A-Za-z0-9:._-]*(?:[ ]+(?:[A-Za-z][A-Za-z0-9:._-]*[ ]*=[ ]*(?:\'[^\'\n]*\'|"[^"\n]*")|[A-Za-z][A-Za-z0-9:._-]*))*[ ]*/?)[ ]*>'
-OPENW = '|'.join(w[0] + '(?i:' + re.escape(w[1:]) + ')' for w in tables.OPENERS.split())
-OPEN = f'[{SPNL}]+(?:{OPENW})[{SPNL}]'
+OPENW = '|'.join(re.escape(w) + '|' + re.escape(w.upper()) for w in tables.OPENERS.split())
+OPEN = f'[{SPNL}]+(?:(?:{OPENW})[{SPNL}]|{SGML})'
 EXT = 'bat|bmp|bz2|c|class|cgi|cpp|dll|doc|docx|exe|gif|gz|h|htm|html|jar|java|jpeg|jpg|mov|mp3|pdf|php|pl|png|ppt|ps|py|sql|tar|txt|wav|x|xml|zip'
 
 def same(t): return t
@@ -54,10 +53,12 @@ def entity(t):
 def apos(t):
     return re.sub('[\x91\u2018\u201b]', '`', re.sub("\x92|\u2019|&apos;", "'", t))
 
+AMP_OR_PLUS = '(?:[+&]|&amp;)'
 RULES = []
 def rule(pattern, action=same):
     RULES.append((re.compile(pattern), action))
 
+rule(f'([{SP}]+)', const(''))
 rule('((?i:cannot))', split(3))
 rule('((?i:gonna|gotta|lemme|gimme|wanna))', split(3))
 rule("('[tT])(?i:is|was)")
@@ -97,12 +98,14 @@ rule(f'({ABBR}\\.)(?s:..)')
 rule(f'({ABBR}\\.)(?s:.)')
 rule(f'({TITLE}\\.)')
 rule(f'((?:{ACRO})\\.)')
-rule(f'({ACRO})\\.{OPEN}')
+rule(f'([A-Za-z])\\.{OPEN}')
+rule(f'({ACRO2})\\.{OPEN}', lambda t: t + '.')
+rule(f'({ACRO2})')
 rule(f'((?i:{words(tables.NUMBERED)})\\.)[{SP}]?[{D}]')
 rule(f'((?:[{L}{M}{D}]+(?:\\.[{L}{M}{D}]+)*\\.(?i:{EXT})))(?:[{SPNL}]|[.?!,])')
-rule(f'((?:{WORD}|{BIT}(?:{HY}{BIT})*)\\.)[,;:\u3001]', soft)
-rule(f'((?:\\([0-9]{{2,3}}\\)[ \xa0]?|(?:\\+\\+?)?(?:[0-9]{{2,4}}[- \xa0])?[0-9]{{2,4}}[- \xa0])[0-9]{{3,4}}[- \xa0]?[0-9]{{3,5}}|(?:(?:\\+\\+?)?[0-9]{{2,4}}\\.)?[0-9]{{2,4}}\\.[0-9]{{3,4}}\\.[0-9]{{3,5}})', lambda t: paren(nbsp(t)))
-rule('("|&quot;)', const("''"))
+rule(f'((?:{WORD}|{BIT}(?:{HY}{BIT})*|[A-Z]+(?:{AMP_OR_PLUS}[A-Z]+)+|[A-Za-z0-9][A-Za-z0-9.,\xad]*(?:-(?:{ACRO2}\\.|[A-Za-z0-9\xad]+))+)\\.)[,;:\u3001]', soft)
+rule('((?:\\([0-9]{2,3}\\)[ \xa0]?|(?:\\+\\+?)?(?:[0-9]{2,4}[- \xa0])?[0-9]{2,4}[- \xa0])[0-9]{3,4}[- \xa0]?[0-9]{3,5}|(?:(?:\\+\\+?)?[0-9]{2,4}\\.)?[0-9]{2,4}\\.[0-9]{3,4}\\.[0-9]{3,5})', lambda t: paren(nbsp(t)))
+rule('("|(?i:&quot;))', const("''"))
 rule(r"([<>]?[:;=][-o*']?[()DPdpO\\{@|\[\]])[^A-Za-z0-9]", paren)
 rule(r"([\^x=~<>]\.\[\^x=~<>]|[-\^x=~<>']_[-\^x=~<>']|\([-\^x=~<>'][_.]?[-\^x=~<>']\)|\([\^x=~<>']-[\^x=~<>'`]\))", paren)
 rule(r'(<<|>>)')
@@ -118,14 +121,14 @@ rule('([?!]+)')
 rule('([.=/\uff01\uff1f])')
 rule(f'([A-Za-z0-9][A-Za-z0-9.,\xad]*(?:-(?:{ACRO2}\\.|[A-Za-z0-9\xad]+))+)', soft)
 rule(f'({BIT}(?:{HY}{BIT})*)', soft)
-rule(f'([A-Z]+(?:(?:[+&]|&amp;)[A-Z]+)+)', entity)
+rule('([A-Z]+(?:(?:[+&]|&amp;)[A-Z]+)+)', entity)
 rule(r"((?i:c\+\+|c#|f#))")
 rule("('')", same)
 rule('(``)')
 rule(f'({APOS})', const("'"))
 rule('([`\u2018-\u201f\x82\x84\x91-\x94\u2039\u203a\xab\xbb]{1,2})', lambda t: ''.join(QUOTE.get(c, c) for c in t))
 rule(f'([{S}!-/:-@\\[-`{{-~])')
-rule(f'(\xad)', const('-'))
+rule('(\xad)', const('-'))
 QUOTE = {'\x91': '`', '\u2018': '`', '\u201b': '`', '\u2039': '`', '\x92': "'", '\u2019': "'", '\u203a': "'",
   '\x93': '``', '\xab': '``', '\u201c': '``', '\x94': "''", '\xbb': "''", '\u201d': "''"}
 

@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import mmllava
 from tests.conftest import MODELS, ROOT, tiny_config
@@ -74,7 +73,9 @@ def test_a_model_from_a_config_or_its_path_is_served_by_inference_model(checkpoi
     config.dump(tmp_path / 'config.py')
     picture = str(MODELS / 'images/0.png')
     results = [
-        mmllava.inference_model(mmllava.get_model(source, pretrained=str(checkpoints['v1.5'])), picture)
+        mmllava.inference_model(
+            mmllava.get_model(source, pretrained=str(checkpoints['v1.5'])), picture
+        )
         for source in (config, str(tmp_path / 'config.py'))
     ]
     assert results[0] == results[1] and isinstance(results[0]['pred_caption'], str)
@@ -99,7 +100,11 @@ def run(code):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     'imports',
-    ['import mmllava, mmpretrain', 'import mmpretrain, mmllava', 'from mmllava.models import Llava'],
+    [
+        'import mmllava, mmpretrain',
+        'import mmpretrain, mmllava',
+        'from mmllava.models import Llava',
+    ],
 )
 def test_the_order_of_imports_does_not_matter_and_nothing_is_printed(imports):
     done = run(f'{imports}\nimport mmllava\nprint(mmllava.get_model("llava-7b-v1_caption").task)')
@@ -109,5 +114,7 @@ def test_the_order_of_imports_does_not_matter_and_nothing_is_printed(imports):
 
 @pytest.mark.slow
 def test_importing_mmllava_alone_is_light():
-    done = run('import sys, mmllava; print(sorted({"torch", "mmengine", "mmpretrain"} & set(sys.modules)))')
+    done = run(
+        'import sys, mmllava; print(sorted({"torch", "mmengine", "mmpretrain"} & set(sys.modules)))'
+    )
     assert done.stdout == '[]\n', done.stderr

@@ -87,7 +87,9 @@ def test_a_picture_beyond_pillows_guard_is_refused(tmp_path, picture, monkeypatc
         load_image(tmp_path / 'x.png')
 
 
-@pytest.mark.parametrize('array', [COLOURS.astype(float), COLOURS[..., :2], COLOURS[:0], COLOURS[None]])
+@pytest.mark.parametrize(
+    'array', [COLOURS.astype(float), COLOURS[..., :2], COLOURS[:0], COLOURS[None]]
+)
 def test_an_array_that_is_no_picture_says_its_shape(array):
     with pytest.raises(ImageError, match=r'an array of shape \(.* is no picture'):
         load_image(array)

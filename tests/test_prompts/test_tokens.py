@@ -68,7 +68,11 @@ def test_decoding_leaves_out_special_tokens_and_ids_that_do_not_exist():
 
 def test_ids_of_added_tokens_come_from_the_files():
     tokenizer = LlamaTokenizer(MODELS / 'llava-v1-delta')
-    assert [tokenizer.token_id(w) for w in ('[PAD]', '<im_start>', '<im_end>')] == [1000, 1001, 1002]
+    assert [tokenizer.token_id(w) for w in ('[PAD]', '<im_start>', '<im_end>')] == [
+        1000,
+        1001,
+        1002,
+    ]
     assert tokenizer.pad_id == 1000 and len(tokenizer) == 1003
 
 

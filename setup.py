@@ -69,6 +69,7 @@ setup(
         'sentencepiece',
         'torch>=2.6',  # the first whose torch.load refuses pickled code unless told otherwise
         'torchvision',  # mmpretrain imports it and does not ask for it
+        'tqdm',
         'transformers>=4.57,<6',  # tested: 4.57.6 and 5.23.0
     ],
     extras_require={

@@ -31,8 +31,15 @@ class _PillowPictures:
 
     def preprocess(self, inputs: Sequence[dict], batch_size: int = 1) -> Iterator[dict]:
         """Batches of the pipeline's output."""
-        samples = (self.pipeline(dict(item)) for item in inputs)
+        samples = map(self._sample, inputs)
         yield from map(pseudo_collate, self._get_chunk_data(samples, batch_size))
+
+    def _sample(self, item: dict) -> dict:
+        """One input through the pipeline, its question kept whether or not the config packs it."""
+        sample = self.pipeline(dict(item))
+        if 'question' in item:
+            sample['data_samples'].set_field(item['question'], 'question')
+        return sample
 
     def predict_all(
         self, inputs: Sequence[dict], show_dir: str | Path | None = None
@@ -46,7 +53,7 @@ class _PillowPictures:
         samples = {}
         for number, item in enumerate(inputs):
             try:
-                samples[number] = self.pipeline(dict(item))
+                samples[number] = self._sample(item)
             except ImageError as error:
                 records[number]['error'] = str(error)
         if samples:

@@ -103,7 +103,8 @@ def run(code):
     [
         'import mmllava, mmpretrain',
         'import mmpretrain, mmllava',
-        'from mmllava.models import Llava',
+        'from mmllava.apis import hub',
+        'import mmllava.models',
     ],
 )
 def test_the_order_of_imports_does_not_matter_and_nothing_is_printed(imports):

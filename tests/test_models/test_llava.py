@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -80,7 +81,7 @@ def test_every_form_of_checkpoint_gives_the_same_weights(source, tmp_path, form)
 def test_weights_without_change_of_dtype_are_mapped_not_copied(source):
     model = get_model(tiny_config('v1.5'), pretrained=str(source))
     tensor = model.language.lm.lm_head.weight
-    maps = open('/proc/self/maps').read().splitlines()
+    maps = Path('/proc/self/maps').read_text().splitlines()
     ranges = [line.split()[0].split('-') for line in maps if '.safetensors' in line]
     assert any(int(a, 16) <= tensor.data_ptr() < int(b, 16) for a, b in ranges)
 

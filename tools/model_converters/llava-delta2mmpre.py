@@ -17,10 +17,10 @@ two cases nothing is left behind.
 
 import argparse
 import json
-import resource
 import signal
 import sys
 import time
+from pathlib import Path
 
 from mmllava.checkpoints import (
     Merge,
@@ -115,6 +115,18 @@ def describe(merge: Merge) -> None:
             print(f'dropped {move.name}')
 
 
+def peak_rss_mb() -> float | None:
+    """Largest resident size so far, in MB; None where there is no /proc.
+
+    Not getrusage: its figure is inherited from the process that started this one.
+    """
+    status = Path('/proc/self/status')
+    if not status.exists():
+        return None
+    lines = dict(line.split(':', 1) for line in status.read_text().splitlines())
+    return round(int(lines['VmHWM'].split()[0]) * 1024 / 1e6, 1)
+
+
 def run(args: argparse.Namespace) -> dict:
     """Merges; gives the figures of the last line."""
     start = time.monotonic()
@@ -133,14 +145,13 @@ def run(args: argparse.Namespace) -> dict:
     finally:
         progress.close()
     seconds = time.monotonic() - start
-    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return dict(
         destination=args.dst,
         tensors=len(merge.kept),
         bytes=merge.nbytes,
         **count_moves(merge.moves),
         seconds=round(seconds, 2),
-        peak_rss_mb=round(peak_kb * 1024 / 1e6, 1),
+        peak_rss_mb=peak_rss_mb(),
     )
 
 

@@ -1,0 +1,81 @@
+"""tools/inference.py, as a user types it."""
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from tests.conftest import MODELS, ROOT
+from tools import inference
+
+CONFIG = str(ROOT / 'demo/llava-random_caption.py')
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / 'photos'
+    shutil.copytree(MODELS / 'images', folder)
+    return folder
+
+
+def run(*args):
+    return inference.main([str(a) for a in args])
+
+
+def test_a_folder_of_pictures_is_captioned_written_and_drawn(merged, photos, tmp_path, capsys):
+    out, shown = tmp_path / 'out.json', tmp_path / 'drawn'
+    args = ('--batch-size', 4, '--out', out, '--show-dir', shown, '--device', 'cpu')
+    assert run(CONFIG, merged, photos, *args) == 0
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    records = json.loads(out.read_text())
+    assert printed == records and len(records) == 6
+    assert all(record['pred_caption'] for record in records)
+    assert sorted(f.name for f in shown.iterdir()) == [f'{k}.png' for k in range(6)]
+    assert Image.open(shown / '0.png').height > Image.open(photos / '0.png').height
+
+
+def test_one_bad_picture_is_named_counted_and_the_others_are_done(merged, photos, capsys):
+    (photos / '3.png').write_bytes((photos / '3.png').read_bytes()[:100])
+    assert run(CONFIG, merged, photos, '--device', 'cpu', '--batch-size', 2) == 2
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 5
+    assert '3.png could not be decoded' in said.err and '1 of 6 pictures failed' in said.err
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (
+            ('llava-7b-v2_caption', 'x', 'p.png'),
+            "unknown model 'llava-7b-v2_caption'. Did you mean",
+        ),
+        (('nowhere.py', 'x', 'p.png'), 'no config file at nowhere.py'),
+        ((CONFIG, './gone', 'p.png', '--device', 'cpu'), 'gone does not exist'),
+        ((CONFIG, 'gone.pth', 'p.png', '--device', 'cpu'), 'gone.pth does not exist'),
+        ((CONFIG, 'x', 'p.png', '--batch-size', '0'), '--batch-size is 0, expected 1 or more'),
+        ((CONFIG, 'x', 'p.png', '--dtype', 'half'), "unknown dtype 'half'"),
+    ],
+)
+def test_bad_input_exits_with_2_and_says_why(args, message, capsys):
+    assert run(*args) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_gpu_that_is_not_there_exits_with_2(merged, photos, capsys):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip('this machine has CUDA')
+    assert run(CONFIG, merged, photos, '--device', 'cuda') == 2
+    assert "device 'cuda' was asked for" in capsys.readouterr().err
+
+
+def test_a_vqa_model_needs_a_question(tmp_path, merged, photos, capsys):
+    config = tmp_path / 'vqa.py'
+    config.write_text(f"_base_ = ['{CONFIG}']\nmodel = dict(task='vqa', preset='vqa_open')\n")
+    assert run(config, merged, photos, '--device', 'cpu') == 2
+    assert 'answers questions: give --question' in capsys.readouterr().err
+    assert run(config, merged, photos / '0.png', '--device', 'cpu', '--question', 'Why?') == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record['question'] == 'Why?' and record['pred_answer']

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -14,13 +15,20 @@ from mmllava.datasets import LoadImage
 from mmllava.errors import ImageError, PromptError
 from mmllava.images.annotate import annotate
 from mmllava.images.load import list_images, load_image
+from mmllava.models.language import GENERATION_SETTINGS
 from mmllava.registry import TRANSFORMS
 
 _LOADERS = ('LoadImageFromFile', 'LoadImage')
 
 
 class _PillowPictures:
-    """What both inferencers share: pictures of any kind through the config's pipeline."""
+    """What both inferencers share: pictures of any kind through the config's pipeline.
+
+    Generation settings (``max_new_tokens``, ``num_beams``, ...) can be given to a
+    call, over those of the config.
+    """
+
+    forward_kwargs = GENERATION_SETTINGS
 
     def _init_pipeline(self, cfg: Config) -> Compose:
         """The test pipeline, with our decoder in the place of whatever loads there."""
@@ -40,6 +48,12 @@ class _PillowPictures:
         if 'question' in item:
             sample['data_samples'].set_field(item['question'], 'question')
         return sample
+
+    @torch.no_grad()
+    def forward(self, inputs: dict, **generation: Any) -> Sequence[Any]:
+        """One batch of `preprocess`, predicted."""
+        data = self.model.data_preprocessor(inputs, False)
+        return self.model(**data, mode='predict', **generation)
 
     def predict_all(
         self, inputs: Sequence[dict], show_dir: str | Path | None = None

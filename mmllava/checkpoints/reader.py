@@ -138,7 +138,7 @@ def _read_shards(folder: Path, index: Path) -> dict[str, TensorEntry]:
         raise CheckpointError(f'{index} has no weight_map. Download or write it again.')
     expected: dict[str, set[str]] = {}
     for name, shard in weight_map.items():
-        if not isinstance(shard, str) or Path(shard).name != shard or '\\' in shard:
+        if not _is_plain_name(shard):
             raise CheckpointError(
                 f'{index} places {name} in {shard!r}; expected the plain name of a file in '
                 f'{folder}. Do not use a checkpoint that points outside its folder.'
@@ -156,6 +156,16 @@ def _read_shards(folder: Path, index: Path) -> dict[str, TensorEntry]:
         _compare(folder / shard, index.name, names, set(held))
         found.update(held)
     return {name: found[name] for name in weight_map}
+
+
+def _is_plain_name(name: Any) -> bool:
+    """Tells the name of a file from a path that leads elsewhere."""
+    return (
+        isinstance(name, str)
+        and name not in ('', '..')
+        and name == Path(name).name
+        and ('\\' not in name)
+    )
 
 
 def _compare(shard: Path, index: str, expected: set[str], held: set[str]) -> None:

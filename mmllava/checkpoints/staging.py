@@ -78,8 +78,10 @@ def _put(part: Path, destination: Path) -> None:
         if replaces:
             os.rename(old, destination)
         raise
-    _flush(destination.parent)
-    _remove(old)
+    try:
+        _flush(destination.parent)
+    finally:
+        _remove(old)
 
 
 def _files(part: Path) -> Iterator[Path]:

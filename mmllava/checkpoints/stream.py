@@ -113,8 +113,9 @@ def _read(entry: TensorEntry, start: int, stop: int, handles: dict[Path, int]) -
         got = os.preadv(handles[entry.file], [view[done:]], offset + done)
         if got == 0:
             raise CheckpointError(
-                f'{entry.file} ends at byte {offset + done:,} but {entry.name} goes on to '
-                f'{entry.offset + entry.nbytes:,}. It was cut short while it was read.'
+                f'{entry.file} ends at byte {os.fstat(handles[entry.file]).st_size:,} but '
+                f'{entry.name} goes on to {entry.offset + entry.nbytes:,}. It was cut short '
+                'after its header was read; get it whole again.'
             )
         done += got
     return values

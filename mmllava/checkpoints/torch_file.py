@@ -32,6 +32,15 @@ _STORAGES = {
 }
 _MAX_PICKLE_BYTES = 256_000_000  # names and shapes; LLaMA-7B's takes 30 kB
 _PLAIN = (type(None), bool, int, float, str, bytes)
+# OSError: a directory may send the reader to a byte before the first.
+_BROKEN_ZIP = (
+    zipfile.BadZipFile,
+    EOFError,
+    NotImplementedError,
+    OSError,
+    struct.error,
+    ValueError,
+)
 _BROKEN_PICKLE = (
     pickle.UnpicklingError,
     AttributeError,
@@ -156,7 +165,7 @@ def read_torch(file: Path) -> dict[str, TensorEntry]:
                     f'{file} was written on a big-endian machine. Save it again on a '
                     'little-endian one, or as safetensors.'
                 )
-    except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
+    except _BROKEN_ZIP as error:
         raise CheckpointError(
             f'{file} is cut short or damaged: {file.stat().st_size:,} bytes found, without the '
             f'directory that ends a PyTorch file ({error}). Download or copy it again.'
@@ -174,10 +183,12 @@ def _read_small(
     file: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit_bytes: int
 ) -> bytes:
     """Reads one member that is not a tensor."""
-    if info.compress_type != zipfile.ZIP_STORED or info.file_size > limit_bytes:
+    stored = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1
+    if not stored or info.file_size > limit_bytes:
         raise CheckpointError(
-            f'{file}: {info.filename} is compressed or has more than {limit_bytes:,} bytes '
-            f'({info.file_size:,}); torch.save writes neither. Save the file again.'
+            f'{file}: {info.filename} is compressed, encrypted or has more than '
+            f'{limit_bytes:,} bytes ({info.file_size:,}); torch.save writes no such '
+            'thing. Save the file again.'
         )
     return archive.read(info)
 
@@ -277,7 +288,7 @@ def _is_contiguous(tensor: _Tensor) -> bool:
 
 def _data_offset(handle: io.BufferedReader, member: zipfile.ZipInfo, file: Path) -> int:
     """Byte at which a member's data begins: after its own header, name and padding."""
-    handle.seek(member.header_offset)
+    handle.seek(max(member.header_offset, 0))
     local = handle.read(30)
     if len(local) < 30 or local[:4] != b'PK\x03\x04':
         raise CheckpointError(

@@ -1,5 +1,6 @@
 """Floor 2. The steps from a picture's path to the pixels that a model takes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,16 @@ from mmllava.images.load import load_image
 from mmllava.registry import TRANSFORMS
 
 
+def _map(function: Callable[[Any], Any], value: Any) -> Any:
+    """Of one picture, or of each in a list."""
+    return [function(v) for v in value] if isinstance(value, list) else function(value)
+
+
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Decodes ``img_path`` (or a picture already in ``img``) as LLaVA does, to RGB.
+    """Decodes ``img_path`` (or what is already in ``img``) as LLaVA does, to RGB.
+
+    Either may be a list: the pictures of one sample, in the order of their tags.
 
     Args:
         exif: turn the picture as its EXIF orientation says; the original does not.
@@ -30,14 +38,13 @@ class LoadImage(BaseTransform):
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         source = results['img'] if 'img' in results else results['img_path']
         try:
-            results['img'] = load_image(source, exif=self.exif)
+            results['img'] = _map(lambda s: load_image(s, exif=self.exif), source)
         except ImageError as error:
             if self.on_error == 'raise':
                 raise
             results['img'], results['error'] = None, str(error)
         else:
-            width, height = results['img'].size
-            results['ori_shape'] = (height, width)
+            results['ori_shape'] = _map(lambda image: image.size[::-1], results['img'])
         return results
 
 
@@ -60,6 +67,8 @@ class CLIPResize(BaseTransform):
         if results['img'] is None:
             results['img'] = np.zeros((self.size, self.size, 3), np.uint8)
         else:
-            results['img'] = to_square(results['img'], self.size, self.aspect)
+            results['img'] = _map(
+                lambda image: to_square(image, self.size, self.aspect), results['img']
+            )
         results['img_shape'] = (self.size, self.size)
         return results

@@ -158,7 +158,8 @@ _LIST: list[tuple[str, str, Callable[[str], str]]] = [
     ('@#', f'(@[a-zA-Z_][a-zA-Z_0-9]*|#{LETTER}+)', _same),
     # clitics by themselves
     (_Q, f'({APOS}{VERB})[^A-Za-z]', _straight),
-    (_Q, rf'({APOS}[msdMSDnN])\Z', _straight),
+    (_Q, rf'({APOS}[nN])\Z', _same),
+    (_Q, rf'({APOS}[msdMSD])\Z', _straight),
     (_Q, f'({CURLY}[nN])', _same),
     (_Q, f'({CURLY}{VERB})', _straight),
     ('nN', rf'((?i:n{TICK}t))(?:[^A-Za-z]|\Z)', _straight),

@@ -31,6 +31,8 @@ _SIZES = (
     'num_hidden_layers',
     'num_attention_heads',
 )
+#: What a user may set for a generation, in a config or in a call.
+GENERATION_SETTINGS = frozenset(n for n in vars(GenerationConfig()) if not n.startswith('_'))
 _OPTIONAL = (
     'num_key_value_heads',
     'max_position_embeddings',
@@ -128,10 +130,9 @@ class LanguageModel(nn.Module):
         Raises:
             ConfigError: a setting that ``GenerationConfig`` does not know.
         """
-        known = vars(GenerationConfig())
         for name in settings:
-            if name not in known:
-                raise unknown_name('generation setting', name, known)
+            if name not in GENERATION_SETTINGS:
+                raise unknown_name('generation setting', name, GENERATION_SETTINGS)
         try:
             config = GenerationConfig(
                 bos_token_id=tokenizer.bos_id,

@@ -23,7 +23,17 @@ from mmllava.prompts.templates import get_template, render
 from mmllava.registry import MODELS, TOKENIZER
 from mmllava.structures import EncodedPrompt, Segment
 
+#: ``(B, 3, S, S)``, or a list with one picture, its tiles, or a list of pictures a sample
+Images = Tensor | Sequence[Any]
+Samples = Sequence[BaseDataElement]
 TASKS = {'caption': 'Image Caption', 'vqa': 'Visual Question Answering'}
+
+
+def pictures_of(image: Any) -> list[Tensor]:
+    """The pictures of one sample, each as its tiles ``(T, 3, S, S)``."""
+    if not isinstance(image, Tensor):
+        return [picture for part in image for picture in pictures_of(part)]
+    return [image if image.ndim == 4 else image[None]]
 
 
 @MODELS.register_module()
@@ -167,13 +177,16 @@ class Llava(LazyModel):
                 'tokenizer of the checkpoint: its added_tokens.json names the ids.'
             )
 
-    def encode_prompt(self, sample: BaseDataElement) -> EncodedPrompt:
-        """The ids that ask for one sample's caption or answer, one picture in them.
+    def encode_prompt(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
+        """The ids that ask for one sample's caption or answer, its pictures in them.
+
+        A question may say itself where its pictures belong, with ``<image>``.
 
         Raises:
-            PromptError: a VQA sample without a question.
+            PromptError: a VQA sample without a question, or another number of
+                tags than of pictures.
         """
-        question = sample.get('question', '') or ''
+        question = sample.get('question') or ''
         if self.task == 'vqa' and not question:
             raise PromptError(
                 'task vqa needs a question, got none. Call it with image and question.'
@@ -182,10 +195,10 @@ class Llava(LazyModel):
             segments = [Segment(self.prompt_tmpl.replace('{question}', question))]
         else:
             text = question + self.preset.suffix if self.task == 'vqa' else self.preset.prompt
-            segments = render(self.template, ask(text, 1, self.use_im_start_end))
-        return encode(segments, self.tokenizer, num_images=1)
+            segments = render(self.template, ask(text, num_images, self.use_im_start_end))
+        return encode(segments, self.tokenizer, num_images)
 
-    def encode_conversation(self, sample: BaseDataElement) -> EncodedPrompt:
+    def encode_conversation(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
         """The ids and labels of a training sample's ``conversations``, cut to the context.
 
         Raises:
@@ -195,25 +208,28 @@ class Llava(LazyModel):
         if not conversations:
             raise PromptError("mode 'loss' needs data_sample.conversations, got none.")
         turns = from_json(conversations, self.template_name, self.use_im_start_end)
-        return encode(render(self.template, turns), self.tokenizer, num_images=1)
+        return encode(render(self.template, turns), self.tokenizer, num_images)
 
     # Forward ---------------------------------------------------------------
 
     def forward(
         self,
-        images: Tensor,
-        data_samples: Sequence[BaseDataElement] | None = None,
+        images: Images,
+        data_samples: Samples | None = None,
         mode: str = 'predict',
+        **generation: Any,
     ) -> Any:
         """One batch.
 
         Args:
-            images: ``(B, 3, S, S)``, normalised.
-            data_samples: one for each picture; ``predict`` reads ``question``,
+            images: normalised pictures: ``(B, 3, S, S)``, one for each sample,
+                or a list of what `LlavaDataPreprocessor` gives for a sample.
+            data_samples: one for each sample; ``predict`` reads ``question``,
                 ``loss`` reads ``conversations``.
             mode: ``predict`` gives the samples with ``pred_caption`` or
                 ``pred_answer``; ``loss`` a dict with ``loss``; ``tensor`` the
                 logits ``(B, L, V)`` of the prompts, left-padded.
+            generation: settings of this call, for ``predict`` only.
 
         Raises:
             CheckpointError: the model has no weights yet.
@@ -224,59 +240,78 @@ class Llava(LazyModel):
         self.check_weights()
         if data_samples is None:
             data_samples = [BaseDataElement() for _ in images]
-        return modes[mode](images, data_samples)
+        return modes[mode](images, data_samples, **generation)
 
-    def extract_feat(self, images: Tensor) -> Tensor:
-        """Pictures ``(P, 3, S, S)`` to rows of word-embedding space ``(P, N, D)``."""
-        images = images.to(next(self.vision_tower.parameters()))
-        return self.projector(self.vision_tower(images))
+    def extract_feat(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+        """Pictures ``(T, 3, S, S)`` to rows of word-embedding space ``(N, D)``, one each.
 
-    def batch(self, images: Tensor, prompts: Sequence[EncodedPrompt], side: str) -> Batch:
-        """Prompts with their pictures put in, padded on one side, cut to the context."""
-        features = self.extract_feat(images)
-        rows = [
-            splice(self.language, prompt, [feature])
-            for prompt, feature in zip(prompts, features, strict=True)
+        The tower runs once, over the tiles of all pictures.
+        """
+        if not pictures:
+            return []
+        tiles = torch.cat(list(pictures)).to(next(self.vision_tower.parameters()))
+        features = self.projector(self.vision_tower(tiles))
+        return [f.flatten(0, 1) for f in features.split([len(p) for p in pictures])]
+
+    def batch(self, images: Images, data_samples: Samples, encode: Any, side: str) -> Batch:
+        """Samples as one batch: prompts by ``encode(sample, num_images)``, pictures put in.
+
+        Rows are padded on one side and cut to the context.
+        """
+        pictures = [pictures_of(image) for image in images]
+        prompts = [
+            encode(sample, len(own)) for sample, own in zip(data_samples, pictures, strict=True)
         ]
-        end = self.language.max_tokens
-        return collate([(embeds[:end], labels[:end]) for embeds, labels in rows], side)
+        features = iter(self.extract_feat([p for own in pictures for p in own]))
+        end, rows = self.language.max_tokens, []
+        for prompt, own in zip(prompts, pictures, strict=True):
+            embeds, labels = splice(self.language, prompt, [next(features) for _ in own])
+            rows.append((embeds[:end], labels[:end]))
+        return collate(rows, side)
 
-    def logits(self, images: Tensor, data_samples: Sequence[BaseDataElement]) -> Tensor:
+    def logits(self, images: Images, data_samples: Samples) -> Tensor:
         """Mode ``tensor``."""
-        batch = self.batch(images, [self.encode_prompt(s) for s in data_samples], 'left')
+        batch = self.batch(images, data_samples, self.encode_prompt, 'left')
         return self.language(batch.embeds, batch.mask)
 
-    def loss(self, images: Tensor, data_samples: Sequence[BaseDataElement]) -> dict[str, Tensor]:
+    def loss(self, images: Images, data_samples: Samples) -> dict[str, Tensor]:
         """Mode ``loss``: cross entropy of the answers, mean over their tokens."""
-        batch = self.batch(images, [self.encode_conversation(s) for s in data_samples], 'right')
+        batch = self.batch(images, data_samples, self.encode_conversation, 'right')
         return dict(loss=self.language.loss(batch.embeds, batch.mask, batch.labels))
 
     @torch.no_grad()
-    def predict(
-        self, images: Tensor, data_samples: Sequence[BaseDataElement]
-    ) -> Sequence[BaseDataElement]:
-        """Mode ``predict``. A sample that carries an ``error`` gets None for an answer."""
+    def predict(self, images: Images, data_samples: Samples, **generation: Any) -> Samples:
+        """Mode ``predict``. A sample that carries an ``error`` gets None for an answer.
+
+        Args:
+            images: as in `forward`.
+            data_samples: as in `forward`.
+            generation: settings over those of the config, for this call.
+        """
         field = 'pred_caption' if self.task == 'caption' else 'pred_answer'
         good = [k for k, sample in enumerate(data_samples) if not sample.get('error')]
         for sample in data_samples:
             sample.set_field(None, field)
         if good:
-            prompts = [self.encode_prompt(data_samples[k]) for k in good]
-            batch = self.batch(images[good], prompts, 'left')
-            new_ids = self.language.generate(
-                batch.embeds, batch.mask, self.tokenizer, self._settings(batch)
+            batch = self.batch(
+                [images[k] for k in good],
+                [data_samples[k] for k in good],
+                self.encode_prompt,
+                'left',
             )
+            settings = self._settings(batch, generation)
+            new_ids = self.language.generate(batch.embeds, batch.mask, self.tokenizer, settings)
             for k, ids in zip(good, new_ids, strict=True):
                 data_samples[k].set_field(self.tokenizer.decode(ids).strip(), field)
         return data_samples
 
-    def _settings(self, batch: Batch) -> dict[str, Any]:
+    def _settings(self, batch: Batch, changes: dict[str, Any]) -> dict[str, Any]:
         """Generation settings, with as many new tokens as the context has room for.
 
         Raises:
             PromptError: the prompt alone fills the context.
         """
-        settings = dict(self.generation_cfg)
+        settings = {**self.generation_cfg, **changes}
         length, context = batch.mask.shape[1], self.language.max_tokens
         if length >= context:
             raise PromptError(

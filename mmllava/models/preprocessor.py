@@ -28,18 +28,26 @@ class LlavaDataPreprocessor(BaseDataPreprocessor):
         self.mean, self.std = tuple(mean), tuple(std)
 
     def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
-        """Turns ``inputs`` (uint8 RGB ``(3, H, W)`` each) into ``images``, float32, normalised.
+        """Turns ``inputs`` (uint8 RGB) into ``images``, float32, normalised.
 
-        ``data_samples`` go along. All pictures of a batch have one size, so
-        ``images`` is ``(B, 3, H, W)``.
+        A sample is one picture ``(3, S, S)``, the tiles of one ``(T, 3, S, S)``,
+        or a list of such pictures. Where every sample is one picture, ``images``
+        is ``(B, 3, S, S)``; else the list stays a list. ``data_samples`` go along.
         """
         data = self.cast_data(data)
-        inputs = data['inputs']
-        images = torch.stack(list(inputs)) if not isinstance(inputs, Tensor) else inputs
-        return dict(images=self.normalise(images), data_samples=data.get('data_samples'))
+        images = self.normalise(data['inputs'])
+        if not isinstance(images, Tensor) and all(_is_plain(image) for image in images):
+            images = torch.stack(images)
+        return dict(images=images, data_samples=data.get('data_samples'))
 
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """``(..., 3, H, W)`` uint8 to float32 with CLIP's mean and deviation."""
+    def normalise(self, pixels: Any) -> Any:
+        """``(..., 3, H, W)`` uint8 to float32 with CLIP's mean and deviation; lists stay lists."""
+        if not isinstance(pixels, Tensor):
+            return [self.normalise(picture) for picture in pixels]
         mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1)
         std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1)
         return (pixels.float() * (1 / 255) - mean) / std
+
+
+def _is_plain(image: Any) -> bool:
+    return isinstance(image, Tensor) and image.ndim == 3

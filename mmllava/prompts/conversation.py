@@ -10,15 +10,18 @@ _ROLES = {'human': 'user', 'gpt': 'assistant'}
 
 
 def ask(question: str, num_images: int, start_end: bool = False) -> list[Turn]:
-    """One question, pictures first, with the answer left open.
+    """One question with the answer left open; pictures come first, a line each.
 
     Args:
-        question: text without picture tags.
-        num_images: how many tags to put in front, a line each.
+        question: text. If it has ``<image>`` tags of its own, they stay where
+            they are and none is added.
+        num_images: how many pictures there are.
         start_end: write ``<im_start><image><im_end>`` (v0 and v1-1 checkpoints).
     """
-    tag = IMAGE_TAG.join(IMAGE_WORDS) if start_end else IMAGE_TAG
-    return [Turn('user', f'{tag}\n' * num_images + question), Turn('assistant', None)]
+    text = question if IMAGE_TAG in question else f'{IMAGE_TAG}\n' * num_images + question
+    if start_end:
+        text = text.replace(IMAGE_TAG, IMAGE_TAG.join(IMAGE_WORDS))
+    return [Turn('user', text), Turn('assistant', None)]
 
 
 def from_json(

@@ -108,3 +108,16 @@ def test_pictures_and_questions_that_do_not_fit_are_counted(answerer):
 
     with pytest.raises(PromptError, match='3 pictures came with 2 questions'):
         VisualQuestionAnsweringInferencer(answerer)([str(p) for p in PICTURES], ['a', 'b'])
+
+
+def test_generation_settings_of_a_call_come_before_the_configs(captioner, expected):
+    picture = str(PICTURES[0])
+    short = inference_model(captioner, picture, max_new_tokens=3)['pred_caption']
+    assert len(short) < len(expected[0]) and expected[0].startswith(short)
+    assert inference_model(captioner, picture, num_beams=3)['pred_caption'] != expected[0]
+    assert inference_model(captioner, picture)['pred_caption'] == expected[0]
+
+
+def test_an_unknown_setting_of_a_call_is_named(captioner):
+    with pytest.raises(ValueError, match=r"unknown argument \{'max_new_token'\}"):
+        inference_model(captioner, str(PICTURES[0]), max_new_token=3)

@@ -96,3 +96,18 @@ def test_rows_of_unequal_length_do_not_touch_each_other(inferencer, recorded):
     alone = answers(inferencer, rows, 1)
     assert answers(inferencer, rows, 4) == alone
     assert answers(inferencer, rows[::-1], 4) == alone[::-1]
+
+
+def test_two_pictures_in_one_prompt_give_the_originals_answer(inferencer, recorded, version):
+    if not recorded['multi_image']:
+        pytest.skip(f'no recording of several pictures for {version}')
+    model = inferencer.model
+    for row in recorded['multi_image']:
+        question = row['prompt'].split('USER: ')[1].removesuffix(' ASSISTANT:')
+        pictures = [str(MODELS / name) for name in row['images']]
+        data = inferencer.pipeline(dict(img=pictures))
+        data['data_samples'].set_field(question, 'question')
+        batch = model.data_preprocessor(
+            dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
+        )
+        assert model(**batch)[0].pred_answer == row['greedy_text']

@@ -4,9 +4,11 @@
   python tools/benchmark/merge.py /tmp/merge-benchmark              # 41 GB of disk, minutes
   python tools/benchmark/merge.py /tmp/merge-benchmark --layers 2 --hidden 256 --words 1000
 
-Makes a base (2 shards) and a delta (3 shards) of random float16, then, in this order and each
-time with the files out of the page cache: `cat` of all inputs to /dev/null; `dd` of as many
-bytes as the result has, with conv=fsync; the merge. Ratio = merge / (cat + dd). Memory is
+Makes a base (2 shards) and a delta (3 shards) of random float16, then, in this order: `dd` of as
+many bytes as the result has, with conv=fsync; the merge; `cat` of all inputs to /dev/null. The
+inputs are out of the page cache for the merge and for `cat`. Nothing rests in between: a disk
+that lets a rested writer go faster for a while (a virtual one may, by a factor of seven) would
+else favour whichever writes first. Ratio = merge / (cat + dd). Memory is
 sampled from /proc every 20 ms. Appends one row to tools/benchmark/results/merge.jsonl and
 deletes what it made. The row's `commit` ends in `+` where the tree had changes.
 """
@@ -122,14 +124,14 @@ def measure(folder: Path, args: argparse.Namespace) -> dict:
     in_bytes = sum(file.stat().st_size for file in inputs)
     out_bytes = sum(nbytes_of(dtype, shape) for _, dtype, shape in grown)
 
-    forget(inputs)
-    cat_s = timed(['cat', *map(str, inputs)], stdout=subprocess.DEVNULL)
     dd = ['dd', 'if=/dev/zero', f'of={folder / "dd"}', 'bs=8M', f'count={out_bytes}']
+    forget(inputs)
     dd_s = timed([*dd, 'iflag=count_bytes', 'conv=fsync', 'status=none'])
     (folder / 'dd').unlink()
-    forget(inputs)
     command = [sys.executable, str(TOOL), str(folder / 'base'), str(folder / 'delta')]
     merge_s, peaks, said = watch([*command, str(folder / 'merged.pth')])
+    forget(inputs)
+    cat_s = timed(['cat', *map(str, inputs)], stdout=subprocess.DEVNULL)
     return dict(
         tensors=said['tensors'],
         input_bytes=in_bytes,

@@ -1,0 +1,107 @@
+"""Floor 1. METEOR and SPICE, by the Java programs inside pycocoevalcap.
+
+The only door to pycocoevalcap. Nothing is written into its folder: SPICE gets
+a temporary one, and its language models are never downloaded behind your back.
+"""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from mmllava.errors import ConfigError
+
+
+def meteor(
+    references: Sequence[Sequence[str]], captions: Sequence[str]
+) -> tuple[float, list[float]]:
+    """METEOR 1.5 (English, normalised) of tokenized captions.
+
+    Returns:
+        the corpus score, in 0..1, and the score of each image.
+
+    Raises:
+        ConfigError: pycocoevalcap or Java is missing, or the Java program stopped.
+    """
+    _folder('METEOR')
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    scorer = Meteor()
+    try:
+        return scorer.compute_score(*_as_dicts(references, captions))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f'METEOR: its Java program stopped ({error}). It asks for 2 GB of memory; '
+            'free some, or leave METEOR out of the metrics.'
+        ) from error
+    finally:
+        if scorer.lock.locked():  # else its destructor waits for ever
+            scorer.lock.release()
+
+
+def spice(
+    references: Sequence[Sequence[str]], captions: Sequence[str]
+) -> tuple[float, list[float]]:
+    """SPICE 1.0 of tokenized captions; an image without a defined F-score is NaN.
+
+    Returns:
+        the mean F-score over images, in 0..1, and the F-score of each image.
+
+    Raises:
+        ConfigError: pycocoevalcap, Java or the language models are missing, or
+            the Java program failed.
+    """
+    folder = _folder('SPICE') / 'spice'
+    models = folder / 'lib' / 'stanford-corenlp-3.6.0-models.jar'
+    if not models.exists():
+        raise ConfigError(
+            f'SPICE needs {models.name}, which pycocoevalcap downloads on first use. Where the '
+            'network is there, run `python -c "from pycocoevalcap.spice.get_stanford_models '
+            'import get_stanford_models as get; get()"` once, or leave SPICE out of the metrics.'
+        )
+    rows = [
+        dict(image_id=index, test=caption, refs=list(own))
+        for index, (own, caption) in enumerate(zip(references, captions, strict=True))
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        source, result = Path(scratch, 'in.json'), Path(scratch, 'out.json')
+        source.write_text(json.dumps(rows))
+        jar = str(folder / 'spice-1.0.jar')
+        command = ['java', '-jar', '-Xmx8G', jar, str(source), '-cache', scratch]
+        command += ['-out', str(result), '-subset', '-silent']
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode or not result.exists():
+            raise ConfigError(
+                f'SPICE: its Java program ended with status {done.returncode}: '
+                f'{done.stderr.strip()[-300:]} Leave SPICE out of the metrics to go on.'
+            )
+        scores = {
+            row['image_id']: row['scores']['All']['f'] for row in json.loads(result.read_text())
+        }
+    each = [float('nan') if scores[i] is None else float(scores[i]) for i in range(len(rows))]
+    return sum(each) / len(each), each
+
+
+def _folder(scorer: str) -> Path:
+    """Where pycocoevalcap lies; a clear refusal when it or Java is missing."""
+    found = find_spec('pycocoevalcap')
+    if found is None:
+        raise ConfigError(
+            f'{scorer} needs pycocoevalcap, which is not installed. Run `pip install '
+            f'pycocoevalcap`, or leave {scorer} out of the metrics.'
+        )
+    if shutil.which('java') is None:
+        raise ConfigError(
+            f'{scorer} runs in Java, and no `java` is on the PATH. Install a Java runtime '
+            f'(8 or newer), or leave {scorer} out of the metrics.'
+        )
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def _as_dicts(references: Sequence[Sequence[str]], captions: Sequence[str]) -> tuple[dict, dict]:
+    """The two dicts that pycocoevalcap's scorers take."""
+    own = {index: list(texts) for index, texts in enumerate(references)}
+    return own, {index: [caption] for index, caption in enumerate(captions)}

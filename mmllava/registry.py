@@ -41,7 +41,7 @@ class Registry(mmengine.registry.Registry):
             while parent is not None:
                 known |= set(parent.module_dict)
                 parent = parent.parent
-            raise unknown_name(f'{self.name} type', key, known)
+            raise unknown_name(f'{self.name} type', key.removeprefix('mmllava.'), known)
         return found
 
 
@@ -63,7 +63,7 @@ def _child(name: str, *locations: str) -> Registry:
 RUNNERS = _child('RUNNERS')
 RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS')
 LOOPS = _child('LOOPS', 'mmllava.apis.evaluate')
-HOOKS = _child('HOOKS')
+HOOKS = _child('HOOKS', 'mmllava.apis.evaluate')
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
 OPTIMIZERS = _child('OPTIMIZERS')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS')

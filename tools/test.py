@@ -7,11 +7,12 @@ CHECKPOINT is a .pth or .safetensors file, a folder, or a hub id. Predictions
 are appended to the work folder as they come: a run that was stopped goes on
 where it was when the same command is given again.
 
-The flags are those of mmpretrain's tools/test.py. Exit status: 0 done, 2 refused
-(the reason is on stderr).
+The flags are those of mmpretrain's tools/test.py. The last line of output is one
+JSON object with the scores. Exit status: 0 done, 2 refused (the reason is on stderr).
 """
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -52,6 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def load_config(args: argparse.Namespace) -> Any:
     """The config with the command line's changes in it."""
+    import torch
     from mmengine.config import Config, DictAction
 
     if not Path(args.config).is_file():
@@ -75,7 +77,8 @@ def load_config(args: argparse.Namespace) -> Any:
             interval=args.interval,
         )
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
-    cfg.test_dataloader.setdefault('pin_memory', not args.no_pin_memory)
+    pin = torch.cuda.is_available() and not args.no_pin_memory
+    cfg.test_dataloader.setdefault('pin_memory', pin)
     if args.cfg_options:
         parser = argparse.ArgumentParser()
         parser.add_argument('--cfg-options', nargs='+', action=DictAction)
@@ -90,7 +93,8 @@ def prepare_processes(cfg: Any) -> None:
 
     if cfg.launcher == 'none':
         return
-    cfg.model_wrapper_cfg = dict(type='mmllava.WholeCopy')
+    # By its path: the runner looks this one up in mmengine's registry, not in ours.
+    cfg.model_wrapper_cfg = dict(type='mmllava.apis.evaluate.WholeCopy')
     if not torch.cuda.is_available():
         # mmengine's own start-up sets a CUDA device unasked.
         torch.distributed.init_process_group('gloo')
@@ -113,6 +117,8 @@ def run(args: argparse.Namespace) -> None:
             mmengine.dump(records, args.out)
     if args.out and args.out_item == 'metrics':
         mmengine.dump(metrics, args.out)
+    if runner.rank == 0:
+        print(json.dumps(metrics))
 
 
 def main(argv: list[str] | None = None) -> int:

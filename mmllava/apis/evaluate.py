@@ -17,7 +17,7 @@ from mmllava.apis.predictions import PredictionFile, fingerprint, write_json
 from mmllava.errors import ImageError
 from mmllava.images.annotate import annotate
 from mmllava.images.load import load_image
-from mmllava.registry import HOOKS, LOOPS, MODEL_WRAPPERS
+from mmllava.registry import HOOKS, LOOPS
 
 ANSWERS = ('pred_caption', 'pred_answer')
 
@@ -57,7 +57,7 @@ class ResumableTestLoop(TestLoop):
         done = {k for k, record in self.file.read().items() if not record.get('error')}
         barrier()  # nobody writes before everybody has read
         todo = [k for k in range(total) if k not in done]
-        self._predict(todo[self.rank :: self.world_size], total, len(done))
+        self._predict(todo[self.rank :: self.world_size], len(done))
         barrier()
         records = self.file.read()
         self.records = [records[k] for k in range(total)]
@@ -69,12 +69,11 @@ class ResumableTestLoop(TestLoop):
         return metrics
 
     @torch.no_grad()
-    def _predict(self, todo: Sequence[int], total: int, num_done: int) -> None:
+    def _predict(self, todo: Sequence[int], num_done: int) -> None:
         """Predicts the samples of this process and appends them to its file."""
         start, number = time.perf_counter(), 0
-        # The bar of process 0 counts its own share.
-        bar = tqdm(total=total // self.world_size, initial=num_done // self.world_size,
-                   unit='img', disable=self.rank > 0)  # fmt: skip
+        before = num_done // self.world_size  # process 0 shows its own share
+        bar = tqdm(total=before + len(todo), initial=before, unit='img', disable=self.rank > 0)
         for step, batch in enumerate(self._loader(todo)):
             self.runner.call_hook('before_test_iter', batch_idx=step, data_batch=batch)
             with autocast(enabled=self.fp16):
@@ -176,7 +175,6 @@ class DrawPredictionsHook(Hook):
                 picture.show()
 
 
-@MODEL_WRAPPERS.register_module()
 class WholeCopy(nn.Module):
     """One whole model per process. Testing has no gradients to bring together.
 

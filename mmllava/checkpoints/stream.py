@@ -1,8 +1,9 @@
 """Floor 1. Carry out a plan a few megabytes at a time, reading and adding beside the writing.
 
-Memory is ``IN_FLIGHT`` pieces, whatever the model's size. Pieces are read with
-pread into arrays that are freed once written, not through mappings, so that a
-system's count of this process's memory stays what the process needs.
+Memory is ``IN_FLIGHT`` slots, whatever the model's size, and they are used again and
+again: asking the system for fresh pages for every piece costs as much as the sums.
+Pieces are read with pread, not through mappings, so that a system's count of this
+process's memory stays what the process needs.
 """
 
 import os
@@ -15,14 +16,23 @@ from pathlib import Path
 import numpy as np
 
 from mmllava.checkpoints.entry import DTYPES, TensorEntry
+from mmllava.checkpoints.half import HalfAdder
 from mmllava.checkpoints.plan import Move
 from mmllava.checkpoints.writer import Sink
 from mmllava.errors import CheckpointError
 
-PIECE_VALUES = 4 << 20  # values of a tensor handled at a time: 8 MiB in float16
-WORKERS = 2  # numpy adds float16 at 0.45 GB/s on one core: two outrun a disk of 0.4 GB/s
+PIECE_VALUES = 1 << 20  # values of a tensor handled at a time: 2 MiB in float16
+WORKERS = 2  # one reads while the other adds
 IN_FLIGHT = 6  # pieces read ahead of the writer
-_HALF_INFINITY = 0x7C00  # float16 bits without the sign: from here on Inf and NaN
+
+
+class _Slot:
+    """The memory that one piece needs: a result, a second source, a wider source."""
+
+    def __init__(self) -> None:
+        # Room for the widest type; pages that are never touched take no memory.
+        self.result, self.other, self.wide = (np.empty(8 * PIECE_VALUES, np.uint8) for _ in 'abc')
+        self.adder = HalfAdder()
 
 
 def carry_out(moves: list[Move], sink: Sink, progress: Callable[[int], None]) -> None:
@@ -38,29 +48,33 @@ def carry_out(moves: list[Move], sink: Sink, progress: Callable[[int], None]) ->
             source became shorter meanwhile.
     """
     pieces = _pieces([move for move in moves if move.how != 'dropped'])
-    waiting: deque[tuple[int, int, Future[np.ndarray]]] = deque()
+    slots = [_Slot() for _ in range(IN_FLIGHT)]
+    waiting: deque[tuple[int, int, _Slot, Future[np.ndarray]]] = deque()
     with _open_files(moves) as handles, ThreadPoolExecutor(WORKERS) as pool:
+
+        def write_first() -> None:
+            index, start, slot, future = waiting.popleft()
+            data = future.result()
+            if start == 0:
+                sink.begin(index)
+            sink.write(memoryview(data.view(np.uint8)))
+            slots.append(slot)
+            progress(data.nbytes)
+
         try:
             for index, move, start, stop in pieces:
-                waiting.append((index, start, pool.submit(_compute, move, start, stop, handles)))
-                if len(waiting) >= IN_FLIGHT:
-                    _write_first(waiting, sink, progress)
+                if not slots:
+                    write_first()
+                slot = slots.pop()
+                future = pool.submit(_compute, move, start, stop, handles, slot)
+                waiting.append((index, start, slot, future))
             while waiting:
-                _write_first(waiting, sink, progress)
+                write_first()
             sink.close()
         except BaseException:
             sink.abort()
             pool.shutdown(cancel_futures=True)  # a Ctrl-C waits for two pieces at most
             raise
-
-
-def _write_first(waiting: deque, sink: Sink, progress: Callable[[int], None]) -> None:
-    index, start, future = waiting.popleft()
-    data = future.result()
-    if start == 0:
-        sink.begin(index)
-    sink.write(memoryview(data).cast('B') if data.size else memoryview(b''))
-    progress(data.nbytes)
 
 
 def _pieces(moves: list[Move]) -> Iterator[tuple[int, Move, int, int]]:
@@ -71,21 +85,25 @@ def _pieces(moves: list[Move]) -> Iterator[tuple[int, Move, int, int]]:
             yield index, move, start, min(start + PIECE_VALUES, count)
 
 
-def _compute(move: Move, start: int, stop: int, handles: dict[Path, int]) -> np.ndarray:
-    """Values ``start:stop`` of the result, counted row by row."""
+def _compute(
+    move: Move, start: int, stop: int, handles: dict[Path, int], slot: _Slot
+) -> np.ndarray:
+    """Values ``start:stop`` of the result, counted row by row, in the slot's memory."""
     delta, *rest = move.sources
     if move.dtype != 'float16':  # a tower's tensor, taken as it is
-        return _read(delta, start, stop, handles)
-    values = _read_half(delta, start, stop, handles)
+        return _read(delta, start, stop, handles, slot.result)
+    values = _read_half(delta, start, stop, handles, slot.result, slot.wide)
+    finite = slot.adder.all_finite(values)
     # Rows are as long in base and delta, so the base's block is where the count begins.
     for base in rest:
         end = min(stop, base.nbytes // DTYPES[base.dtype].itemsize)
-        if end > start:
+        if end > start and finite:
             part = values[: end - start]
-            with np.errstate(over='ignore', invalid='ignore'):
-                # float16 sums are rounded once, to nearest even: what torch gives, bit for bit
-                np.add(part, _read_half(base, start, end, handles), out=part)
-    if values.size and (values.view(np.uint16) & 0x7FFF).max() >= _HALF_INFINITY:
+            other = _read_half(base, start, end, handles, slot.other, slot.wide)
+            finite = slot.adder.all_finite(other)
+            slot.adder.add(part, other)
+            finite = finite and slot.adder.all_finite(part)
+    if not finite:
         where = ' + '.join(str(entry.file) for entry in move.sources)
         raise CheckpointError(
             f'{move.name} has values that are not finite in float16 ({where}). A source is '
@@ -94,22 +112,34 @@ def _compute(move: Move, start: int, stop: int, handles: dict[Path, int]) -> np.
     return values
 
 
-def _read_half(entry: TensorEntry, start: int, stop: int, handles: dict[Path, int]) -> np.ndarray:
-    """Reads values as float16; wider types are rounded to nearest even."""
-    values = _read(entry, start, stop, handles)
+def _read_half(
+    entry: TensorEntry,
+    start: int,
+    stop: int,
+    handles: dict[Path, int],
+    memory: np.ndarray,
+    wide_memory: np.ndarray,
+) -> np.ndarray:
+    """Reads values as float16 into ``memory``; wider types are rounded to nearest even."""
+    if entry.dtype == 'float16':
+        return _read(entry, start, stop, handles, memory)
+    values = _read(entry, start, stop, handles, wide_memory)
     if entry.dtype == 'bfloat16':  # the upper half of a float32's bits
         values = (values.astype(np.uint32) << 16).view(np.float32)
+    half = memory[: 2 * len(values)].view(np.float16)
     with np.errstate(over='ignore', invalid='ignore'):
-        return values.astype(np.float16, copy=False)
+        half[:] = values
+    return half
 
 
-def _read(entry: TensorEntry, start: int, stop: int, handles: dict[Path, int]) -> np.ndarray:
-    """Reads values ``start:stop`` of a tensor into a new array."""
+def _read(
+    entry: TensorEntry, start: int, stop: int, handles: dict[Path, int], memory: np.ndarray
+) -> np.ndarray:
+    """Reads values ``start:stop`` of a tensor to the beginning of ``memory``."""
     kind = DTYPES[entry.dtype]
-    values = np.empty(stop - start, kind)
-    view, offset = values.view(np.uint8), entry.offset + start * kind.itemsize
+    view, offset = memory[: (stop - start) * kind.itemsize], entry.offset + start * kind.itemsize
     done = 0
-    while done < values.nbytes:
+    while done < len(view):
         got = os.preadv(handles[entry.file], [view[done:]], offset + done)
         if got == 0:
             raise CheckpointError(
@@ -118,7 +148,7 @@ def _read(entry: TensorEntry, start: int, stop: int, handles: dict[Path, int]) -
                 'after its header was read; get it whole again.'
             )
         done += got
-    return values
+    return view.view(kind)
 
 
 @contextmanager

@@ -26,6 +26,7 @@ _DOTTED = frozenset(
     f'{tables.ABBREVIATIONS} {tables.CAPITAL_ABBREVIATIONS} {tables.TITLES} {tables.NUMBERED} '
     'pte pty ptes ptys ppte ppty pptes pptys mfg mtg'.split()
 )
+_BEYOND = re.compile('[\U00010000-\U0010ffff]')
 
 
 def tokenize(text: str, after: str = '\n') -> str:
@@ -41,7 +42,15 @@ def tokenize(text: str, after: str = '\n') -> str:
         fraction such as ``1 1/2`` is one word with a no-break space inside.
     """
     text = text.translate(_BREAKS)
-    return ' '.join(word for word in _words(text, after) if word not in PUNCTUATION).rstrip()
+    beyond = _BEYOND.search(text)  # Java counts an emoji as two characters, its surrogates
+    if beyond:
+        text = _BEYOND.sub(_as_surrogates, text)
+    words = ' '.join(word for word in _words(text, after) if word not in PUNCTUATION).rstrip()
+    return (
+        words.encode('utf-16', 'surrogatepass').decode('utf-16', 'surrogatepass')
+        if beyond
+        else words
+    )
 
 
 def tokenize_all(texts: Sequence[str]) -> list[str]:
@@ -56,6 +65,11 @@ def tokenize_all(texts: Sequence[str]) -> list[str]:
         words.append(tokenize(line, after))
         after = '\n' + (line + after)[:_PEEK]
     return words[::-1]
+
+
+def _as_surrogates(found: re.Match[str]) -> str:
+    pair = found[0].encode('utf-16-le')
+    return chr(int.from_bytes(pair[:2], 'little')) + chr(int.from_bytes(pair[2:], 'little'))
 
 
 def _words(text: str, after: str) -> list[str]:

@@ -58,7 +58,7 @@ HYPHENED = rf'[A-Za-z0-9][A-Za-z0-9.,\xad]*(?:-(?:{ACRONYM}\.|[A-Za-z0-9\xad]+))
 SLASHED = r'[A-Za-z0-9]+(?:-[A-Za-z]+){0,2}'
 NAME = '[A-Za-z][A-Za-z0-9:._-]*'
 TAG = (
-    rf'<(?:[!?][A-Za-z-][^>\n]*|/?{NAME}(?:[ ]+(?:{NAME}[ ]*=[ ]*'
+    rf'<(?:[!?][A-Za-z-][^>\n]*|/{NAME}|{NAME}(?:[ ]+(?:{NAME}[ ]*=[ ]*'
     rf"""(?:'[^'\n]*'|"[^"\n]*")|{NAME}))*[ ]*/?)[ ]*>"""
 )
 CAPITALS = '|'.join(f'{w[0].upper()}(?i:{w[1:]})' for w in tables.CAPITAL_ABBREVIATIONS.split())

@@ -89,9 +89,11 @@ def test_an_interrupted_merge_leaves_nothing_behind(pair, kind):
     # A merge that waits in the middle, until it is interrupted.
     slow = (
         'import runpy, sys, time; from mmllava.checkpoints import stream\n'
-        'write = stream._write_first\n'
-        'def wait(*a): write(*a); print("half", flush=True); time.sleep(60)\n'
-        'stream._write_first = wait; sys.argv = sys.argv[1:]\n'
+        'compute = stream._compute; stream.WORKERS = 1\n'
+        'def wait(move, *a):\n'
+        '    print(move.name, flush=True); time.sleep(0.5)\n'
+        '    return compute(move, *a)\n'
+        'stream._compute = wait; sys.argv = sys.argv[1:]\n'
         'runpy.run_path(sys.argv[0], run_name="__main__")'
     )
     before = pair.listing()
@@ -100,7 +102,7 @@ def test_an_interrupted_merge_leaves_nothing_behind(pair, kind):
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env=ENVIRONMENT,
     ) as process:  # fmt: skip
-        while process.stdout.readline() != 'half\n':
+        while process.stdout.readline() != 'model.layers.0.self_attn.k_proj.weight\n':
             assert process.poll() is None
         assert pair.listing() != before
         process.send_signal(kind)

@@ -128,8 +128,11 @@ def measure(folder: Path, args: argparse.Namespace) -> dict:
     forget(inputs)
     dd_s = timed([*dd, 'iflag=count_bytes', 'conv=fsync', 'status=none'])
     (folder / 'dd').unlink()
+    load = os.getloadavg()[0]  # of all programs here; our own writing is about 1 of it
     command = [sys.executable, str(TOOL), str(folder / 'base'), str(folder / 'delta')]
+    before = os.times()
     merge_s, peaks, said = watch([*command, str(folder / 'merged.pth')])
+    after = os.times()
     forget(inputs)
     cat_s = timed(['cat', *map(str, inputs)], stdout=subprocess.DEVNULL)
     return dict(
@@ -139,6 +142,9 @@ def measure(folder: Path, args: argparse.Namespace) -> dict:
         cat_s=round(cat_s, 2),
         dd_s=round(dd_s, 2),
         merge_s=round(merge_s, 2),
+        merge_user_s=round(after.children_user - before.children_user, 2),
+        merge_system_s=round(after.children_system - before.children_system, 2),
+        load_before=round(load, 2),
         ratio=round(merge_s / (cat_s + dd_s), 3),
         peak_rss_mb=round(max(peaks['VmRSS'], said['peak_rss_mb']), 1),
         peak_anon_mb=round(peaks['RssAnon'], 1),

@@ -40,9 +40,9 @@ def _words(text: str) -> str:
 L, D, M = _chars(tables.LETTERS), _chars(tables.DIGITS), _chars(tables.MARKS) + '\xad'
 SPACE = r' \t\xa0\u2000-\u200a\u3000'
 BLANK = SPACE + r'\n'
-CURLY = r'(?:[\x92\u2019]|&apos;)'
-APOS = r"(?:['\x92\u2019]|&apos;)"
-TICK = r"(?:['\x92\u2019`\x91\u2018\u201b]|&apos;)"  # an apostrophe, or what is typed for one
+CURLY = r'(?:[\x92\u2019]|&(?i:apos);)'
+APOS = r"(?:['\x92\u2019]|&(?i:apos);)"
+TICK = r"(?:['\x92\u2019`\x91\u2018\u201b]|&(?i:apos);)"  # an apostrophe, or what is typed for one
 VERB = r'(?:[msdMSD]|(?i:re|ve|ll))'
 AMP = '&(?i:amp);'
 ENTITY = '&[aeiouAEIOU](?i:acute|grave|uml);'
@@ -51,7 +51,7 @@ MORE = f'(?:[{L}{M}{D}]|{ENTITY})*'
 WORD = f'{LETTER}{MORE}(?:[.!?]{LETTER}{MORE})*'
 LUMP = f'(?:[dDoOlL]{TICK}[{L}{D}])?[{L}{D}]+'
 THING = rf'{LUMP}(?:[-_\u058a\u2010\u2011]{LUMP})*'
-SIGNED = f'[A-Z]+(?:(?:[+&]|{AMP})[A-Z]+)+'
+SIGNED = f'[A-Z]+(?:(?:{AMP}|[+&])[A-Z]+)+'
 NATION = r'(?i:(?:canada|sino|korean|eu|japan|non)-u\.s|u\.s\.-(?:u\.k|u\.s\.s\.r))'
 ACRONYM = rf'(?:{NATION}|[A-Za-z](?:\.[A-Za-z])+)'
 HYPHENED = rf'[A-Za-z0-9][A-Za-z0-9.,\xad]*(?:-(?:{ACRONYM}\.|[A-Za-z0-9\xad]+))+'
@@ -95,7 +95,7 @@ FILE = (
 QUOTES = {'\x91': '`', '\u2018': '`', '\u201b': '`', '\u2039': '`', '\x92': "'", '\u2019': "'"}
 QUOTES |= {'\u203a': "'", '\x93': '``', '\xab': '``', '\u201c': '``', '&apos;': "'"}
 QUOTES |= {'\x94': "''", '\xbb': "''", '\u201d': "''"}
-_QUOTE = re.compile('&apos;|[' + ''.join(q for q in QUOTES if len(q) == 1) + ']', re.I)
+_QUOTE = re.compile('&apos;|[' + ''.join(q for q in QUOTES if len(q) == 1) + ']')
 
 
 def _same(token: str) -> str:
@@ -108,7 +108,7 @@ def _soft(token: str) -> str:
 
 
 def _straight(token: str) -> str:
-    return _QUOTE.sub(lambda quote: QUOTES[quote[0].lower()], token)
+    return _QUOTE.sub(lambda quote: QUOTES[quote[0]], token)
 
 
 def _joined(token: str) -> str:
@@ -200,7 +200,8 @@ _LIST: list[tuple[str, str, Callable[[str], str]]] = [
     (_W + D, rf'((?:{WORD}|{THING}|{SIGNED}|{HYPHENED})\.)[,;:\u3001]', _soft),
     ('(+0-9', f'({PHONE})', _joined),
     # signs
-    ('"&', '("|(?i:&quot;))', _as("''")),
+    ('"&', '("|&quot;)', _as("''")),
+    ('&', '(&(?i:quot);)', _same),
     ('<>:;=', f'({FACE})[^A-Za-z0-9]', lambda t: t.replace('(', '-lrb-').replace(')', '-rrb-')),
     (r"\^x=~<>'(-", f'({EAST_FACE})', lambda t: t.replace('(', '-lrb-').replace(')', '-rrb-')),
     ('<>', '(<<|>>)', _same),

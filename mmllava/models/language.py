@@ -4,13 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import Tensor, nn
 from transformers import (
+    DynamicCache,
     GenerationConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    MistralConfig,
-    MistralForCausalLM,
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    StoppingCriteria,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
 )
 
 from mmllava.errors import ConfigError, unknown_name
@@ -18,9 +22,9 @@ from mmllava.models.sources import pick_sizes, read_config
 from mmllava.registry import MODELS
 from mmllava.structures import IGNORE_INDEX
 
-FAMILIES = {
-    'llama': (LlamaConfig, LlamaForCausalLM),
-    'mistral': (MistralConfig, MistralForCausalLM),
+FAMILIES = {  # names, not classes: a family is imported when it is built
+    'llama': ('LlamaConfig', 'LlamaForCausalLM'),
+    'mistral': ('MistralConfig', 'MistralForCausalLM'),
 }
 # What LLaVA's own config.json calls the same families.
 _MODEL_TYPES = {'llava': 'llama', 'llava_llama': 'llama', 'llava_mistral': 'mistral'}
@@ -77,7 +81,7 @@ class LanguageModel(nn.Module):
         if model_type not in FAMILIES:
             raise unknown_name('language model', model_type, FAMILIES)
         read = {k: read[k] for k in (*_SIZES, *_OPTIONAL) if read.get(k) is not None}
-        config_class, model_class = FAMILIES[model_type]
+        config_class, model_class = (getattr(transformers, n) for n in FAMILIES[model_type])
         self.pretrained = pretrained
         self.lm = model_class(config_class(**pick_sizes('LanguageModel', sizes, read, _SIZES)))
 
@@ -117,7 +121,12 @@ class LanguageModel(nn.Module):
 
     @torch.no_grad()
     def generate(
-        self, embeds: Tensor, mask: Tensor, tokenizer: Any, settings: dict[str, Any]
+        self,
+        embeds: Tensor,
+        mask: Tensor,
+        tokenizer: Any,
+        settings: dict[str, Any],
+        stop: str | None = None,
     ) -> list[list[int]]:
         """New token ids of each row, after left-padded ``embeds`` ``(B, L, D)``.
 
@@ -126,21 +135,85 @@ class LanguageModel(nn.Module):
             mask: ``(B, L)``, 1 on tokens and 0 on padding.
             tokenizer: gives the ids that start, end and fill a row.
             settings: keyword arguments of ``GenerationConfig``.
+            stop: text that ends an answer, besides the tokenizer's end-of-text;
+                it and what follows may be among the ids.
 
         Raises:
             ConfigError: a setting that ``GenerationConfig`` does not know.
         """
-        for name in settings:
-            if name not in GENERATION_SETTINGS:
-                raise unknown_name('generation setting', name, GENERATION_SETTINGS)
-        try:
-            config = GenerationConfig(
-                bos_token_id=tokenizer.bos_id,
-                eos_token_id=tokenizer.eos_id,
-                pad_token_id=tokenizer.pad_id,
-                **settings,
-            )
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f'generation settings {settings} do not work: {error}') from error
-        out = self.lm.generate(inputs_embeds=embeds, attention_mask=mask, generation_config=config)
+        config = generation_config(settings, tokenizer, self.config.vocab_size)
+        criteria = [_StopText(stop, tokenizer)] if stop else None
+        out = self.lm.generate(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            generation_config=config,
+            stopping_criteria=criteria,
+        )
         return out.tolist()
+
+    def new_cache(self) -> DynamicCache:
+        """An empty store of keys and values, for `extend`."""
+        return DynamicCache()
+
+    @torch.no_grad()
+    def extend(self, embeds: Tensor, cache: DynamicCache) -> Tensor:
+        """Logits ``(1, V)`` after embeddings ``(1, L, D)`` that follow what the cache holds."""
+        start = cache.get_seq_length()
+        positions = torch.arange(start, start + embeds.shape[1], device=embeds.device)
+        out = self.lm(
+            inputs_embeds=embeds,
+            position_ids=positions[None],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        return out.logits[:, -1].float()
+
+
+def generation_config(settings: dict[str, Any], tokenizer: Any, num_rows: int) -> GenerationConfig:
+    """transformers' settings object; the tokenizer's ids, never those of a ``config.json``.
+
+    Raises:
+        ConfigError: a name or a value that ``GenerationConfig`` does not take.
+    """
+    for name in settings:
+        if name not in GENERATION_SETTINGS:
+            raise unknown_name('generation setting', name, GENERATION_SETTINGS)
+    # A [PAD] beyond the matrix (13B-v0 has one) would be embedded when a row is done.
+    pad = tokenizer.pad_id if tokenizer.pad_id < num_rows else tokenizer.eos_id
+    try:
+        return GenerationConfig(
+            bos_token_id=tokenizer.bos_id,
+            eos_token_id=tokenizer.eos_id,
+            pad_token_id=pad,
+            **settings,
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f'generation settings {settings} do not work: {error}') from error
+
+
+def warpers(config: GenerationConfig) -> LogitsProcessorList:
+    """What changes the logits before a token is chosen, in transformers' order."""
+    steps = LogitsProcessorList()
+    if config.repetition_penalty not in (None, 1.0):
+        steps.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+    if not config.do_sample:
+        return steps
+    if config.temperature not in (None, 1.0):
+        steps.append(TemperatureLogitsWarper(config.temperature))
+    if config.top_k:
+        steps.append(TopKLogitsWarper(config.top_k))
+    if config.top_p not in (None, 1.0):
+        steps.append(TopPLogitsWarper(config.top_p))
+    return steps
+
+
+class _StopText(StoppingCriteria):
+    """Ends a row when its new text holds the stop text."""
+
+    def __init__(self, stop: str, tokenizer: Any) -> None:
+        self.stop, self.tokenizer = stop, tokenizer
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        found = [self.stop in self.tokenizer.decode(ids) for ids in input_ids.tolist()]
+        return torch.tensor(found, device=input_ids.device)

@@ -210,6 +210,11 @@ class Llava(LazyModel):
         turns = from_json(conversations, self.template_name, self.use_im_start_end)
         return encode(render(self.template, turns), self.tokenizer, num_images)
 
+    def decode_answer(self, ids: Sequence[int]) -> str:
+        """The text of new ids up to the template's end mark, stripped."""
+        text = self.tokenizer.decode(ids)
+        return (text.split(self.template.stop)[0] if self.template.stop else text).strip()
+
     # Forward ---------------------------------------------------------------
 
     def forward(
@@ -300,9 +305,11 @@ class Llava(LazyModel):
                 'left',
             )
             settings = self._settings(batch, generation)
-            new_ids = self.language.generate(batch.embeds, batch.mask, self.tokenizer, settings)
+            new_ids = self.language.generate(
+                batch.embeds, batch.mask, self.tokenizer, settings, self.template.stop
+            )
             for k, ids in zip(good, new_ids, strict=True):
-                data_samples[k].set_field(self.tokenizer.decode(ids).strip(), field)
+                data_samples[k].set_field(self.decode_answer(ids), field)
         return data_samples
 
     def _settings(self, batch: Batch, changes: dict[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,11 @@ class Template:
     sep: str
     sep2: str = ''
 
+    @property
+    def stop(self) -> str | None:
+        """Text that ends an answer where the tokenizer's end-of-text does not."""
+        return self.sep if self.style in ('single', 'chatml') else None
+
 
 _HUMAN, _USER = ('Human', 'Assistant'), ('USER', 'ASSISTANT')
 _CHATML_ROLES = ('<|im_start|>user\n', '<|im_start|>assistant\n')

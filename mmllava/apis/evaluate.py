@@ -53,6 +53,8 @@ class ResumableTestLoop(TestLoop):
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()
+        for metric in self.evaluator.metrics:
+            getattr(metric, 'references', None)  # a wrong annotation file shows now, not at the end
         total = len(self.dataloader.dataset)
         done = {k for k, record in self.file.read().items() if not record.get('error')}
         barrier()  # nobody writes before everybody has read

@@ -89,5 +89,6 @@ class COCOCaption(BaseMetric):
         scores = score_captions(self.references, captions, self.metrics)
         for metric, reason in scores.failed.items():
             print_log(f'no {metric}: {reason}', logger='current', level=30)  # 30: warning
-        counts = dict(failed_images=failed_images) if failed_images else {}
+        # A float, as every score: mmengine writes whole numbers to its log as null.
+        counts = dict(failed_images=float(failed_images)) if failed_images else {}
         return {**scores.corpus, **counts}

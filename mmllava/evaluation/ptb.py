@@ -15,7 +15,7 @@ from mmllava.evaluation import ptb_tables as tables
 from mmllava.evaluation.ptb_rules import RULES, Rule
 
 #: Tokens that pycocoevalcap leaves out. ``-lrb-`` and its kin stay: it looks for capitals.
-PUNCTUATION = frozenset(["''", "'", '``', '`', '.', '?', '!', ',', ':', '-', '--', '...', ';'])
+PUNCTUATION = frozenset(['', "''", "'", '``', '`', '.', '?', '!', ',', ':', '-', '--', '...', ';'])
 _BREAKS = dict.fromkeys(map(ord, '\r\n\x0b\x0c\x85\u2028\u2029'), ' ')
 _PEEK = 24  # characters; more than any rule looks into the next caption, bar a tag
 
@@ -73,7 +73,7 @@ def _as_surrogates(found: re.Match[str]) -> str:
 
 
 def _words(text: str, after: str) -> list[str]:
-    """Every token of ``text`` in lower case, punctuation included."""
+    """Every token of ``text`` in lower case, punctuation included; '' for blanks."""
     whole, end = text + after, len(text)
     words, at = [], 0
     while at < end:
@@ -89,7 +89,7 @@ def _words(text: str, after: str) -> list[str]:
             found = rule.pattern.match(whole, at)
             if found and found.end() > longest:
                 longest, token, write = found.end(), found[1], rule.write
-        words += [part.lower() for part in write(token).split(' ') if part]
+        words.append(write(token).lower())
         at += len(token) or 1  # a character of no rule is dropped, as the original drops it
     return words
 

@@ -129,8 +129,10 @@ _T = _Q + r'`\x91\u2018\u201b'
 _LIST: list[tuple[str, str, Callable[[str], str]]] = [
     # (first characters, pattern, writing)
     (SPACE, f'([{SPACE}]+)', _as('')),
-    ('cC', '((?i:cannot))', lambda token: f'{token[:3]} {token[3:]}'),
-    ('gGlLwW', '((?i:gonna|gotta|gimme|lemme|wanna))', lambda token: f'{token[:3]} {token[3:]}'),
+    ('cC', '((?i:can))(?i:not)', _same),
+    ('gGwW', '((?i:gon|wan))(?i:na)', _same),
+    ('gG', '((?i:got))(?i:ta)', _same),
+    ('gGlL', '((?i:gim|lem))(?i:me)', _same),
     ("'", "('[tT])(?i:is|was)", _same),
     ('<', f'({TAG})', lambda token: token.replace(' ', '\xa0')),
     (r'&\x96\x97\u2013-\u2015', r'(&(?i:md|mdash|ndash);|[\x96\x97\u2013-\u2015])', _as('--')),

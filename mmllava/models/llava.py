@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from mmllava.models.upstream import translate
 from mmllava.models.weights import load_checkpoint
 from mmllava.prompts.conversation import IMAGE_WORDS, ask, from_json
 from mmllava.prompts.encode import encode
-from mmllava.prompts.presets import get_preset
+from mmllava.prompts.presets import get_preset, override
 from mmllava.prompts.templates import get_template, render
 from mmllava.registry import MODELS, TOKENIZER
 from mmllava.structures import EncodedPrompt, Segment
@@ -99,7 +100,7 @@ class Llava(LazyModel):
         self.task, self.template = task, get_template(template)
         self.template_name, self.prompt_tmpl = template, prompt_tmpl
         self.preset = get_preset(preset or ('coco_short' if task == 'caption' else 'vqa_short'))
-        self.generation_cfg = {**self.preset.generation, **(generation_cfg or {})}
+        self.generation_cfg = override(self.preset.generation, generation_cfg or {})
         self.use_im_start_end = use_im_start_end
         self.extra_tokens = ('<im_patch>',) * use_im_patch + IMAGE_WORDS * use_im_start_end
         self._parts = translate(vision_encoder, lang_encoder, tokenizer)
@@ -304,7 +305,8 @@ class Llava(LazyModel):
                 self.encode_prompt,
                 'left',
             )
-            settings = self._settings(batch, generation)
+            settings = override(self.generation_cfg, generation)
+            settings = self.limit_tokens(settings, batch.mask.shape[1])
             new_ids = self.language.generate(
                 batch.embeds, batch.mask, self.tokenizer, settings, self.template.stop
             )
@@ -312,23 +314,30 @@ class Llava(LazyModel):
                 data_samples[k].set_field(self.decode_answer(ids), field)
         return data_samples
 
-    def _settings(self, batch: Batch, changes: dict[str, Any]) -> dict[str, Any]:
-        """Generation settings, with as many new tokens as the context has room for.
+    def limit_tokens(self, settings: dict[str, Any], length: int) -> dict[str, Any]:
+        """Generation settings with as many new tokens as the context has room for.
+
+        Args:
+            settings: keyword arguments of ``GenerationConfig``.
+            length: tokens of the prompt, pictures included.
 
         Raises:
             PromptError: the prompt alone fills the context.
         """
-        settings = {**self.generation_cfg, **changes}
-        length, context = batch.mask.shape[1], self.language.max_tokens
+        context = self.language.max_tokens
         if length >= context:
             raise PromptError(
                 f'the prompt takes {length} tokens, pictures included, and the context is '
                 f'{context}. Ask a shorter question.'
             )
-        wanted = settings.get('max_new_tokens', context)
-        if wanted > context - length:
-            settings['max_new_tokens'] = context - length
-        return settings
+        room, wanted = context - length, settings.get('max_new_tokens')
+        if wanted and wanted > room:
+            print_log(
+                f'max_new_tokens={wanted} is limited to {room}: the prompt takes {length} of '
+                f'{context} tokens.',
+                logger='current',
+            )
+        return {**settings, 'max_new_tokens': min(wanted or room, room)}
 
     # mmpretrain ------------------------------------------------------------
 

@@ -4,6 +4,7 @@ The same weights score CIDEr 0.1 to 126 on COCO captions by these two choices,
 so a config names a preset and a score is written with it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,20 @@ PRESETS: dict[str, Preset] = {
         generation=dict(do_sample=False, num_beams=1, max_new_tokens=1024),
     ),
 }
+
+
+def override(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Generation settings with some of them changed.
+
+    A ``temperature`` decides between sampling and not, as in LLaVA's scripts: 0
+    means greedy. ``do_sample`` beside it comes first.
+    """
+    merged = {**settings, **changes}
+    if 'temperature' in changes and 'do_sample' not in changes:
+        merged['do_sample'] = bool(changes['temperature'])
+    if not merged.get('temperature', 1):
+        del merged['temperature']
+    return merged
 
 
 def get_preset(name: str) -> Preset:

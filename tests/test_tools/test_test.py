@@ -125,10 +125,13 @@ def test_a_bad_picture_is_counted_and_retried_and_the_others_are_scored(
 
 
 def test_a_metric_that_fails_loses_no_prediction(config, merged, tmp_path, capsys):
-    option = ('--cfg-options', f'test_evaluator.ann_file={tmp_path}/gone.json')
+    (tmp_path / 'short.json').write_text(
+        json.dumps(dict(images=[dict(id=0)], annotations=[dict(id=0, image_id=0, caption='a')]))
+    )
+    option = ('--cfg-options', f'test_evaluator.ann_file={tmp_path}/short.json')
     out = tmp_path / 'out.pkl'
     assert run(config, merged, '--work-dir', tmp_path / 'w', '--out', out, *option) == 2
-    assert 'gone.json' in capsys.readouterr().err
+    assert 'image 1' in capsys.readouterr().err
     assert len(json.loads((tmp_path / 'w/predictions.json').read_text())) == COUNT
     assert out.stat().st_size > 0
 
@@ -157,6 +160,10 @@ def test_a_config_for_mmpretrain_gets_our_metric_by_its_name(config, merged, tmp
         (
             ('CONFIG', 'MERGED', '--cfg-options', 'test_dataloader.dataset.ann_file=gone.json'),
             'gone.json',
+        ),
+        (
+            ('CONFIG', 'MERGED', '--cfg-options', 'test_evaluator.ann_file=gone_too.json'),
+            'gone_too.json',
         ),
         (
             ('CONFIG', 'MERGED', '--cfg-options', 'model.template=vicuna'),

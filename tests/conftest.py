@@ -9,7 +9,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / 'tests/golden/models'
 #: version -> (folder with config and tokenizer, aspect of pictures, projector layers)
-VERSIONS = {'v1': ('llava-v1-delta', 'square', 1), 'v1.5': ('llava-v1.5', 'pad', 2)}
+VERSIONS = {
+    'v1': ('llava-v1-delta', 'square', 1),
+    'v1.5': ('llava-v1.5', 'pad', 2),
+    'v1.6': ('llava-v1.6', 'anyres', 2),
+}
 
 
 @pytest.fixture(scope='session')
@@ -30,13 +34,15 @@ def tiny_config(version, task='vqa', **model):
 
     folder, aspect, depth = VERSIONS[version]
     source = str(MODELS / folder)
+    stored = json.loads((MODELS / folder / 'config.json').read_text())
+    grid = {k: stored[k] for k in ('image_grid_pinpoints',) if k in stored}
     pipeline = [
         dict(type='mmllava.LoadImage'),
-        dict(type='mmllava.CLIPResize', size=56, aspect=aspect),
+        dict(type='mmllava.CLIPResize', size=56, aspect=aspect, **grid),
         dict(
             type='mmpretrain.PackInputs',
             algorithm_keys=['question'],
-            meta_keys=['image_id', 'img_path', 'error'],
+            meta_keys=['image_id', 'img_path', 'ori_shape', 'error'],
         ),
     ]
     settings = dict(
@@ -45,6 +51,8 @@ def tiny_config(version, task='vqa', **model):
         vision_encoder=dict(type='mmllava.CLIPVisionTower', name_or_path=str(MODELS / 'clip-tiny')),
         lang_encoder=dict(type='mmllava.LanguageModel', name_or_path=source),
         mm_proj_depth=depth,
+        mm_patch_merge_type=stored['mm_patch_merge_type'],
+        **grid,
         use_im_start_end=version == 'v1',
         template='llava_v1' if version == 'v1' else 'vicuna_v1',
         task=task,
@@ -72,7 +80,7 @@ def merged(tmp_path_factory):
 @pytest.fixture(scope='session')
 def checkpoints(merged):
     """version -> checkpoint folder."""
-    return {'v1': merged, 'v1.5': MODELS / 'llava-v1.5'}
+    return {'v1': merged, 'v1.5': MODELS / 'llava-v1.5', 'v1.6': MODELS / 'llava-v1.6'}
 
 
 @pytest.fixture(scope='session', params=list(VERSIONS))

@@ -12,7 +12,8 @@ from mmllava.apis.predictions import write_json
 from mmllava.errors import ConfigError
 from mmllava.generation.decode import decode, stream_text
 from mmllava.images.load import Picture
-from mmllava.models.llava import Llava, pictures_of
+from mmllava.models.llava import Llava
+from mmllava.models.pictures import pictures_of, sizes_of
 from mmllava.models.splice import splice
 from mmllava.prompts.conversation import ask
 from mmllava.prompts.encode import encode
@@ -122,7 +123,8 @@ class ChatSession:
         sample = self._pipeline.pipeline(dict(img=picture))
         data = model.data_preprocessor(pseudo_collate([sample]))
         with torch.no_grad():
-            return model.extract_feat(pictures_of(data['images'][0]))
+            pictures = pictures_of(data['images'][0])
+            return model.extract_feat(pictures, sizes_of(sample['data_samples'], pictures))
 
     def _prompt(
         self, turns: Sequence[Turn], features: Sequence[torch.Tensor]

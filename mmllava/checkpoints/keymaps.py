@@ -13,6 +13,7 @@ KEYMAPS: dict[str, list[tuple[str, str | None]]] = {
         (r'^model\.mm_projector\.(weight|bias)$', r'projector.layers.0.\1'),  # v1: one layer
         (r'^model\.mm_projector\.(\d+\..*)$', r'projector.layers.\1'),  # v1.5, v1.6
         (r'^model\.vision_tower\.vision_tower\.(vision_model\..*)$', r'\1'),
+        (r'^model\.image_newline$', 'image_newline'),  # v1.6
         (r'\.rotary_emb\.inv_freq$', None),  # recomputed from the config
         (r'^(model|lm_head)\.(.+)$', r'language.lm.\1.\2'),
     ],

@@ -1,13 +1,15 @@
 """Floor 2. The steps from a picture's path to the pixels that a model takes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from PIL import Image
 
-from mmllava.errors import ImageError, unknown_name
-from mmllava.images.clip import to_square
+from mmllava.errors import ConfigError, ImageError, unknown_name
+from mmllava.images.anyres import tiles
+from mmllava.images.clip import ASPECTS, to_square
 from mmllava.images.load import load_image
 from mmllava.registry import TRANSFORMS
 
@@ -50,25 +52,45 @@ class LoadImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class CLIPResize(BaseTransform):
-    """The square that CLIP sees, uint8 RGB ``(size, size, 3)``.
+    """What CLIP sees of a picture: one square, or for v1.6 the whole and its tiles.
 
+    One square is uint8 RGB ``(size, size, 3)``, tiles are ``(T, 3, size, size)``.
     A picture that could not be decoded becomes a black square; its ``error``
     keeps it out of the results.
 
     Args:
         size: side in pixels, the vision tower's ``image_size``.
-        aspect: ``square`` (LLaVA v1: crop) or ``pad`` (v1.5).
+        aspect: ``square`` (LLaVA v1: crop), ``pad`` (v1.5) or ``anyres`` (v1.6).
+        image_grid_pinpoints: for ``anyres``: resolutions to choose from, (width,
+            height) each, the checkpoint's.
     """
 
-    def __init__(self, size: int, aspect: str) -> None:
+    def __init__(
+        self,
+        size: int,
+        aspect: str,
+        image_grid_pinpoints: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
+        if aspect not in (*ASPECTS, 'anyres'):
+            raise unknown_name('image aspect', aspect, (*ASPECTS, 'anyres'))
+        if (aspect == 'anyres') != bool(image_grid_pinpoints):
+            raise ConfigError(
+                f"aspect='{aspect}' with image_grid_pinpoints={image_grid_pinpoints}: anyres "
+                'needs resolutions to choose from, and only anyres does.'
+            )
         self.size, self.aspect = size, aspect
+        self.image_grid_pinpoints = [tuple(p) for p in image_grid_pinpoints or ()]
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         if results['img'] is None:
             results['img'] = np.zeros((self.size, self.size, 3), np.uint8)
         else:
-            results['img'] = _map(
-                lambda image: to_square(image, self.size, self.aspect), results['img']
-            )
+            results['img'] = _map(self._views, results['img'])
         results['img_shape'] = (self.size, self.size)
         return results
+
+    def _views(self, image: Image.Image) -> np.ndarray:
+        if self.aspect != 'anyres':
+            return to_square(image, self.size, self.aspect)
+        views = tiles(image, self.size, self.image_grid_pinpoints)
+        return np.ascontiguousarray(views.transpose(0, 3, 1, 2))

@@ -43,6 +43,9 @@ def check_folder_config(model: Any, folder: Path) -> None:
     ours['mm_use_im_start_end'] = model.use_im_start_end
     ours['mm_vision_select_layer'] = model.vision_tower.select_layer
     ours['mm_vision_select_feature'] = model.vision_tower.select_feature
+    ours['mm_patch_merge_type'] = model.mm_patch_merge_type
+    if model.image_grid_pinpoints:
+        ours['image_grid_pinpoints'] = [list(p) for p in model.image_grid_pinpoints]
     wrong = [
         f'{name} is {stored[name]!r} there and {value!r} in the config'
         for name, value in ours.items()

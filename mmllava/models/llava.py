@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.models.checks import check_folder_config
 from mmllava.models.lazy import LazyModel
+from mmllava.models.pictures import Images, pictures_of, sizes_of
 from mmllava.models.sources import TOKENIZER_FILES, find_checkpoint, find_folder
 from mmllava.models.splice import Batch, collate, splice
+from mmllava.models.tiles import merge_tiles
 from mmllava.models.upstream import translate
 from mmllava.models.weights import load_checkpoint
 from mmllava.prompts.conversation import IMAGE_WORDS, ask, from_json
@@ -24,22 +26,13 @@ from mmllava.prompts.templates import get_template, render
 from mmllava.registry import MODELS, TOKENIZER
 from mmllava.structures import EncodedPrompt, Segment
 
-#: ``(B, 3, S, S)``, or a list with one picture, its tiles, or a list of pictures a sample
-Images = Tensor | Sequence[Any]
 Samples = Sequence[BaseDataElement]
 TASKS = {'caption': 'Image Caption', 'vqa': 'Visual Question Answering'}
 
 
-def pictures_of(image: Any) -> list[Tensor]:
-    """The pictures of one sample, each as its tiles ``(T, 3, S, S)``."""
-    if not isinstance(image, Tensor):
-        return [picture for part in image for picture in pictures_of(part)]
-    return [image if image.ndim == 4 else image[None]]
-
-
 @MODELS.register_module()
 class Llava(LazyModel):
-    """LLaVA v1 and v1.5.
+    """LLaVA v0 to v1.6.
 
     Built on the meta device: the config carries every size, so that nothing is
     read and no memory is used until weights come. They come from
@@ -63,7 +56,11 @@ class Llava(LazyModel):
         mm_hidden_size: channels of the tower, for comparison only with what
             the tower has.
         mm_vision_select_layer: hidden state that is read from the tower.
-        mm_proj_depth: linear layers of the projector; 1 for v1, 2 for v1.5.
+        mm_proj_depth: linear layers of the projector; 1 for v1, 2 from v1.5 on.
+        mm_patch_merge_type: how the tiles of a picture become one row:
+            ``flat``, ``spatial`` or (v1.6) ``spatial_unpad``.
+        image_grid_pinpoints: v1.6: the resolutions that the pipeline cuts tiles
+            with, (width, height) each.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None is float32 on CPU
             and the checkpoint's half precision on GPU.
         data_preprocessor: config of the data preprocessor.
@@ -87,6 +84,8 @@ class Llava(LazyModel):
         mm_hidden_size: int | None = None,
         mm_vision_select_layer: int = -2,
         mm_proj_depth: int = 1,
+        mm_patch_merge_type: str = 'flat',
+        image_grid_pinpoints: Sequence[tuple[int, int]] | None = None,
         dtype: str | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -106,6 +105,8 @@ class Llava(LazyModel):
         self._parts = translate(vision_encoder, lang_encoder, tokenizer)
         self._parts['vision_encoder'].setdefault('select_layer', mm_vision_select_layer)
         self._mm_hidden_size, self._mm_proj_depth = mm_hidden_size, mm_proj_depth
+        self.mm_patch_merge_type = mm_patch_merge_type
+        self.image_grid_pinpoints = [tuple(p) for p in image_grid_pinpoints or ()]
         self._folder: Path | None = None  # of the checkpoint, for its tokenizer
         self._tokenizer: Any = None
         self._meta: Any = None
@@ -130,6 +131,10 @@ class Llava(LazyModel):
                 depth=self._mm_proj_depth,
             )
         )
+        self.image_newline = None
+        if self.mm_patch_merge_type == 'spatial_unpad':
+            hidden = self.language.config.hidden_size
+            self.image_newline = nn.Parameter(torch.randn(hidden) / hidden**0.5)
 
     def load_weights(self, path: str | Path) -> None:
         """Loads a checkpoint: a file, a folder or a hub id. A folder's tokenizer is used then.
@@ -248,16 +253,29 @@ class Llava(LazyModel):
             data_samples = [BaseDataElement() for _ in images]
         return modes[mode](images, data_samples, **generation)
 
-    def extract_feat(self, pictures: Sequence[Tensor]) -> list[Tensor]:
+    def extract_feat(
+        self, pictures: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    ) -> list[Tensor]:
         """Pictures ``(T, 3, S, S)`` to rows of word-embedding space ``(N, D)``, one each.
 
-        The tower runs once, over the tiles of all pictures.
+        The tower runs once, over the tiles of all pictures. ``sizes`` are (width,
+        height) of each picture as it was.
         """
         if not pictures:
             return []
         tiles = torch.cat(list(pictures)).to(next(self.vision_tower.parameters()))
         features = self.projector(self.vision_tower(tiles))
-        return [f.flatten(0, 1) for f in features.split([len(p) for p in pictures])]
+        return [
+            merge_tiles(
+                views,
+                size,
+                self.image_grid_pinpoints,
+                self.vision_tower.image_size,
+                self.image_newline,
+                self.mm_patch_merge_type,
+            )
+            for views, size in zip(features.split([len(p) for p in pictures]), sizes, strict=True)
+        ]
 
     def batch(self, images: Images, data_samples: Samples, encode: Any, side: str) -> Batch:
         """Samples as one batch: prompts by ``encode(sample, num_images)``, pictures put in.
@@ -268,7 +286,12 @@ class Llava(LazyModel):
         prompts = [
             encode(sample, len(own)) for sample, own in zip(data_samples, pictures, strict=True)
         ]
-        features = iter(self.extract_feat([p for own in pictures for p in own]))
+        sizes = [
+            size
+            for sample, own in zip(data_samples, pictures, strict=True)
+            for size in sizes_of(sample, own)
+        ]
+        features = iter(self.extract_feat([p for own in pictures for p in own], sizes))
         end, rows = self.language.max_tokens, []
         for prompt, own in zip(prompts, pictures, strict=True):
             embeds, labels = splice(self.language, prompt, [next(features) for _ in own])

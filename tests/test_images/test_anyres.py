@@ -35,7 +35,11 @@ def test_pixels_are_the_recorded_ones(golden_arrays, number):
     assert np.abs((pixels - mean) / std - expected).max() < 1e-5
 
 
-@pytest.mark.parametrize('size', [(64, 49), (31, 97), (200, 7), (57, 168), (400, 300), (56, 56)])
+@pytest.mark.parametrize(
+    'size',
+    # of (25, 50), floats make 25 * (112 / 50) more than the 56 columns there are
+    [(64, 49), (31, 97), (200, 7), (57, 168), (400, 300), (56, 56), (25, 50)],
+)
 def test_any_size_gives_what_transformers_slow_processor_gives(size):
     pytest.importorskip('transformers')
     try:

@@ -63,7 +63,7 @@ def test_beam_answers_are_the_originals(inferencer, recorded, batch_size):
 
 
 def test_pixels_are_the_originals(inferencer, golden_arrays, version):
-    aspect = {'v1': 'square', 'v1.5': 'pad'}[version]
+    aspect = {'v1': 'square', 'v1.5': 'pad', 'v1.6': 'anyres'}[version]
     for number in range(6):
         pixels = one(inferencer, f'images/{number}.png')['images'][0]
         expected = golden_arrays[f'pixels/{aspect}/{number}']

@@ -9,6 +9,8 @@ from mmengine.config import Config
 from mmllava.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from tests.conftest import ROOT
 
+#: Every model is asked in three ways.
+TASKS = ('caption', 'vqa', 'chat')
 LEAVES = sorted((ROOT / 'configs').glob('llava/*.py'))
 METAFILE = yaml.safe_load((ROOT / 'configs/llava/metafile.yml').read_text())
 
@@ -22,7 +24,13 @@ def test_no_config_is_left_out():
     assert listed == {name_of(file) for file in LEAVES}
     table = (ROOT / 'configs/llava/README.md').read_text()
     for model in METAFILE['Models']:
-        assert f'`{model["Name"]}`' in table
+        assert f'`{model["Name"].rsplit("_", 1)[0]}`' in table
+
+
+def test_every_model_has_its_three_configs():
+    names = {file.stem.rsplit('_', 1)[0] for file in LEAVES}
+    assert len(names) == 12
+    assert {file.stem for file in LEAVES} == {f'{n}_{task}' for n in names for task in TASKS}
 
 
 @pytest.mark.parametrize('file', LEAVES, ids=lambda f: f.stem)
@@ -47,8 +55,13 @@ def test_the_parts_of_a_config_fit_each_other(file):
     config = Config.fromfile(file)
     tower = config.model.vision_encoder
     steps = {step.type.split('.')[-1]: step for step in config.test_dataloader.dataset.pipeline}
-    assert steps['CLIPResize'].size == tower.image_size
-    assert steps['CLIPResize'].aspect == ('pad' if 'v1.5' in file.stem else 'square')
+    resize, pinpoints = steps['CLIPResize'], config.model.get('image_grid_pinpoints')
+    assert resize.size == tower.image_size
+    assert resize.get('image_grid_pinpoints') == pinpoints
+    wanted = 'anyres' if pinpoints else 'pad' if 'v1.5' in file.stem else 'square'
+    assert resize.aspect == wanted
+    assert {'ori_shape', 'error'} <= set(steps['PackInputs'].meta_keys)
+    assert bool(pinpoints) != bool(tower.get('pretrained'))  # v1.6 has its own tower inside
     for step in config.test_dataloader.dataset.pipeline:
         TRANSFORMS.build(step)
     assert DATASETS.get(config.test_dataloader.dataset.type)

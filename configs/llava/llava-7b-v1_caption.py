@@ -1,10 +1,10 @@
-"""LLaVA v1 7B (LLaVA-Lightning-7B v1-1) on COCO captions.
+"""LLaVA v1, 7B (Lightning v1-1), on COCO captions.
 
-Weights: tools/model_converters/llava-delta2mmpre.py (LLaMA-7B + the delta); 14.1 GB in float16
-         with the tower.
-Memory:  weights alone 14.1 GB in float16, 28.2 GB in float32; a picture is 256 tokens.
+Weights: liuhaotian/LLaVA-Lightning-7B-delta-v1-1:
+         tools/model_converters/llava-delta2mmpre.py (LLaMA-1 + the delta).
+Memory:  weights alone 14.1 GB in float16, 28.2 GB in float32.
 Score:   not measured yet: configs/llava/README.md.
-Run:     python tools/test.py configs/llava/llava-7b-v1_caption.py MERGED_CHECKPOINT_PATH
+Run:     python tools/test.py configs/llava/llava-7b-v1_caption.py CHECKPOINT
 """
 
 _base_ = [

@@ -166,9 +166,10 @@ class ChatSession:
         """The pieces of an answer; keeps account of what the cache holds."""
         tokenizer = self.model.tokenizer
         seed = None if self.seed is None else self.seed + len(self.turns) // 2
-        ids = decode(self.model.language, embeds, self._cache, tokenizer, settings, seed)
+        stop = self.model.template.stop
+        ids = decode(self.model.language, embeds, self._cache, tokenizer, settings, seed, stop)
         self._fed = list(keys)
-        yield from stream_text(self._listen(ids), tokenizer.decode, self.model.template.stop)
+        yield from stream_text(self._listen(ids), tokenizer.decode, stop)
 
     def _listen(self, ids: Iterator[int]) -> Iterator[int]:
         for token in ids:

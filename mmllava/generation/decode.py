@@ -16,8 +16,9 @@ def decode(
     tokenizer: Any,
     settings: dict[str, Any],
     seed: int | None = None,
+    stop: str | None = None,
 ) -> Iterator[int]:
-    """Yields new token ids, the end-of-text left out.
+    """Yields new token ids, the one that ends the text left out.
 
     The cache holds everything that was fed: the prompt and all ids yielded but
     the last one.
@@ -29,12 +30,14 @@ def decode(
         tokenizer: gives the id that ends the text.
         settings: keyword arguments of ``GenerationConfig``; one beam.
         seed: makes sampling repeatable.
+        stop: text that ends an answer; seen here only if it is one token.
 
     Raises:
         ConfigError: settings that ``GenerationConfig`` does not take.
     """
     config = generation_config(settings, tokenizer, language.config.vocab_size)
     warp = warpers(config)
+    ends = {tokenizer.eos_id, tokenizer.find(stop) if stop else None}
     generator = None
     if seed is not None:
         generator = torch.Generator(embeds.device).manual_seed(seed)
@@ -42,7 +45,7 @@ def decode(
     for _ in range(config.max_new_tokens):
         scores = warp(ids, language.extend(embeds, cache))
         token = _choose(scores, config.do_sample, generator)
-        if token == tokenizer.eos_id:
+        if token in ends:
             return
         yield token
         ids = torch.cat([ids, ids.new_tensor([[token]])], dim=1)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mmllava.errors import CheckpointError, DeviceError
+from mmllava.models.sources import is_hub_id
 
 # config.json key -> where the same value is in transformers' config of the language model
 _LANGUAGE = ('num_attention_heads', 'num_key_value_heads', 'rms_norm_eps', 'hidden_act')
@@ -46,6 +47,9 @@ def check_folder_config(model: Any, folder: Path) -> None:
     ours['mm_patch_merge_type'] = model.mm_patch_merge_type
     if model.image_grid_pinpoints:
         ours['image_grid_pinpoints'] = [list(p) for p in model.image_grid_pinpoints]
+    towers = (str(model.vision_tower.pretrained), str(stored.get('mm_vision_tower')))
+    if all(is_hub_id(t) and not Path(t).is_dir() for t in towers):  # a local folder may hold any
+        ours['mm_vision_tower'] = towers[0]
     wrong = [
         f'{name} is {stored[name]!r} there and {value!r} in the config'
         for name, value in ours.items()

@@ -142,7 +142,10 @@ class LanguageModel(nn.Module):
             ConfigError: a setting that ``GenerationConfig`` does not know.
         """
         config = generation_config(settings, tokenizer, self.config.vocab_size)
-        criteria = [_StopText(stop, tokenizer)] if stop else None
+        end = tokenizer.find(stop) if stop else None
+        criteria = [_StopText(stop, tokenizer)] if stop and end is None else None
+        if end is not None:
+            config.eos_token_id = [tokenizer.eos_id, end]
         out = self.lm.generate(
             inputs_embeds=embeds,
             attention_mask=mask,

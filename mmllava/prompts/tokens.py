@@ -81,13 +81,17 @@ class LlamaTokenizer:
                 f'{folder / "tokenizer.model"} is not a SentencePiece model ({error}). '
                 'Copy it again from the checkpoint it belongs to.'
             ) from error
-        self.bos_id, self.eos_id = self.pieces.bos_id(), self.pieces.eos_id()
         self.unk_id = self.pieces.unk_id()
         self.added = self._read_added(folder, config)
+        self.bos_id = self._named(config.get('bos_token'), self.pieces.bos_id())
+        self.eos_id = self._named(config.get('eos_token'), self.pieces.eos_id())
+        self.add_bos = config.get('add_bos_token', True)  # False for Yi
         for word in extra_tokens:
             if word not in self.added:
                 self.added[word] = _Added(len(self))
-        self.pad_id = self._pad_id(folder, config)
+        pad = _read_json(folder / 'special_tokens_map.json').get('pad_token')
+        pad = pad or config.get('pad_token')
+        self.pad_id = self._named(pad, max(self.unk_id, 0))
         self._cut = re.compile(
             '(' + '|'.join(re.escape(w) for w in sorted(self.added, key=len, reverse=True)) + ')'
         )
@@ -108,9 +112,17 @@ class LlamaTokenizer:
             raise unknown_name('token', word, self.added)
         return self.added[word].id
 
+    def find(self, word: str) -> int | None:
+        """The id of a word that is one token, such as ``<|im_end|>``; None if it is not."""
+        if word in self.added:
+            return self.added[word].id
+        id_ = self.pieces.piece_to_id(word)
+        return None if id_ == self.unk_id else id_
+
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, the start-of-text id first."""
-        return [self.bos_id, *(token.id for token in self.encode_spans(text))]
+        """The ids of a text, after the start-of-text id where the checkpoint has one."""
+        start = [self.bos_id] if self.add_bos else []
+        return start + [token.id for token in self.encode_spans(text)]
 
     def encode_spans(self, text: str) -> list[Token]:
         """The tokens of a text with the characters they stand for; no start-of-text.
@@ -187,7 +199,7 @@ class LlamaTokenizer:
         """Special and added tokens, from whichever files the checkpoint has."""
         added = {
             self.pieces.id_to_piece(i): _Added(i)
-            for i in (self.unk_id, self.bos_id, self.eos_id)
+            for i in (self.unk_id, self.pieces.bos_id(), self.pieces.eos_id())
             if i >= 0
         }
         for word, id_ in _read_json(folder / 'added_tokens.json').items():
@@ -201,14 +213,11 @@ class LlamaTokenizer:
             )
         return added
 
-    def _pad_id(self, folder: Path, config: dict) -> int:
-        """The id that fills a batch; the unknown token's where none is named."""
-        for entry in (_read_json(folder / 'special_tokens_map.json'), config):
-            word = entry.get('pad_token')
-            word = word.get('content') if isinstance(word, dict) else word
-            if word in self.added:
-                return self.added[word].id
-        return max(self.unk_id, 0)
+    def _named(self, entry: Any, default: int) -> int:
+        """The id of a token that a config names; early configs name an empty text."""
+        word = entry.get('content') if isinstance(entry, dict) else entry
+        id_ = self.find(word) if word else None
+        return default if id_ is None else id_
 
 
 class HuggingFaceTokenizer:
@@ -237,6 +246,10 @@ class HuggingFaceTokenizer:
         if word not in vocabulary:
             raise unknown_name('token', word, self.tokenizer.all_special_tokens)
         return vocabulary[word]
+
+    def find(self, word: str) -> int | None:
+        """The id of a word that is one token; None if it is not."""
+        return self.tokenizer.get_vocab().get(word)
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, with the start-of-text id if the family has one."""

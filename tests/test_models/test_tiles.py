@@ -119,11 +119,20 @@ def test_a_picture_that_was_not_cut_ends_with_a_newline_only_when_unpadded():
     assert torch.equal(one['spatial_unpad'], torch.cat([features[0], newline[None]]))
 
 
+@pytest.mark.parametrize('merge_type', ['flat', 'spatial'])
+def test_only_unpadding_needs_a_newline(merge_type):
+    features, newline = numbered_features((300, 100))
+    with_it = merge_tiles(features, (300, 100), PINPOINTS, 56, newline, merge_type)
+    without = merge_tiles(features, (300, 100), PINPOINTS, 56, merge_type=merge_type)
+    assert len(without) == 4 * 16 and torch.equal(without, with_it)
+
+
 def test_the_newline_takes_the_type_of_the_features_and_learns():
     features, newline = numbered_features((300, 100))
     newline.requires_grad_()
     merged = merge_tiles(features.bfloat16(), (300, 100), PINPOINTS, 56, newline)
-    assert merged.dtype == torch.bfloat16
+    uncut = merge_tiles(features[:1].bfloat16(), (300, 100), PINPOINTS, 56, newline)
+    assert merged.dtype == uncut.dtype == torch.bfloat16
     merged.sum().backward()
     assert newline.grad.tolist() == [4.0] * CHANNELS  # once for each of four rows
 

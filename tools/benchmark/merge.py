@@ -6,11 +6,11 @@
 
 Makes a base (2 shards) and a delta (3 shards) of random float16, then, in this order: `dd` of as
 many bytes as the result has, with conv=fsync; the merge; `cat` of all inputs to /dev/null. The
-inputs are out of the page cache for the merge and for `cat`. Nothing rests in between: a disk
-that lets a rested writer go faster for a while (a virtual one may, by a factor of seven) would
-else favour whichever writes first. Ratio = merge / (cat + dd). Memory is
-sampled from /proc every 20 ms. Appends one row to tools/benchmark/results/merge.jsonl and
-deletes what it made. The row's `commit` ends in `+` where the tree had changes.
+inputs are out of the page cache for the merge and for `cat`. One ratio proves little where the
+disk's speed jumps: on a virtual disk `dd` of the same bytes took 1.5 s and, a minute later,
+10.2 s. Run it several times on a quiet machine and read all rows. Ratio = merge / (cat + dd).
+Memory is sampled from /proc every 20 ms. Appends one row to tools/benchmark/results/merge.jsonl
+and deletes what it made. The row's `commit` ends in `+` where the tree had changes.
 """
 
 import argparse
@@ -188,6 +188,7 @@ def main(argv: list[str] | None = None) -> int:
         hidden=args.hidden,
         words=args.words,
         cache='inputs evicted before cat and before the merge',
+        order='dd, merge, cat',
         **row,
     )
     args.results.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,10 @@ test_dataloader = dict(
         pipeline=[
             dict(type='mmllava.LoadImage', on_error='record'),
             dict(type='mmllava.CLIPResize', size=224, aspect='square'),
-            dict(type='mmpretrain.PackInputs', meta_keys=['image_id', 'img_path', 'error']),
+            dict(
+                type='mmpretrain.PackInputs',
+                meta_keys=['image_id', 'img_path', 'ori_shape', 'error'],
+            ),
         ],
     ),
 )

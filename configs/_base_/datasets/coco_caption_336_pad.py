@@ -16,7 +16,10 @@ test_dataloader = dict(
         pipeline=[
             dict(type='mmllava.LoadImage', on_error='record'),
             dict(type='mmllava.CLIPResize', size=336, aspect='pad'),
-            dict(type='mmpretrain.PackInputs', meta_keys=['image_id', 'img_path', 'error']),
+            dict(
+                type='mmpretrain.PackInputs',
+                meta_keys=['image_id', 'img_path', 'ori_shape', 'error'],
+            ),
         ],
     ),
 )

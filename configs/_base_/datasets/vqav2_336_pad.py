@@ -1,6 +1,6 @@
 """VQAv2 test-dev, as mmpretrain lays it out under data/coco. The server scores it.
 
-Writes the submission file; pictures are 336 px, aspect 'pad'.
+Writes the submission file. Pictures: 336 px, aspect 'pad'.
 """
 
 test_dataloader = dict(
@@ -15,15 +15,15 @@ test_dataloader = dict(
         data_prefix='test2015',
         question_file='annotations/v2_OpenEnded_mscoco_test-dev2015_questions.json',
         pipeline=[
-            dict(type='mmllava.LoadImage'),
+            dict(type='mmllava.LoadImage', on_error='record'),
             dict(type='mmllava.CLIPResize', size=336, aspect='pad'),
             dict(
                 type='mmpretrain.PackInputs',
                 algorithm_keys=['question'],
-                meta_keys=['question_id', 'image_id', 'img_path'],
+                meta_keys=['question_id', 'image_id', 'img_path', 'ori_shape', 'error'],
             ),
         ],
     ),
 )
 test_evaluator = dict(type='mmpretrain.ReportVQA', file_path='vqa_test-dev.json')
-test_cfg = dict()
+test_cfg = dict(type='mmllava.ResumableTestLoop')

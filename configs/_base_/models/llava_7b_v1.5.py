@@ -1,12 +1,17 @@
-"""LLaVA v1.5, 7B: Vicuna v1.5 (LLaMA-2), two-layer projector, CLIP-L/14 at 336 px (576 tokens).
+"""LLaVA v1.5, 7B: Vicuna v1.5 (LLaMA-2).
 
-Parameters: 7,062,900,736 (language model 6,738,415,616 with 32,000 rows,
-tower 303,505,408 without its last layer norm, projector 20,979,712).
+CLIP-L/14 at 336 px (576 tokens a picture), two linear layers with GELU.
+Parameters: 7,062,900,736 = language model 6,738,415,616 (32,000 rows)
++ tower 303,505,408 (without its last layer norm) + projector 20,979,712.
 """
 
 model = dict(
     type='mmllava.Llava',
-    tokenizer=dict(type='mmllava.LlamaTokenizer', name_or_path='liuhaotian/llava-v1.5-7b'),
+    # A local folder, or the checkpoint's own, replaces the hub id.
+    tokenizer=dict(
+        type='mmllava.LlamaTokenizer',
+        name_or_path='liuhaotian/llava-v1.5-7b',
+    ),
     vision_encoder=dict(
         type='mmllava.CLIPVisionTower',
         hidden_size=1024,
@@ -24,11 +29,11 @@ model = dict(
         intermediate_size=11008,
         num_hidden_layers=32,
         num_attention_heads=32,
-        rms_norm_eps=1e-5,
+        rms_norm_eps=1e-05,
         max_position_embeddings=4096,
     ),
     mm_proj_depth=2,
-    # What it was trained and benchmarked with ("curious user"). The authors' command
+    # What it was trained and benchmarked with ("curious user"); the authors' command
     # line sends template='llava_v1'.
     template='vicuna_v1',
 )

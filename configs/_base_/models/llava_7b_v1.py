@@ -1,12 +1,13 @@
-"""LLaVA v1, 7B: LLaMA-1 with 3 extra rows, one linear layer, CLIP-L/14 at 224 px (256 tokens).
+"""LLaVA v1, 7B (Lightning v1-1): LLaMA-1 7B with <im_patch>, <im_start>, <im_end>.
 
-Parameters: 7,045,816,320 (language model 6,738,440,192 with 32,003 rows,
-tower 303,177,728 without its last layer norm, projector 4,198,400).
+CLIP-L/14 at 224 px (256 tokens a picture), one linear layer.
+Parameters: 7,045,816,320 = language model 6,738,440,192 (32,003 rows)
++ tower 303,177,728 (without its last layer norm) + projector 4,198,400.
 """
 
 model = dict(
     type='mmllava.Llava',
-    # The delta's files carry <im_start> and <im_end>; a local folder can replace the hub id.
+    # A local folder, or the checkpoint's own, replaces the hub id.
     tokenizer=dict(
         type='mmllava.LlamaTokenizer',
         name_or_path='liuhaotian/LLaVA-Lightning-7B-delta-v1-1',
@@ -28,11 +29,12 @@ model = dict(
         intermediate_size=11008,
         num_hidden_layers=32,
         num_attention_heads=32,
-        rms_norm_eps=1e-6,
+        rms_norm_eps=1e-06,
         max_position_embeddings=2048,
     ),
     mm_proj_depth=1,
     use_im_start_end=True,
-    # What the authors' command line and demo send to this checkpoint ("curious human").
+    # What the authors' command line and demo send ("curious human"); training and
+    # benchmarks said "curious user": template='vicuna_v1'.
     template='llava_v1',
 )

@@ -23,6 +23,7 @@ from mmllava.prompts.conversation import IMAGE_WORDS, ask, from_json
 from mmllava.prompts.encode import encode
 from mmllava.prompts.presets import get_preset, override
 from mmllava.prompts.templates import get_template, render
+from mmllava.prompts.training import encode_training
 from mmllava.registry import MODELS, TOKENIZER
 from mmllava.structures import EncodedPrompt, Segment
 
@@ -214,7 +215,7 @@ class Llava(LazyModel):
         if not conversations:
             raise PromptError("mode 'loss' needs data_sample.conversations, got none.")
         turns = from_json(conversations, self.template_name, self.use_im_start_end)
-        return encode(render(self.template, turns), self.tokenizer, num_images)
+        return encode_training(self.template, turns, self.tokenizer, num_images)
 
     def decode_answer(self, ids: Sequence[int]) -> str:
         """The text of new ids up to the template's end mark, stripped."""

@@ -21,7 +21,7 @@ from mmllava.checkpoints.plan import Move
 from mmllava.checkpoints.writer import Sink
 from mmllava.errors import CheckpointError
 
-PIECE_VALUES = 1 << 20  # values of a tensor handled at a time: 2 MiB in float16
+PIECE_VALUES = 1 << 18  # values of a tensor at a time: 512 KiB in float16, which stay in the cache
 WORKERS = 2  # one reads while the other adds
 IN_FLIGHT = 6  # pieces read ahead of the writer
 

@@ -3,6 +3,7 @@
 The floors; a file imports from a lower floor or from its own folder:
 
     floor 4  apis                          a name or a path becomes a running model
+    floor 3  generation                    a model is made to speak
     floor 2  models  datasets              pictures and ids become losses; files become samples
     floor 1  prompts  images  evaluation  checkpoints       pure parts; none knows another
     floor 0  registry  structures  errors  compat  version
@@ -16,7 +17,7 @@ from typing import Any
 from mmllava import compat
 from mmllava.version import __version__
 
-__all__ = ['__version__', 'get_model', 'inference_model', 'list_models']
+__all__ = ['ChatSession', '__version__', 'get_model', 'inference_model', 'list_models']
 
 _FROM_MMPRETRAIN = ('get_model', 'inference_model', 'list_models')
 
@@ -32,6 +33,10 @@ def __getattr__(name: str) -> Any:
         import mmpretrain
 
         return getattr(mmpretrain, name)
+    if name == 'ChatSession':
+        from mmllava.apis.chat import ChatSession
+
+        return ChatSession
     raise AttributeError(f"module 'mmllava' has no attribute '{name}'")
 
 

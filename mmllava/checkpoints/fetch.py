@@ -1,7 +1,9 @@
 """Floor 1. The name of a model -> a local folder. The only place that knows the hub."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from mmllava.errors import CheckpointError
 
@@ -30,11 +32,14 @@ def is_local(source: str | Path) -> bool:
     return Path(source).expanduser().exists()
 
 
-def fetch(source: str | Path) -> Path:
+def fetch(source: str | Path, patterns: Sequence[str] | None = None) -> Path:
     """Finds a model's files: a local file or folder as it is, a hub id downloaded.
 
-    Of a hub model only weights (safetensors where it has them, else PyTorch's),
-    configs and tokenizer files are fetched, into the hub's usual cache.
+    Args:
+        source: path or hub id.
+        patterns: which files of a hub model; None means weights (safetensors where
+            it has them, else PyTorch's), configs and tokenizer files. They go into
+            the hub's usual cache.
 
     Raises:
         CheckpointError: if it is neither, or the hub does not give it.
@@ -55,7 +60,7 @@ def fetch(source: str | Path) -> Path:
             'huggingface_hub. Run `pip install huggingface_hub`, or name a local folder.'
         ) from error
     try:
-        return _download(huggingface_hub, source)
+        return _download(huggingface_hub, source, patterns)
     except Exception as error:  # the hub's client raises errors of several HTTP libraries
         kind = type(error).__name__
         advice = {
@@ -69,8 +74,10 @@ def fetch(source: str | Path) -> Path:
         ) from error
 
 
-def _download(hub, source: str) -> Path:
+def _download(hub: ModuleType, source: str, patterns: Sequence[str] | None) -> Path:
     """Lists the model to choose one format; without a network the cache has to do."""
+    if patterns is not None:
+        return Path(hub.snapshot_download(source, allow_patterns=list(patterns)))
     try:
         files = hub.list_repo_files(source)
     except Exception as error:  # offline is many errors; a refusal by the hub is two

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
+from mmllava.checkpoints.fetch import is_hub_id
 from mmllava.errors import CheckpointError, DeviceError
-from mmllava.models.sources import is_hub_id
 
 # config.json key -> where the same value is in transformers' config of the language model
 _LANGUAGE = ('num_attention_heads', 'num_key_value_heads', 'rms_norm_eps', 'hidden_act')

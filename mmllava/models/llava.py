@@ -10,11 +10,12 @@ from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
+from mmllava.checkpoints.fetch import fetch
 from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.models.checks import check_folder_config
 from mmllava.models.lazy import LazyModel
 from mmllava.models.pictures import Images, pictures_of, sizes_of
-from mmllava.models.sources import TOKENIZER_FILES, find_checkpoint, find_folder
+from mmllava.models.sources import TOKENIZER_FILES, find_checkpoint
 from mmllava.models.splice import Batch, collate, splice
 from mmllava.models.tiles import merge_tiles
 from mmllava.models.upstream import translate
@@ -167,7 +168,7 @@ class Llava(LazyModel):
             own = self._folder and (self._folder / 'tokenizer.model').is_file()
             if own and not Path(source).is_dir():
                 source = self._folder
-            folder = find_folder(source, TOKENIZER_FILES)
+            folder = fetch(source, TOKENIZER_FILES)
             tokenizer = TOKENIZER.build(
                 dict(config, name_or_path=str(folder), extra_tokens=self.extra_tokens)
             )

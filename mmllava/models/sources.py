@@ -4,47 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mmllava.checkpoints.fetch import fetch, is_hub_id
 from mmllava.errors import ConfigError
 
-WEIGHT_FILES = ('config.json', '*.safetensors', '*.bin', '*.index.json')
 _SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
 TOKENIZER_FILES = ('tokenizer*', 'added_tokens.json', 'special_tokens_map.json')
-
-
-def find_folder(name_or_path: str | Path, patterns: tuple[str, ...]) -> Path:
-    """A local folder, or the hub's copy of one.
-
-    Args:
-        name_or_path: local folder, or hub id ``org/name``.
-        patterns: which files a hub copy needs, such as ``*.json``.
-
-    Raises:
-        ConfigError: neither is there.
-    """
-    folder = Path(name_or_path).expanduser()
-    if folder.is_dir():
-        return folder
-    name = str(name_or_path)
-    if not is_hub_id(name):
-        raise ConfigError(
-            f"there is no folder '{name}', and it is no hub id (org/name) either. "
-            'Give a folder that exists.'
-        )
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=list(patterns)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise ConfigError(
-            f"'{name}' is no local folder, and the hub did not give it "
-            f'({type(error).__name__}). Give a local folder in its place.'
-        ) from error
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a name has the form ``org/name``."""
-    return name.count('/') == 1 and not name.startswith(('.', '/', '~'))
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
@@ -53,22 +17,22 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
     What is neither comes back as it is, for the reader to name.
 
     Raises:
-        ConfigError: the hub did not give it.
+        CheckpointError: the hub did not give it.
     """
     path = Path(name_or_path).expanduser()
-    name = str(name_or_path)
-    if path.exists() or path.suffix in _SUFFIXES or not is_hub_id(name):
+    if path.exists() or path.suffix in _SUFFIXES or not is_hub_id(str(name_or_path)):
         return path
-    return find_folder(name, (*WEIGHT_FILES, *TOKENIZER_FILES))
+    return fetch(name_or_path)
 
 
 def read_config(name_or_path: str | Path) -> dict[str, Any]:
     """The ``config.json`` of a folder or hub id.
 
     Raises:
-        ConfigError: there is none, or it is not JSON.
+        CheckpointError: there is no such folder, and the hub did not give it.
+        ConfigError: it has no ``config.json``, or one that is not JSON.
     """
-    file = find_folder(name_or_path, ('config.json',)) / 'config.json'
+    file = fetch(name_or_path, ('config.json',)) / 'config.json'
     try:
         return json.loads(file.read_text(encoding='utf-8'))
     except OSError as error:

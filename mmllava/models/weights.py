@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
+from mmllava.checkpoints.fetch import fetch
 from mmllava.checkpoints.keymaps import to_model_names
 from mmllava.errors import CheckpointError
-from mmllava.models.sources import WEIGHT_FILES, find_folder
 
 _NAMED = 5  # how many tensors an error names before it only counts them
 
@@ -59,7 +59,7 @@ def _tower_entries(model: nn.Module, path: str | Path) -> dict[str, TensorEntry]
             f'{path} has no vision tower, and the config names none. Set '
             'vision_encoder.pretrained to a CLIP folder or hub id.'
         )
-    found = _entries(find_folder(source, WEIGHT_FILES), 'clip')
+    found = _entries(fetch(source), 'clip')
     return {name: entry for name, entry in found.items() if name.startswith('vision_tower.')}
 
 

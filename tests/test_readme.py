@@ -17,6 +17,7 @@ A name may hold slashes and the wildcards of pathlib (``**`` too). A line
 ``...`` inside a folder covers all that is not listed in it, at any depth.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,6 +117,22 @@ mmllava/
 tests/
   test_readme.py
 """
+
+
+def last_row(name: str) -> dict:
+    """The newest row that a benchmark kept."""
+    file = ROOT / 'tools/benchmark/results' / f'{name}.jsonl'
+    return json.loads(file.read_text().splitlines()[-1])
+
+
+def test_figures_are_those_of_the_newest_rows(text):
+    text = ' '.join(text.split())
+    merge = re.search(r'took (\d+) MB of memory and ([\d.]+) times as long', text)
+    row = last_row('merge')
+    assert merge.groups() == (f'{row["peak_rss_mb"]:.0f}', f'{row["ratio"]:.2f}')
+    metrics = re.search(r'in ([\d.]+) s, where pycocoevalcap with Java took ([\d.]+) s', text)
+    row = last_row('caption_metrics')
+    assert metrics.groups() == (f'{row["ours_seconds"]:.1f}', f'{row["theirs_seconds"]:.1f}')
 
 
 def test_the_tree_notation_gives_paths_of_the_root():

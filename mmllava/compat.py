@@ -36,9 +36,9 @@ class _Watcher:
         self.module, self.around, self.after = module, around, after
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        """Wraps the module's loader. Asking where a module is does not end the watch."""
         if name != self.module:
             return None
-        sys.meta_path.remove(self)
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:
             return spec
@@ -47,6 +47,8 @@ class _Watcher:
         def exec_module(module: ModuleType) -> None:
             with self.around():
                 execute(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
             if self.after:
                 self.after()
 

@@ -65,3 +65,15 @@ def test_the_inner_tower_is_found_in_either_transformers():
     inner = types.SimpleNamespace()
     assert compat.inner_vision_model(types.SimpleNamespace(vision_model=inner)) is inner
     assert compat.inner_vision_model(inner) is inner
+
+
+def test_asking_where_a_module_is_does_not_end_the_watch(module_file):
+    import importlib.util
+
+    said = []
+    compat.when_imported('watched', after=lambda: said.append('after'))
+    assert importlib.util.find_spec('watched') is not None
+    assert said == []
+    import watched  # noqa: F401
+
+    assert said == ['after']

@@ -39,7 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def load_model(args: argparse.Namespace) -> Any:
     import torch
-    from mmengine.config import DictAction
+    from mmengine.config import Config, DictAction
 
     import mmllava
 
@@ -48,10 +48,15 @@ def load_model(args: argparse.Namespace) -> Any:
     if args.cfg_options:
         parser = argparse.ArgumentParser()
         parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-        options |= parser.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
+        given = parser.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
+        nested = Config()
+        nested.merge_from_dict(given)  # generation_cfg.num_beams=3 -> a dict in a dict
+        options |= nested.to_dict()
     if args.model.endswith('.py'):
         if not Path(args.model).is_file():
-            raise ConfigError(f'no config file at {args.model}.')
+            raise ConfigError(
+                f'no config file at {args.model}; configs/llava/README.md lists ours.'
+            )
     elif args.model.lower() not in mmllava.list_models():
         from mmllava.errors import unknown_name
 
@@ -68,42 +73,48 @@ def find_pictures(names: list[str]) -> list[Path]:
     return found
 
 
-def predict(args: argparse.Namespace, model: Any, pictures: list[Path]) -> list[dict[str, Any]]:
-    """One record for each picture; one that fails carries its ``error``."""
+def predict(
+    args: argparse.Namespace, model: Any, pictures: list[Path], records: list[dict[str, Any]]
+) -> None:
+    """Adds one record for each picture, and prints it; one that fails carries its ``error``."""
     from tqdm import tqdm
 
     from mmllava.apis.inference import CaptionInferencer, VQAInferencer
 
     inferencer = (CaptionInferencer if model.task == 'caption' else VQAInferencer)(model)
     asked = {'question': args.question} if model.task == 'vqa' else {}
-    records = []
     with tqdm(total=len(pictures), unit='img') as bar:
         for start in range(0, len(pictures), args.batch_size):
             batch = [dict(img=p, **asked) for p in pictures[start : start + args.batch_size]]
-            records += inferencer.predict_all(batch, show_dir=args.show_dir)
+            for record in inferencer.predict_all(batch, show_dir=args.show_dir):
+                records.append(record)
+                if 'error' in record:
+                    bar.write(f'inference: {record["error"]}', file=sys.stderr)
+                else:
+                    bar.write(json.dumps(record, ensure_ascii=False), file=sys.stdout)
             bar.update(len(batch))
-    return records
 
 
 def run(args: argparse.Namespace) -> int:
     if args.batch_size < 1:
         raise ConfigError(f'--batch-size is {args.batch_size}, expected 1 or more.')
+    if args.out and args.out.is_dir():
+        raise ConfigError(f'--out is {args.out}, a folder; expected the name of a JSON file.')
     pictures = find_pictures(args.images)  # before the weights: a typing error costs no minute
     model = load_model(args)
     if model.task == 'vqa' and not args.question:
         raise PromptError(f'{args.model} answers questions: give --question.')
-    records = predict(args, model, pictures)
-    if args.out:
-        from mmllava.apis.predictions import write_json
+    if model.task == 'caption' and args.question:
+        raise PromptError(f'{args.model} captions: drop --question, or use a model of task vqa.')
+    records: list[dict[str, Any]] = []
+    try:
+        predict(args, model, pictures, records)
+    finally:  # also of a run that is stopped half-way
+        if args.out and records:
+            from mmllava.apis.predictions import write_json
 
-        write_json(records, args.out)
-    failed = 0
-    for record in records:
-        if 'error' in record:
-            failed += 1
-            print(f'inference: {record["error"]}', file=sys.stderr)
-        else:
-            print(json.dumps(record, ensure_ascii=False))
+            write_json(records, args.out)
+    failed = sum('error' in record for record in records)
     if failed:
         print(f'inference: {failed} of {len(records)} pictures failed', file=sys.stderr)
     return 2 if failed else 0
@@ -116,6 +127,9 @@ def main(argv: list[str] | None = None) -> int:
     except (MMLlavaError, ImageError, OSError) as error:
         print(f'inference: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('inference: stopped; what was done is printed, and in --out', file=sys.stderr)
+        return 130
 
 
 if __name__ == '__main__':

@@ -18,7 +18,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmllava.errors import ConfigError, MMLlavaError
+from mmllava.checkpoints.fetch import is_hub_id, is_local
+from mmllava.errors import CheckpointError, ConfigError, MMLlavaError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -58,11 +59,20 @@ def load_config(args: argparse.Namespace) -> Any:
 
     if not Path(args.config).is_file():
         raise ConfigError(f'no config file at {args.config}; configs/llava/README.md lists ours.')
+    if not (is_local(args.checkpoint) or is_hub_id(args.checkpoint)):
+        raise CheckpointError(
+            f'{args.checkpoint} does not exist; expected weights. Check the path.'
+        )
     cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        parser = argparse.ArgumentParser()
+        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+        options = parser.parse_args(['--cfg-options', *args.cfg_options])
+        cfg.merge_from_dict(options.cfg_options)
     cfg.default_scope = 'mmllava'  # a bare COCOCaption is our metric, without Java
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
-    cfg.load_from = None  # the model loads its weights itself, safely and into place
+    cfg.load_from, cfg.resume = None, False  # the model loads its weights itself, safely
     cfg.model.init_cfg = dict(type='Pretrained', checkpoint=args.checkpoint)
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
         raise ConfigError(f'{args.config} has no test_dataloader and test_evaluator to run.')
@@ -79,11 +89,6 @@ def load_config(args: argparse.Namespace) -> Any:
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
     pin = torch.cuda.is_available() and not args.no_pin_memory
     cfg.test_dataloader.setdefault('pin_memory', pin)
-    if args.cfg_options:
-        parser = argparse.ArgumentParser()
-        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-        options = parser.parse_args(['--cfg-options', *args.cfg_options])
-        cfg.merge_from_dict(options.cfg_options)
     return cfg
 
 
@@ -125,9 +130,15 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         run(args)
-    except (MMLlavaError, OSError) as error:
+    except MMLlavaError as error:
         print(f'test: {error}', file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f'test: {error}. Check the paths in {args.config}.', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('test: stopped; the same command goes on from here', file=sys.stderr)
+        return 130
     return 0
 
 

@@ -9,8 +9,8 @@ from mmengine.dataset import pseudo_collate
 
 from mmllava.apis.inference import CaptionInferencer
 from mmllava.apis.predictions import write_json
-from mmllava.errors import ConfigError
-from mmllava.generation.decode import decode, stream_text
+from mmllava.errors import ConfigError, PromptError
+from mmllava.generation.decode import check_settings, decode, stream_text
 from mmllava.images.load import Picture
 from mmllava.models.llava import Llava
 from mmllava.models.pictures import pictures_of, sizes_of
@@ -19,7 +19,7 @@ from mmllava.prompts.conversation import ask
 from mmllava.prompts.encode import encode
 from mmllava.prompts.presets import override
 from mmllava.prompts.templates import render
-from mmllava.structures import IMAGE_TOKEN_INDEX, Turn
+from mmllava.structures import IMAGE_TAG, IMAGE_TOKEN_INDEX, Turn
 
 
 class ChatSession:
@@ -86,7 +86,10 @@ class ChatSession:
                 fills the context. The dialogue stays as it was.
             ConfigError: unknown settings, or several beams, which cannot be streamed.
         """
+        if not question.strip():
+            raise PromptError('the question is empty. Write one, also with a picture.')
         settings = override(self.generation, generation)
+        check_settings(settings)
         if settings.get('num_beams', 1) != 1:
             raise ConfigError(
                 f'num_beams={settings["num_beams"]}: beams cannot be streamed. Use num_beams=1, '
@@ -97,7 +100,7 @@ class ChatSession:
         question_turn = ask(question, len(pictures), self.model.use_im_start_end)[0]
         turns = [*self.turns, question_turn]
         embeds, keys = self._prompt([*turns, Turn('assistant', None)], features)
-        settings = self.model.limit_tokens(settings, len(keys))
+        settings = self.model.language.limit_tokens(settings, len(keys))
         embeds = self._reuse(embeds, keys)
         self._cancelled, said = False, []
         try:
@@ -106,7 +109,9 @@ class ChatSession:
                 yield piece
         finally:  # also when the caller stops listening
             if said:  # without a word of answer the dialogue stays as it was
-                self.turns = [*turns, Turn('assistant', ''.join(said))]
+                # A tag that the model wrote is no picture; it would be counted as one.
+                text = ''.join(said).replace(IMAGE_TAG, '')
+                self.turns = [*turns, Turn('assistant', text)]
                 self._features = features
                 self.images += [_name_of(p) for p in pictures]
 
@@ -169,7 +174,13 @@ class ChatSession:
         stop = self.model.template.stop
         ids = decode(self.model.language, embeds, self._cache, tokenizer, settings, seed, stop)
         self._fed = list(keys)
-        yield from stream_text(self._listen(ids), tokenizer.decode, stop)
+        try:
+            yield from stream_text(self._listen(ids), tokenizer.decode, stop)
+        except GeneratorExit:
+            raise
+        except BaseException:  # cut off in the middle of a layer: what the cache holds is unsure
+            self._fed, self._cache = [], self.model.language.new_cache()
+            raise
 
     def _listen(self, ids: Iterator[int]) -> Iterator[int]:
         for token in ids:

@@ -13,8 +13,14 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 from tqdm import tqdm
 
-from mmllava.apis.predictions import PredictionFile, fingerprint, write_json
-from mmllava.errors import ImageError
+from mmllava.apis.inference import save_drawing
+from mmllava.apis.predictions import (
+    PredictionFile,
+    file_mark,
+    fingerprint,
+    write_json,
+)
+from mmllava.errors import ImageError, MMLlavaError
 from mmllava.images.annotate import annotate
 from mmllava.images.load import load_image
 from mmllava.registry import HOOKS, LOOPS
@@ -41,10 +47,15 @@ class ResumableTestLoop(TestLoop):
         super().__init__(runner, dataloader, evaluator, fp16)
         self.rank, self.world_size = get_dist_info()
         self.records: list[dict[str, Any]] = []
-        config = runner.cfg
+        model, dataset = runner.cfg['model'], self.dataloader.dataset
         mark = fingerprint(
-            dict(model=config['model'], dataset=self._loader_config['dataset']),
-            config['model'].get('init_cfg', {}).get('checkpoint', ''),
+            dict(model=model, dataset=self._loader_config['dataset'], fp16=fp16),
+            model.get('init_cfg', {}).get('checkpoint', ''),
+            model.get('vision_encoder', {}).get('pretrained', ''),
+            model.get('vision_encoder', {}).get('name_or_path', ''),
+            model.get('tokenizer', {}).get('name_or_path', ''),
+            getattr(dataset, 'ann_file', ''),
+            getattr(dataset, 'question_file', ''),
         )
         self.file = PredictionFile(runner.work_dir, mark, self.rank)
 
@@ -56,7 +67,7 @@ class ResumableTestLoop(TestLoop):
         for metric in self.evaluator.metrics:
             getattr(metric, 'references', None)  # a wrong annotation file shows now, not at the end
         total = len(self.dataloader.dataset)
-        done = {k for k, record in self.file.read().items() if not record.get('error')}
+        done = {k for k, record in self.file.read().items() if self._is_done(k, record)}
         barrier()  # nobody writes before everybody has read
         todo = [k for k in range(total) if k not in done]
         self._predict(todo[self.rank :: self.world_size], len(done))
@@ -70,6 +81,28 @@ class ResumableTestLoop(TestLoop):
         self.runner.call_hook('after_test')
         return metrics
 
+    def _is_done(self, index: int, record: Mapping[str, Any]) -> bool:
+        """Whether a record is of this very sample, its picture unchanged, and no failure."""
+        if record.get('error') or index >= len(self.dataloader.dataset):
+            return False
+        path = self.dataloader.dataset.get_data_info(index).get('img_path')
+        return record.get('picture') == file_mark(path)
+
+    def _step(self, batch: Mapping[str, Sequence[Any]]) -> list[BaseDataElement]:
+        """Predicts a batch; if that is refused, each sample alone, the reason as its ``error``."""
+        try:
+            return self.runner.model.test_step(batch)
+        except MMLlavaError:
+            outputs = []
+            for number, sample in enumerate(batch['data_samples']):
+                alone = {key: value[number : number + 1] for key, value in batch.items()}
+                try:
+                    outputs += self.runner.model.test_step(alone)
+                except MMLlavaError as error:
+                    sample.set_field(str(error), 'error')
+                    outputs.append(sample)
+            return outputs
+
     @torch.no_grad()
     def _predict(self, todo: Sequence[int], num_done: int) -> None:
         """Predicts the samples of this process and appends them to its file."""
@@ -79,9 +112,13 @@ class ResumableTestLoop(TestLoop):
         for step, batch in enumerate(self._loader(todo)):
             self.runner.call_hook('before_test_iter', batch_idx=step, data_batch=batch)
             with autocast(enabled=self.fp16):
-                outputs = self.runner.model.test_step(batch)
+                outputs = self._step(batch)
             indices = todo[number : number + len(outputs)]
-            self.file.append(to_record(k, out) for k, out in zip(indices, outputs, strict=True))
+            paths = [self.dataloader.dataset.get_data_info(k).get('img_path') for k in indices]
+            self.file.append(
+                {**to_record(k, out), 'picture': file_mark(path)}
+                for k, out, path in zip(indices, outputs, paths, strict=True)
+            )
             number += len(outputs)
             bar.update(len(outputs))
             self.runner.call_hook(
@@ -171,8 +208,7 @@ class DrawPredictionsHook(Hook):
                 runner.logger.warning(f'not drawn: {error}')
                 continue
             if self.folder:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                picture.save(self.folder / f'{Path(sample.get("img_path")).stem}.png')
+                save_drawing(picture, sample.get('img_path'), self.folder, self.count)
             if self.show:
                 picture.show()
 

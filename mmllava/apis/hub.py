@@ -18,6 +18,7 @@ from typing import Any
 import mmengine.runner
 import mmengine.runner.checkpoint
 import mmpretrain.apis.base
+from mmengine.config import Config
 from mmpretrain.apis import (
     ImageCaptionInferencer,
     ModelHub,
@@ -72,12 +73,28 @@ def _take_over_loading() -> None:
         def load_checkpoint(
             model: Any, filename: Any, *args: Any, _original: Any = original, **kwargs: Any
         ) -> Any:
-            if hasattr(model, 'load_weights'):
-                model.load_weights(filename)
+            if _is_our_model(model):
+                _bare(model).load_weights(filename)
                 return {}
             return _original(model, filename, *args, **kwargs)
 
         module.load_checkpoint = load_checkpoint
+    _take_over_runner()
+
+
+def _take_over_runner() -> None:
+    """The same in mmengine's ``Runner``, for ``load_from`` and ``load_checkpoint``."""
+    original = inspect.unwrap(mmengine.runner.Runner.load_checkpoint)
+
+    @functools.wraps(original)
+    def load_checkpoint(self: Any, filename: Any, *args: Any, **kwargs: Any) -> Any:
+        if _is_our_model(self.model):
+            _bare(self.model).load_weights(filename)
+            self._has_loaded = True
+            return {}
+        return original(self, filename, *args, **kwargs)
+
+    mmengine.runner.Runner.load_checkpoint = load_checkpoint
 
 
 def _take_over_inferencers() -> None:
@@ -89,13 +106,13 @@ def _take_over_inferencers() -> None:
 
         def __new__(
             cls: type,
-            model: Any,
+            model: Any = None,
             *args: Any,
             _name: str = ours,
             _up: type = upstream,
             **kwargs: Any,
         ) -> Any:
-            if cls is _up and _is_ours(model):
+            if cls is _up and model is not None and _is_ours(model):
                 from mmllava.apis import inference
 
                 cls = getattr(inference, _name)
@@ -107,8 +124,21 @@ def _take_over_inferencers() -> None:
 
 
 def _is_ours(model: Any) -> bool:
-    """Whether a model, or the model that a name stands for, is ours."""
+    """Whether a model is ours, or what its name, config or config file describes."""
     if isinstance(model, str) and model.lower() in ModelHub._models_dict:
         config = ModelHub._models_dict[model.lower()].config
         return str(getattr(config, 'filename', config)).startswith(str(root() / 'configs'))
-    return type(model).__module__.split('.')[0] == 'mmllava'
+    if isinstance(model, (str, Path)) and Path(model).suffix == '.py' and Path(model).is_file():
+        model = Config.fromfile(model)
+    if isinstance(model, Config):
+        return str(model.get('model', {}).get('type', '')) == 'mmllava.Llava'
+    return _is_our_model(model)
+
+
+def _is_our_model(model: Any) -> bool:
+    """Whether a model, in a wrapper or not, is ours."""
+    return type(_bare(model)).__module__.split('.')[0] == 'mmllava'
+
+
+def _bare(model: Any) -> Any:
+    return getattr(model, 'module', model)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from mmllava.apis.hub import ImageCaptionInferencer, VisualQuestionAnsweringInferencer
 from mmllava.datasets import LoadImage
-from mmllava.errors import ImageError, PromptError
+from mmllava.errors import ConfigError, ImageError, PromptError
 from mmllava.images.annotate import annotate
 from mmllava.images.load import list_images, load_image
 from mmllava.models.language import GENERATION_SETTINGS
@@ -91,9 +91,7 @@ class _PillowPictures:
         for number, (sample, pred) in enumerate(zip(ori_inputs, preds, strict=True)):
             picture = annotate(load_image(sample['img']), self._text(pred))
             if show_dir is not None:
-                folder = Path(show_dir)
-                folder.mkdir(parents=True, exist_ok=True)
-                picture.save(folder / f'{_stem(sample["img"], number)}.png')
+                save_drawing(picture, sample['img'], show_dir, number)
             if show:
                 picture.show()
             pictures.append(picture)
@@ -104,6 +102,22 @@ class CaptionInferencer(_PillowPictures, ImageCaptionInferencer):
     """Captions pictures: paths, folders, Pillow pictures, BGR arrays, or a list of them."""
 
     visualize_kwargs: ClassVar[set[str]] = {'show', 'show_dir'}
+
+    def __call__(
+        self, images: Any, return_datasamples: bool = False, batch_size: int = 1, **kwargs: Any
+    ) -> list:
+        """The captions, one for each picture.
+
+        Raises:
+            PromptError: a question came along.
+        """
+        if isinstance(return_datasamples, str):
+            raise PromptError(
+                f'this model captions, and got the question {return_datasamples!r}. Use a model '
+                "of task vqa: its name ends in _vqa, or its config says task='vqa'."
+            )
+        _check_batch_size(batch_size)
+        return super().__call__(images, return_datasamples, batch_size, **kwargs)
 
     def _inputs_to_list(self, inputs: Any) -> list[dict]:
         return [dict(img=picture) for picture in _pictures(inputs)]
@@ -134,6 +148,7 @@ class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
         Raises:
             PromptError: numbers of pictures and questions do not fit.
         """
+        _check_batch_size(batch_size)
         pictures = _pictures(images)
         asked = [questions] * len(pictures) if isinstance(questions, str) else list(questions)
         if len(pictures) == 1:
@@ -155,6 +170,11 @@ class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
         return [f'Q: {pred.get("question")}', f'A: {pred.get("pred_answer")}']
 
 
+def _check_batch_size(batch_size: int) -> None:
+    if batch_size < 1:
+        raise ConfigError(f'batch_size is {batch_size}, expected 1 or more.')
+
+
 def _pictures(inputs: Any) -> list:
     if isinstance(inputs, (str, Path)) and Path(inputs).is_dir():
         return list_images(inputs)
@@ -165,5 +185,20 @@ def _name(step: dict) -> str:
     return str(step['type']).split('.')[-1]
 
 
-def _stem(picture: Any, number: int) -> str:
-    return Path(picture).stem if isinstance(picture, (str, Path)) else str(number)
+def save_drawing(drawing: Image.Image, source: Any, folder: str | Path, number: int) -> None:
+    """Saves a drawing as PNG, named after the picture's file, or by its number.
+
+    Raises:
+        ConfigError: the folder is the one that the picture is in: a drawing could
+            take the place of an original.
+    """
+    folder, stem = Path(folder), str(number)
+    if isinstance(source, (str, Path)):
+        if Path(source).resolve().parent == folder.resolve():
+            raise ConfigError(
+                f'pictures would be drawn into their own folder, {folder}, over the originals. '
+                'Name another folder.'
+            )
+        stem = Path(source).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    drawing.save(folder / f'{stem}.png')

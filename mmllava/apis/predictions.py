@@ -59,16 +59,28 @@ class PredictionFile:
             handle.write(lines)
 
 
-def fingerprint(settings: Mapping[str, Any], weights: str | Path) -> str:
-    """Twelve hex digits that change with the settings or with the weight files.
+def fingerprint(settings: Mapping[str, Any], *paths: str | Path) -> str:
+    """Twelve hex digits that change with the settings or with what is at the paths.
 
     Files count by name, size and time of change; their bytes are not read.
     """
-    path = Path(weights)
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    seen = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
-    text = json.dumps([settings, str(weights), seen], sort_keys=True, default=str)
+    seen = []
+    for path in map(Path, filter(None, paths)):
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        seen += [str(path), *map(file_mark, files)]
+    text = json.dumps([settings, seen], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def file_mark(path: str | Path | None) -> str | None:
+    """A file's name, size and time of change; its name alone where there is no file."""
+    if path is None:
+        return None
+    try:
+        now = os.stat(path)
+    except OSError:
+        return str(path)
+    return f'{path} {now.st_size} {now.st_mtime_ns}'
 
 
 def write_json(value: Any, file: str | Path) -> None:

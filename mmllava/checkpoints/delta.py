@@ -17,11 +17,13 @@ from mmllava.checkpoints.plan import EMBED, TOWER_SOURCE, WHOLE, Move, plan_merg
 from mmllava.checkpoints.reader import INDEXES, read_config, read_entries, read_json
 from mmllava.checkpoints.staging import check_destination, staged
 from mmllava.checkpoints.stream import carry_out
+from mmllava.checkpoints.torch_file import has_member
 from mmllava.checkpoints.writer import SHARD_BYTES, SafetensorsSink, TorchSink
 from mmllava.errors import CheckpointError
 from mmllava.version import __version__
 
-_MARK = 'merged_by'  # in the index's metadata: a folder with it was written here
+# In the index's metadata, or a member of the .pth: what has it was written here.
+_MARK = 'merged_by'
 _ROOM_BYTES = 16_000_000  # headers, configs, tokenizer: more than they take
 
 
@@ -145,12 +147,12 @@ def write_merge(
     """
     destination = Path(destination)
     layout = [(move.name, move.dtype, move.shape) for move in merge.kept]
+    mark = {_MARK: f'mmllava {__version__}'}
     if is_file_destination(destination):
         with staged(destination, *_demands(merge, destination, overwrite)) as part:
-            carry_out(merge.kept, TorchSink(part, layout), progress)
+            carry_out(merge.kept, TorchSink(part, layout, mark), progress)
         return
     with staged(destination, *_demands(merge, destination, overwrite)) as part:
-        mark = {_MARK: f'mmllava {__version__}'}
         carry_out(merge.kept, SafetensorsSink(part, layout, mark, shard_bytes), progress)
         sidecars.copy_files(merge.delta, sidecars.TOKENIZER_FILES, part)
         if merge.tower is not None:
@@ -182,10 +184,15 @@ def _demands(
 
 
 def _may_replace_file(path: Path) -> None:
-    """Refuses to replace what is no weight file."""
+    """Refuses to replace a file that a merge did not write."""
     if not path.is_file():
         raise CheckpointError(f'{path} is a folder; it is not replaced. Name a file.')
-    read_entries(path)
+    if not has_member(path, _MARK):
+        raise CheckpointError(
+            f'{path} ({path.stat().st_size:,} bytes) was not written by a merge: it has no mark '
+            f'{_MARK}, so --overwrite does not replace it. Choose another name, or delete it '
+            'yourself.'
+        )
 
 
 def _may_replace_folder(path: Path) -> None:

@@ -63,25 +63,63 @@ def check_destination(
         raise CheckpointError(
             f'{destination.parent} has {free / 1e9:.2f} GB free but {destination.name} needs '
             f'{needed_bytes / 1e9:.2f} GB. Free some, or name a destination on another disk.'
+            + ''.join(
+                f' An earlier run that was killed left {path}, which may be deleted.'
+                for path in _leftovers(destination)
+            )
         )
 
 
 def _put(part: Path, destination: Path) -> None:
-    """Renames; what was there is deleted only after the new one is in place."""
+    """Renames; what was there is deleted only after the new one is in place.
+
+    A file replaces a file in one step. No system does that for folders: there the old
+    one is renamed first, and back if anything, Ctrl-C included, comes between.
+    """
+    if part.is_file() and not destination.is_dir():
+        os.replace(part, destination)
+        _flush(destination.parent)
+        return
     old = destination.with_name(f'.{destination.name}.old-{os.getpid()}')
-    replaces = destination.exists()
-    if replaces:
-        os.rename(destination, old)
+    if destination.exists():
+        _remove(old)  # of a killed process that had our number
     try:
+        if destination.exists():
+            os.rename(destination, old)
         os.rename(part, destination)
     except BaseException:
-        if replaces:
+        if part.exists() and old.exists() and not destination.exists():
             os.rename(old, destination)
+        elif not part.exists():
+            _remove(old)
         raise
     try:
         _flush(destination.parent)
     finally:
         _remove(old)
+
+
+def _leftovers(destination: Path) -> list[Path]:
+    """What runs that are over left beside the destination."""
+    heads = tuple(f'.{destination.name}.{kind}-' for kind in ('part', 'old'))
+    return sorted(
+        path
+        for path in destination.parent.iterdir()
+        if path.name.startswith(heads) and _is_over(path.name.rpartition('-')[2])
+    )
+
+
+def _is_over(process: str) -> bool:
+    """Tells that there is no process of this number; False where that cannot be told."""
+    if os.name != 'posix' or not (process.isascii() and process.isdigit()):
+        return False
+    try:
+        os.kill(int(process), 0)  # signal 0 does nothing but ask
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _files(part: Path) -> Iterator[Path]:

@@ -11,9 +11,8 @@ import math
 import pickle
 import struct
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmllava.checkpoints.entry import DTYPES, TensorEntry
 from mmllava.errors import CheckpointError
@@ -55,8 +54,9 @@ _BROKEN_PICKLE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Storage:
+# Tuples, because the pickle that named a tensor goes on with it in its hands: its opcode
+# BUILD sets attributes, even those of a frozen dataclass, and can change no tuple.
+class _Storage(NamedTuple):
     """What the pickle says about one ``data/<key>``."""
 
     dtype: str
@@ -64,8 +64,7 @@ class _Storage:
     count: int  # values, not bytes
 
 
-@dataclass(frozen=True, slots=True)
-class _Tensor:
+class _Tensor(NamedTuple):
     """What the pickle says about one tensor; ``first`` counts values, not bytes."""
 
     storage: _Storage
@@ -170,13 +169,25 @@ def read_torch(file: Path) -> dict[str, TensorEntry]:
             f'{file} is cut short or damaged: {file.stat().st_size:,} bytes found, without the '
             f'directory that ends a PyTorch file ({error}). Download or copy it again.'
         ) from error
-    tensors = _tensors(_unpickle(data, file), file)
-    entries, places = {}, {}
-    with open(file, 'rb') as handle:
-        for name, tensor in tensors.items():
-            member = members.get(f'{root}data/{tensor.storage.key}')
-            entries[name] = _entry(name, tensor, file, member, handle, places)
-    return entries
+    try:
+        return _entries(_tensors(_Contents(data, file).load(), file), file, members, root)
+    except _BROKEN_PICKLE as error:
+        raise CheckpointError(
+            f'{file} is damaged: the list of its tensors cannot be read '
+            f'({type(error).__name__}: {error}). Download the file again, or save it as '
+            'safetensors.'
+        ) from error
+
+
+def has_member(file: Path, name: str) -> bool:
+    """Tells whether a file is a PyTorch file with a member of this name beside its list."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = set(archive.namelist())
+    except _BROKEN_ZIP:
+        return False
+    roots = [n.removesuffix('data.pkl') for n in names if n.rpartition('/')[2] == 'data.pkl']
+    return len(roots) == 1 and f'{roots[0]}{name}' in names
 
 
 def _read_small(
@@ -191,16 +202,6 @@ def _read_small(
             'thing. Save the file again.'
         )
     return archive.read(info)
-
-
-def _unpickle(data: bytes, file: Path) -> Any:
-    try:
-        return _Contents(data, file).load()
-    except _BROKEN_PICKLE as error:
-        raise CheckpointError(
-            f'{file}: the list of its tensors cannot be read ({error}). '
-            'Download the file again, or save it as safetensors.'
-        ) from error
 
 
 def _tensors(top: Any, file: Path) -> dict[str, _Tensor]:
@@ -228,12 +229,33 @@ def _tensors(top: Any, file: Path) -> dict[str, _Tensor]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tells whether a value is numbers, text and containers of them."""
-    if isinstance(value, dict):
-        return all(_is_plain(part) for pair in value.items() for part in pair)
-    if isinstance(value, list | tuple):
-        return all(_is_plain(part) for part in value)
-    return isinstance(value, _PLAIN)
+    """Tells whether a value is numbers, text and containers of them.
+
+    A pickle can put a list into itself, or one list into another twice, and so on: each
+    is looked at once.
+    """
+    waiting, seen = [value], set()
+    while waiting:
+        value = waiting.pop()
+        if type(value) in (dict, _Dict, list, tuple):  # a tensor is another kind of tuple
+            if id(value) not in seen:
+                seen.add(id(value))
+                waiting.extend(value)
+                waiting.extend(value.values() if isinstance(value, dict) else ())
+        elif not isinstance(value, _PLAIN):
+            return False
+    return True
+
+
+def _entries(
+    tensors: dict[str, _Tensor], file: Path, members: dict[str, zipfile.ZipInfo], root: str
+) -> dict[str, TensorEntry]:
+    entries, places = {}, {}
+    with open(file, 'rb') as handle:
+        for name, tensor in tensors.items():
+            member = members.get(f'{root}data/{tensor.storage.key}')
+            entries[name] = _entry(name, tensor, file, member, handle, places)
+    return entries
 
 
 def _entry(
@@ -258,10 +280,11 @@ def _entry(
             f'{file}: the storage of {name} {found}; {storage.count * itemsize:,} bytes '
             'expected. Download or copy the file again.'
         )
-    if tensor.first + count > storage.count:
+    if tensor.first < 0 or tensor.first + count > storage.count:
         raise CheckpointError(
-            f'{file}: {name} ends at value {tensor.first + count:,} of a storage that has '
-            f'{storage.count:,}. The file is damaged; download it again.'
+            f'{file}: {name} begins at value {tensor.first:,} and ends at value '
+            f'{tensor.first + count:,} of a storage that has {storage.count:,}. The file is '
+            'damaged; download it again.'
         )
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
         raise CheckpointError(
@@ -290,7 +313,7 @@ def _data_offset(handle: io.BufferedReader, member: zipfile.ZipInfo, file: Path)
     """Byte at which a member's data begins: after its own header, name and padding."""
     handle.seek(max(member.header_offset, 0))
     local = handle.read(30)
-    if len(local) < 30 or local[:4] != b'PK\x03\x04':
+    if member.header_offset < 0 or len(local) < 30 or local[:4] != b'PK\x03\x04':
         raise CheckpointError(
             f'{file}: {member.filename} is not where the directory says (byte '
             f'{member.header_offset:,}). The file is damaged; download it again.'

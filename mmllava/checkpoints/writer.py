@@ -120,15 +120,22 @@ class TorchSink:
 
     The standard library's zipfile counts the checksums and writes the long form
     (zip64) where a size needs it.
+
+    Args:
+        file: does not exist yet.
+        layout: every tensor that will come, in order.
+        metadata: text for further members, by name; torch.load passes over them.
     """
 
-    def __init__(self, file: Path, layout: Layout) -> None:
+    def __init__(self, file: Path, layout: Layout, metadata: dict[str, str] | None = None) -> None:
         self._raw = open(file, 'xb')  # noqa: SIM115 - closed by close or abort
         self._zip = zipfile.ZipFile(self._raw, 'w')
         self._layout = layout
         self._member: BinaryIO | None = None
         self._add('data.pkl', torch_pickle(layout))
         self._add('byteorder', b'little')
+        for name, text in (metadata or {}).items():
+            self._add(name, text.encode())
 
     def begin(self, index: int) -> None:
         """Opens the storage of the next tensor, its data at a multiple of 64 bytes."""

@@ -6,7 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmllava.models.language import LanguageModel, generation_config, warpers
+from mmllava.errors import ConfigError, unknown_name
+from mmllava.models.language import (
+    GENERATION_SETTINGS,
+    LanguageModel,
+    generation_config,
+    warpers,
+)
 
 
 def decode(
@@ -50,6 +56,36 @@ def decode(
         yield token
         ids = torch.cat([ids, ids.new_tensor([[token]])], dim=1)
         embeds = language.embed(ids[:, -1:])
+
+
+#: What `decode` does; transformers' loop knows more.
+HONOURED = frozenset(
+    [
+        'max_new_tokens',
+        'num_beams',
+        'do_sample',
+        'temperature',
+        'top_k',
+        'top_p',
+        'repetition_penalty',
+        'length_penalty',  # of beams: it changes nothing here
+    ]
+)
+
+
+def check_settings(settings: dict[str, Any]) -> None:
+    """Refuses settings that decoding token by token would not follow.
+
+    Raises:
+        ConfigError: names them, and where they work.
+    """
+    for name in sorted(set(settings) - HONOURED):
+        if name not in GENERATION_SETTINGS:
+            raise unknown_name('generation setting', name, HONOURED)
+        raise ConfigError(
+            f'{name}={settings[name]!r}: a streamed answer follows {", ".join(sorted(HONOURED))} '
+            'only. Leave it out, or use inference_model.'
+        )
 
 
 def _choose(scores: Tensor, sample: bool, generator: torch.Generator | None) -> int:

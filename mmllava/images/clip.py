@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from mmllava.errors import unknown_name
+from mmllava.errors import ImageError, unknown_name
 
 # OpenAI CLIP's preprocessor_config.json, for values in 0..1, order RGB.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -23,6 +23,7 @@ def square(image: Image.Image, size_px: int) -> Image.Image:
     else:
         width, height = int(size_px * width / height), size_px
     if (width, height) != image.size:
+        _check_room(image, width, height)
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (width - size_px) // 2, (height - size_px) // 2
     return image.crop((left, top, left + size_px, top + size_px))
@@ -31,9 +32,25 @@ def square(image: Image.Image, size_px: int) -> Image.Image:
 def pad(image: Image.Image, size_px: int) -> Image.Image:
     """LLaVA v1.5: pasted in the middle of a square of CLIP's mean colour, then as `square`."""
     side = max(image.size)
+    if image.size != (side, side):
+        _check_room(image, side, side)
     canvas = Image.new('RGB', (side, side), PAD_COLOUR)
     canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square(canvas, size_px)
+
+
+def _check_room(image: Image.Image, width: int, height: int) -> None:
+    """Refuses what would take more memory than any picture that Pillow opens.
+
+    Pillow warns at MAX_IMAGE_PIXELS and refuses at twice that, and so do we.
+    """
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > 2 * limit:
+        raise ImageError(
+            f'a picture of {image.width}x{image.height} pixels would take {width}x{height} on its '
+            f'way to a square; expected {2 * limit:,} pixels at most. Cut it into pieces, or '
+            'raise PIL.Image.MAX_IMAGE_PIXELS.'
+        )
 
 
 ASPECTS = {'square': square, 'pad': pad}
@@ -53,6 +70,8 @@ def to_square(image: Image.Image, size_px: int, aspect: str) -> np.ndarray:
 
     Raises:
         ConfigError: unknown ``aspect``.
+        ImageError: so long and thin that resizing or padding it takes more pixels than
+            Pillow reads from a file.
     """
     if aspect not in ASPECTS:
         raise unknown_name('image aspect', aspect, ASPECTS)

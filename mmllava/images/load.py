@@ -1,5 +1,6 @@
 """Floor 1. Whatever names or holds a picture, to an RGB picture as LLaVA decodes it."""
 
+import http.client
 import io
 import urllib.error
 import urllib.request
@@ -25,7 +26,7 @@ def load_image(source: Picture, exif: bool = False) -> Image.Image:
             ignores it, and so do we by default.
 
     Raises:
-        ImageError: no such file, not a picture, cut short, or too large for
+        ImageError: no such file, no answer, not a picture, cut short, or too large for
             Pillow's guard against decompression bombs.
     """
     name = _name(source)
@@ -40,6 +41,11 @@ def load_image(source: Picture, exif: bool = False) -> Image.Image:
         raise ImageError(f'{name} is a folder, expected one picture.') from error
     except urllib.error.URLError as error:
         raise ImageError(f'{name} could not be fetched: {error.reason}.') from error
+    except http.client.HTTPException as error:
+        raise ImageError(
+            f'{name} could not be fetched ({type(error).__name__}: {error}); expected the address '
+            'of one picture. Check the address, try again, or download it and give its path.'
+        ) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f'{name} is not a picture that Pillow knows; expected PNG, JPEG, WebP, ... '

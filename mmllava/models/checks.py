@@ -1,16 +1,27 @@
 """Floor 2. Whether a machine and a checkpoint fit a model, before anything is moved."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from mmllava.checkpoints import TensorEntry, map_tensor
 from mmllava.checkpoints.fetch import is_hub_id
+from mmllava.checkpoints.reader import read_json
 from mmllava.errors import CheckpointError, DeviceError
 
-# config.json key -> where the same value is in transformers' config of the language model
-_LANGUAGE = ('num_attention_heads', 'num_key_value_heads', 'rms_norm_eps', 'hidden_act')
+# What changes answers and no shape tells: config.json key -> transformers' default.
+_LANGUAGE = dict(
+    num_attention_heads=None,
+    rms_norm_eps=1e-6,
+    hidden_act='silu',
+    rope_theta=10000.0,
+    rope_scaling=None,
+)
+
+
+_LEAST_NORM = 0.3  # of LLaMA's last norm it is 1.5 to 2; of a published delta a few hundredths
 
 
 def check_device(device: Any) -> None:
@@ -19,7 +30,10 @@ def check_device(device: Any) -> None:
     Raises:
         DeviceError: says how many there are.
     """
-    device = torch.device(device)
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"'{device}' is no device; expected cpu, cuda or cuda:1.") from error
     if device.type != 'cuda':
         return
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -27,6 +41,26 @@ def check_device(device: Any) -> None:
         raise DeviceError(
             f"device '{device}' was asked for, and PyTorch {torch.__version__} sees {count} CUDA "
             "devices. Use device='cpu', or a machine (and a PyTorch build) with CUDA."
+        )
+
+
+def check_not_delta(entries: Mapping[str, TensorEntry], path: str | Path) -> None:
+    """Refuses weights that are a difference to LLaMA, not yet merged.
+
+    A language model's last norm scales by about 1; a difference is near 0 there.
+
+    Raises:
+        CheckpointError: with the command that merges.
+    """
+    entry = entries.get('language.lm.model.norm.weight')
+    if entry is None or entry.dtype not in ('float16', 'float32'):
+        return
+    size = float(abs(map_tensor(entry).astype('float32')).mean())
+    if size < _LEAST_NORM:
+        raise CheckpointError(
+            f'{path} looks like a delta: its last norm is {size:.3f} on average, and that of a '
+            'model about 1. Merge it with LLaMA first: python '
+            'tools/model_converters/llava-delta2mmpre.py BASE DELTA MERGED.'
         )
 
 
@@ -39,8 +73,10 @@ def check_folder_config(model: Any, folder: Path) -> None:
     file = folder / 'config.json'
     if not file.is_file():
         return
-    stored = json.loads(file.read_text(encoding='utf-8'))
-    ours = {name: getattr(model.language.config, name, None) for name in _LANGUAGE}
+    stored = read_json(file)
+    sizes = model.language.sizes
+    ours = {name: sizes.get(name, default) for name, default in _LANGUAGE.items()}
+    ours['num_key_value_heads'] = sizes.get('num_key_value_heads', sizes['num_attention_heads'])
     ours['mm_use_im_start_end'] = model.use_im_start_end
     ours['mm_vision_select_layer'] = model.vision_tower.select_layer
     ours['mm_vision_select_feature'] = model.vision_tower.select_feature

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 import transformers
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from transformers import (
     DynamicCache,
@@ -17,7 +18,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from mmllava.errors import ConfigError, unknown_name
+from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.models.sources import pick_sizes, read_config
 from mmllava.registry import MODELS
 from mmllava.structures import IGNORE_INDEX
@@ -36,7 +37,9 @@ _SIZES = (
     'num_attention_heads',
 )
 #: What a user may set for a generation, in a config or in a call.
-GENERATION_SETTINGS = frozenset(n for n in vars(GenerationConfig()) if not n.startswith('_'))
+GENERATION_SETTINGS = frozenset(
+    name for name in vars(GenerationConfig()) if not name.startswith(('_', 'return_', 'output_'))
+) - {'num_return_sequences', 'bos_token_id', 'eos_token_id', 'pad_token_id'}
 _OPTIONAL = (
     'num_key_value_heads',
     'max_position_embeddings',
@@ -83,7 +86,8 @@ class LanguageModel(nn.Module):
         read = {k: read[k] for k in (*_SIZES, *_OPTIONAL) if read.get(k) is not None}
         config_class, model_class = (getattr(transformers, n) for n in FAMILIES[model_type])
         self.pretrained = pretrained
-        self.lm = model_class(config_class(**pick_sizes('LanguageModel', sizes, read, _SIZES)))
+        self.sizes = pick_sizes('LanguageModel', sizes, read, _SIZES)
+        self.lm = model_class(config_class(**self.sizes))
 
     @property
     def config(self) -> Any:
@@ -153,6 +157,33 @@ class LanguageModel(nn.Module):
             stopping_criteria=criteria,
         )
         return out.tolist()
+
+    def limit_tokens(self, settings: dict[str, Any], length: int) -> dict[str, Any]:
+        """Generation settings with as many new tokens as the context has room for.
+
+        Args:
+            settings: keyword arguments of ``GenerationConfig``.
+            length: tokens of the prompt, pictures included.
+
+        Raises:
+            PromptError: the prompt alone fills the context.
+        """
+        context = self.max_tokens
+        if length >= context:
+            raise PromptError(
+                f'the prompt takes {length} tokens, pictures included, and the context is '
+                f'{context}. Ask a shorter question.'
+            )
+        room, wanted = context - length, settings.get('max_new_tokens')
+        if wanted is not None and wanted < 1:
+            raise ConfigError(f'max_new_tokens is {wanted}, expected 1 or more.')
+        if wanted and wanted > room:
+            print_log(
+                f'max_new_tokens={wanted} is limited to {room}: the prompt takes {length} of '
+                f'{context} tokens.',
+                logger='current',
+            )
+        return {**settings, 'max_new_tokens': min(wanted or room, room)}
 
     def new_cache(self) -> DynamicCache:
         """An empty store of keys and values, for `extend`."""

@@ -1,12 +1,12 @@
 """Floor 2. LLaVA: a vision tower, a projector and a language model, wired by config."""
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
@@ -91,7 +91,10 @@ class Llava(LazyModel):
         dtype: str | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        **unknown: Any,
     ) -> None:
+        for name in unknown:
+            raise unknown_name('setting of Llava', name, inspect.signature(Llava).parameters)
         preprocessor = MODELS.build(
             dict(dict(type='mmllava.LlavaDataPreprocessor'), **(data_preprocessor or {}))
         )
@@ -330,39 +333,32 @@ class Llava(LazyModel):
                 self.encode_prompt,
                 'left',
             )
-            settings = override(self.generation_cfg, generation)
-            settings = self.limit_tokens(settings, batch.mask.shape[1])
-            new_ids = self.language.generate(
-                batch.embeds, batch.mask, self.tokenizer, settings, self.template.stop
-            )
+            new_ids = self._generate(batch, override(self.generation_cfg, generation))
             for k, ids in zip(good, new_ids, strict=True):
                 data_samples[k].set_field(self.decode_answer(ids), field)
         return data_samples
 
-    def limit_tokens(self, settings: dict[str, Any], length: int) -> dict[str, Any]:
-        """Generation settings with as many new tokens as the context has room for.
-
-        Args:
-            settings: keyword arguments of ``GenerationConfig``.
-            length: tokens of the prompt, pictures included.
-
-        Raises:
-            PromptError: the prompt alone fills the context.
-        """
-        context = self.language.max_tokens
-        if length >= context:
-            raise PromptError(
-                f'the prompt takes {length} tokens, pictures included, and the context is '
-                f'{context}. Ask a shorter question.'
+    def _generate(self, batch: Batch, settings: dict[str, Any]) -> list[list[int]]:
+        """New ids of each row. A row whose limit the context sets is generated alone."""
+        lengths = batch.mask.sum(1).tolist()
+        limits = [self.language.limit_tokens(settings, length) for length in lengths]
+        parts = [(slice(None), batch.embeds.shape[1], limits[0])]
+        if any(limit != limits[0] for limit in limits):
+            parts = [
+                (slice(k, k + 1), length, limit)
+                for k, (length, limit) in enumerate(zip(lengths, limits, strict=True))
+            ]
+        return [
+            ids
+            for rows, length, limit in parts
+            for ids in self.language.generate(
+                batch.embeds[rows, -length:],
+                batch.mask[rows, -length:],
+                self.tokenizer,
+                limit,
+                self.template.stop,
             )
-        room, wanted = context - length, settings.get('max_new_tokens')
-        if wanted and wanted > room:
-            print_log(
-                f'max_new_tokens={wanted} is limited to {room}: the prompt takes {length} of '
-                f'{context} tokens.',
-                logger='current',
-            )
-        return {**settings, 'max_new_tokens': min(wanted or room, room)}
+        ]
 
     # mmpretrain ------------------------------------------------------------
 

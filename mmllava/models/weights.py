@@ -10,6 +10,7 @@ from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
 from mmllava.checkpoints.fetch import fetch
 from mmllava.checkpoints.keymaps import to_model_names
 from mmllava.errors import CheckpointError
+from mmllava.models.checks import check_not_delta
 
 _NAMED = 5  # how many tensors an error names before it only counts them
 
@@ -35,6 +36,7 @@ def load_checkpoint(model: nn.Module, path: str | Path, dtype: torch.dtype | Non
     if not any(name.startswith('vision_tower.') for name in found):
         found |= _tower_entries(model, path)
     _check_fit(model, found, path)
+    check_not_delta(found, path)
     tensors = {name: to_tensor(found[name], dtype) for name, _ in model.named_parameters()}
     model.load_state_dict(tensors, assign=True, strict=True)
 

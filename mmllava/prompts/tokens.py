@@ -324,4 +324,9 @@ def _read_model(folder: Path) -> bytes:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {}
+    if not file.is_file():
+        return {}
+    try:
+        return dict(json.loads(file.read_text(encoding='utf-8')))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f'{file} is not a JSON object ({error}). Copy it again.') from error

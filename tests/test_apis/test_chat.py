@@ -172,3 +172,31 @@ def test_a_question_that_cannot_be_asked_says_why_and_changes_nothing(model, cal
         call(chat)
     assert chat.turns == before
     assert chat.ask('Why?') == at_once(model, [*before, Turn('user', 'Why?')], [PICTURES[0]])
+
+
+def test_an_answer_after_one_that_broke_off_inside_a_layer_is_right(model, monkeypatch):
+    chat = ChatSession(model)
+    chat.ask('What is it?', PICTURES[0])
+    before = list(chat.turns)
+    block = model.language.lm.model.layers[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(block, 'forward', lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            chat.ask('And what color?')
+    assert chat.turns == before
+    expected = at_once(model, [*before, Turn('user', 'And what color?')], [PICTURES[0]])
+    assert chat.ask('And what color?') == expected
+
+
+def test_a_setting_that_streaming_does_not_follow_is_refused(model):
+    with pytest.raises(ConfigError, match=r'suppress_tokens=\[3\]: a streamed answer follows'):
+        ChatSession(model).ask('What is it?', PICTURES[0], suppress_tokens=[3])
+
+
+def test_a_tag_in_an_answer_is_no_picture(model, monkeypatch):
+    chat = ChatSession(model)
+    monkeypatch.setattr(chat, '_answer', lambda *a: iter(['see <image>', ' here']))
+    chat.ask('What is it?', PICTURES[0])
+    monkeypatch.undo()
+    assert chat.turns[-1].text == 'see  here'
+    assert isinstance(chat.ask('Why?'), str)

@@ -120,3 +120,63 @@ def test_importing_mmllava_alone_is_light():
         'import sys, mmllava; print(sorted({"torch", "mmengine", "mmpretrain"} & set(sys.modules)))'
     )
     assert done.stdout == '[]\n', done.stderr
+
+
+def evil_file(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (open, (str(tmp_path / 'ran'), 'w'))
+
+    torch.save(dict(state_dict={}, extra=Payload()), tmp_path / 'evil.pth')
+    return str(tmp_path / 'evil.pth')
+
+
+def test_mmengines_runner_runs_no_code_for_our_models(checkpoints, tmp_path):
+    from mmengine.runner import Runner
+
+    from mmllava.errors import CheckpointError
+
+    settings = dict(
+        type='mmllava.Llava', **{k: v for k, v in tiny_config('v1.5').model.items() if k != 'type'}
+    )
+    settings['init_cfg'] = dict(type='Pretrained', checkpoint=str(checkpoints['v1.5']))
+    runner = Runner(model=settings, work_dir=str(tmp_path / 'w'), default_scope='mmllava')
+    with pytest.raises(CheckpointError):
+        runner.load_checkpoint(evil_file(tmp_path))
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_a_wrapped_model_is_loaded_our_way_too(checkpoints, tmp_path):
+    from mmengine.runner import load_checkpoint
+
+    from mmllava.errors import CheckpointError
+
+    model = mmllava.get_model(tiny_config('v1.5'), pretrained=str(checkpoints['v1.5']))
+    with pytest.raises(CheckpointError):
+        load_checkpoint(torch.nn.DataParallel(model), evil_file(tmp_path))
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_an_inferencer_of_a_config_or_its_path_is_ours(checkpoints, tmp_path):
+    from mmpretrain import ImageCaptionInferencer
+
+    from mmllava.apis.inference import CaptionInferencer
+
+    config = tiny_config('v1.5', task='caption')
+    config.dump(tmp_path / 'config.py')
+    for source in (config, str(tmp_path / 'config.py')):
+        made = ImageCaptionInferencer(source, pretrained=str(checkpoints['v1.5']), device='cpu')
+        assert type(made) is CaptionInferencer
+
+
+def test_inferencers_of_others_are_made_and_copied_as_before(tiny_model):
+    import copy
+
+    from mmpretrain import ImageCaptionInferencer
+
+    class Mine(ImageCaptionInferencer):
+        def __init__(self, weights=None):
+            self.weights = weights
+
+    assert copy.copy(Mine(weights=1)).weights == 1
+    assert type(Mine()) is Mine

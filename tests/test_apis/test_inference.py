@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from mmllava import get_model, inference_model
-from mmllava.errors import ImageError, PromptError
+from mmllava.errors import ConfigError, ImageError, PromptError
 from tests.conftest import MODELS, tiny_config
 
 PICTURES = [MODELS / f'images/{k}.png' for k in range(3)]
@@ -121,3 +121,21 @@ def test_generation_settings_of_a_call_come_before_the_configs(captioner, expect
 def test_an_unknown_setting_of_a_call_is_named(captioner):
     with pytest.raises(ValueError, match=r"unknown argument \{'max_new_token'\}"):
         inference_model(captioner, str(PICTURES[0]), max_new_token=3)
+
+
+def test_a_drawing_never_takes_the_place_of_an_original(captioner, tmp_path):
+    picture = tmp_path / 'x.png'
+    picture.write_bytes(PICTURES[0].read_bytes())
+    with pytest.raises(ConfigError, match='drawn into their own folder'):
+        inference_model(captioner, str(picture), show_dir=tmp_path)
+    assert picture.read_bytes() == PICTURES[0].read_bytes()
+
+
+def test_a_caption_model_refuses_a_question(captioner):
+    with pytest.raises(PromptError, match=r"this model captions, and got the question 'Why\?'"):
+        inference_model(captioner, str(PICTURES[0]), 'Why?')
+
+
+def test_a_batch_of_no_pictures_is_refused(captioner):
+    with pytest.raises(ConfigError, match='batch_size is 0, expected 1 or more'):
+        all_captions(captioner, [str(PICTURES[0])], batch_size=0)

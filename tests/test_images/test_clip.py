@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmllava.errors import ConfigError
+from mmllava.errors import ConfigError, ImageError
 from mmllava.images.clip import CLIP_MEAN, CLIP_STD, PAD_COLOUR, to_square
 from mmllava.images.load import load_image
 from tests.conftest import MODELS
@@ -53,3 +53,27 @@ def test_padding_is_clips_mean_and_the_picture_sits_in_the_middle():
 def test_an_unknown_aspect_is_answered_with_the_known_ones():
     with pytest.raises(ConfigError, match="unknown image aspect 'pda'. Did you mean pad"):
         to_square(Image.new('RGB', (5, 5)), 4, 'pda')
+
+
+@pytest.mark.parametrize(
+    ('aspect', 'size', 'found'),
+    [('pad', (1, 60_000), '60000x60000'), ('square', (60_000, 1), '13440000x224')],
+)
+def test_a_thread_is_refused_before_its_square_is_made(aspect, size, found, monkeypatch):
+    image = Image.new('RGB', size)
+    for name in ('new', 'Image.resize'):
+        monkeypatch.setattr(f'PIL.Image.{name}', lambda *_, **__: pytest.fail('made it'))
+    message = f'{size[0]}x{size[1]} pixels would take {found} .* expected .* Cut it'
+    with pytest.raises(ImageError, match=message):
+        to_square(image, 224, aspect)
+
+
+def test_the_limit_is_the_one_pillow_has_for_files(monkeypatch):
+    tall, whole = Image.new('RGB', (2, 20)), Image.new('RGB', (20, 20))
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 199)
+    with pytest.raises(ImageError, match='2x20 .* 20x20 .* expected 398 pixels at most'):
+        to_square(tall, 8, 'pad')
+    to_square(whole, 8, 'pad')  # was read already: nothing larger is made of it
+    for limit in (200, None):
+        monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', limit)
+        assert to_square(tall, 8, 'pad').shape == (8, 8, 3)

@@ -1,6 +1,8 @@
 """A picture is decoded as the original does: Pillow, converted to RGB, nothing turned."""
 
 import io
+import socket
+import threading
 
 import numpy as np
 import pytest
@@ -103,6 +105,37 @@ def test_something_else_is_refused():
 def test_an_address_that_does_not_answer_is_named():
     with pytest.raises(ImageError, match='http://127.0.0.1:9/x.png could not be fetched'):
         load_image('http://127.0.0.1:9/x.png')
+
+
+@pytest.mark.parametrize(
+    ('answer', 'error'),
+    [
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort', 'IncompleteRead'),
+        (b'nonsense\r\n\r\n', 'BadStatusLine'),
+        (b'', 'RemoteDisconnected'),
+    ],
+)
+def test_an_answer_that_breaks_off_is_named(answer, error):
+    with socket.create_server(('127.0.0.1', 0)) as server:
+
+        def serve():
+            client, _ = server.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        address = f'http://127.0.0.1:{server.getsockname()[1]}/x.png'
+        with pytest.raises(ImageError, match=rf'{address} could not be fetched \({error}'):
+            load_image(address)
+        thread.join(10)
+
+
+@pytest.mark.parametrize('address', ['http://127.0.0.1:port/x.png', 'http://127.0.0.1:9/a b.png'])
+def test_an_address_that_is_none_is_named(address):
+    with pytest.raises(ImageError, match=r'could not be fetched \(InvalidURL: .*Check the addr'):
+        load_image(address)
 
 
 def test_a_folder_lists_its_pictures_by_name_and_nothing_else(tmp_path, picture):

@@ -281,3 +281,61 @@ def test_a_sample_with_an_error_gets_no_answer_and_takes_none_from_its_neighbour
     assert [s.pred_answer for s in out] == [alone[0].pred_answer, None, alone[1].pred_answer]
     only_bad = [BaseDataElement(**question, error='it is damaged')]
     assert tiny_model(pixels[:1], only_bad)[0].pred_answer is None
+
+
+def test_a_long_neighbour_does_not_shorten_an_answer(tiny_model):
+    settings = tiny_model.generation_cfg
+    tiny_model.generation_cfg = dict(settings, max_new_tokens=40)
+    try:
+        pixels = torch.randn(2, 3, 56, 56)
+        questions = ['What color is the star?', 'why ' * 1960]
+        samples = [BaseDataElement(question=q) for q in questions]
+        alone = tiny_model(pixels[:1], [BaseDataElement(question=questions[0])])[0].pred_answer
+        together = tiny_model(pixels, samples)
+        assert together[0].pred_answer == alone
+        assert len(together[1].pred_answer) < len(alone)
+    finally:
+        tiny_model.generation_cfg = settings
+
+
+def test_a_delta_that_was_not_merged_is_refused():
+    with pytest.raises(CheckpointError, match=r'looks like a delta: .* Merge it with LLaMA first'):
+        get_model(tiny_config('v1'), pretrained=str(MODELS / 'llava-v1-delta'), device='cpu')
+
+
+def test_a_misspelt_setting_is_answered_with_the_close_ones():
+    with pytest.raises(ConfigError, match="setting of Llava 'templat'. Did you mean template"):
+        build(templat='vicuna_v1')
+
+
+def test_no_new_tokens_are_refused(tiny_model):
+    with pytest.raises(ConfigError, match='max_new_tokens is 0, expected 1 or more'):
+        tiny_model(images(), [BaseDataElement(question='Why?')], max_new_tokens=0)
+
+
+def test_a_word_that_is_no_device_is_named(merged):
+    with pytest.raises(DeviceError, match="'gpu' is no device; expected cpu, cuda or cuda:1"):
+        get_model(tiny_config('v1'), pretrained=str(merged), device='gpu')
+
+
+@pytest.mark.parametrize('change', [dict(rope_theta=5e5), dict(rope_scaling=dict(factor=2))])
+def test_a_folder_with_other_positions_is_told(source, tmp_path, change):
+    folder = tmp_path / 'other'
+    shutil.copytree(source, folder)
+    config = tiny_config('v1.5')  # its sizes come from the unchanged folder
+    stored = json.loads((folder / 'config.json').read_text()) | change
+    (folder / 'config.json').write_text(json.dumps(stored))
+    with pytest.raises(CheckpointError, match=f'{next(iter(change))} is .* there and'):
+        get_model(config, pretrained=str(folder), device='cpu')
+
+
+@pytest.mark.parametrize('name', ['config.json', 'tokenizer_config.json'])
+def test_a_damaged_json_file_is_named(source, tmp_path, name):
+    folder = tmp_path / 'damaged'
+    shutil.copytree(source, folder)
+    (folder / name).write_text('{"a": ')
+    with pytest.raises((CheckpointError, ConfigError), match=name):
+        config = tiny_config(
+            'v1.5', tokenizer=dict(type='LlamaTokenizer', name_or_path=str(folder))
+        )
+        _ = get_model(config, pretrained=str(folder), device='cpu').tokenizer

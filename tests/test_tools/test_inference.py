@@ -79,3 +79,38 @@ def test_a_vqa_model_needs_a_question(tmp_path, merged, photos, capsys):
     assert run(config, merged, photos / '0.png', '--device', 'cpu', '--question', 'Why?') == 0
     record = json.loads(capsys.readouterr().out)
     assert record['question'] == 'Why?' and record['pred_answer']
+
+
+def test_settings_of_settings_can_be_given(merged, photos, capsys):
+    option = ('--cfg-options', 'generation_cfg.max_new_tokens=2')
+    assert run(CONFIG, merged, photos / '0.png', '--device', 'cpu', *option) == 0
+    assert len(json.loads(capsys.readouterr().out)['pred_caption']) < 20
+
+
+def test_a_run_that_is_stopped_keeps_what_was_done(merged, photos, tmp_path, capsys, monkeypatch):
+    from mmllava.apis.inference import CaptionInferencer
+
+    predict, out = CaptionInferencer.predict_all, tmp_path / 'out.json'
+
+    def until_the_third(self, inputs, **kwargs):
+        if inputs[0]['img'].stem == '2':
+            raise KeyboardInterrupt
+        return predict(self, inputs, **kwargs)
+
+    monkeypatch.setattr(CaptionInferencer, 'predict_all', until_the_third)
+    assert run(CONFIG, merged, photos, '--device', 'cpu', '--out', out) == 130
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == len(json.loads(out.read_text())) == 2
+    assert 'inference: stopped' in said.err
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (('--question', 'Why?'), 'captions: drop --question'),
+        (('--out', '.'), '--out is ., a folder'),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(merged, photos, args, message, capsys):
+    assert run(CONFIG, merged, photos, '--device', 'cpu', *args) == 2
+    assert message in capsys.readouterr().err

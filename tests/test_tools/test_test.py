@@ -254,3 +254,53 @@ def test_two_processes_share_the_set_without_a_gap_or_a_double(config, merged, t
     ]
     assert indices == [[0, 2, 4], [1, 3, 5]]
     assert 'CIDEr' in json.loads(done.stdout.splitlines()[-1])
+
+
+def test_another_annotation_file_or_precision_or_picture_is_predicted_anew(
+    config, merged, data, tmp_path, capsys
+):
+    work, images = tmp_path / 'w', tmp_path / 'data'
+    shutil.copytree(data, images)
+    config.write_text(config.read_text().replace(str(data), str(images)))
+    run(config, merged, '--work-dir', work)
+    first = json.loads((work / 'predictions.json').read_text())
+    run(config, merged, '--work-dir', work, '--amp')
+    assert len(list(work.glob('predictions-*.jsonl'))) == 2
+    samples = json.loads((images / 'val.json').read_text())
+    (images / 'val.json').write_text(json.dumps(samples[::-1]))
+    run(config, merged, '--work-dir', work)
+    assert json.loads((work / 'predictions.json').read_text()) == first[::-1]
+    shutil.copy(images / 'images/0.png', images / 'images/5.png')
+    run(config, merged, '--work-dir', work)
+    last = json.loads((work / 'predictions.json').read_text())
+    assert last[0]['caption'] == last[-1]['caption'] == first[0]['caption']
+
+
+def test_a_sample_that_cannot_be_asked_is_counted_and_the_others_are_scored(
+    config, merged, tmp_path, capsys, monkeypatch
+):
+    from mmllava.errors import PromptError
+    from mmllava.models import Llava
+
+    encode = Llava.encode_prompt
+
+    def picky(self, sample, num_images=1):
+        if sample.get('image_id') == '2':
+            raise PromptError('too long')
+        return encode(self, sample, num_images)
+
+    monkeypatch.setattr(Llava, 'encode_prompt', picky)
+    assert run(config, merged, '--work-dir', tmp_path / 'w') == 0
+    assert scores(capsys)['failed_images'] == 1
+    assert len(json.loads((tmp_path / 'w/predictions.json').read_text())) == COUNT - 1
+
+
+def test_ctrl_c_says_how_to_go_on(config, merged, tmp_path, capsys, monkeypatch):
+    from mmllava.models import Llava
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Llava, 'predict', stop)
+    assert run(config, merged, '--work-dir', tmp_path / 'w') == 130
+    assert 'the same command goes on from here' in capsys.readouterr().err

@@ -284,18 +284,18 @@ def test_a_sample_with_an_error_gets_no_answer_and_takes_none_from_its_neighbour
 
 
 def test_a_long_neighbour_does_not_shorten_an_answer(tiny_model):
-    settings = tiny_model.generation_cfg
-    tiny_model.generation_cfg = dict(settings, max_new_tokens=40)
-    try:
-        pixels = torch.randn(2, 3, 56, 56)
-        questions = ['What color is the star?', 'why ' * 1960]
-        samples = [BaseDataElement(question=q) for q in questions]
-        alone = tiny_model(pixels[:1], [BaseDataElement(question=questions[0])])[0].pred_answer
-        together = tiny_model(pixels, samples)
-        assert together[0].pred_answer == alone
-        assert len(together[1].pred_answer) < len(alone)
-    finally:
-        tiny_model.generation_cfg = settings
+    torch.manual_seed(0)
+    pixels = torch.randn(2, 3, 56, 56)
+    samples = [BaseDataElement(question=q) for q in ('What color is the star?', 'why ' * 1960)]
+    prompt = tiny_model.encode_prompt(samples[1]).input_ids
+    assert 0 < tiny_model.language.max_tokens - len(prompt) - 16 < 40  # the limit bites
+    alone = [
+        tiny_model(pixels[k : k + 1], [samples[k].clone()], max_new_tokens=40)[0].pred_answer
+        for k in range(2)
+    ]
+    together = tiny_model(pixels, samples, max_new_tokens=40)
+    assert [sample.pred_answer for sample in together] == alone
+    assert alone[0] != tiny_model(pixels[:1], samples[:1], max_new_tokens=5)[0].pred_answer
 
 
 def test_a_delta_that_was_not_merged_is_refused():

@@ -1,5 +1,7 @@
 """The parts alone: what goes in, what comes out, what is refused."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -116,6 +118,13 @@ def test_a_language_model_that_cannot_be_built_says_why(settings, message):
 def test_mistral_is_built_too():
     model = LanguageModel(model_type='mistral', **LANGUAGE)
     assert type(model.lm).__name__ == 'MistralForCausalLM'
+
+
+def test_a_null_in_a_config_json_is_kept(tmp_path):
+    stored = dict(LANGUAGE, model_type='llava_mistral', sliding_window=None)
+    (tmp_path / 'config.json').write_text(json.dumps(stored))
+    assert LanguageModel(name_or_path=tmp_path).config.sliding_window is None
+    assert LanguageModel(model_type='mistral', **LANGUAGE).config.sliding_window == 4096
 
 
 def test_pixels_are_normalised_in_float32_even_when_the_model_is_not():

@@ -3,16 +3,10 @@
 Pictures: 336 px, aspect 'anyres'. Tiles need ori_shape, the size before any resize.
 """
 
+_base_ = ['./coco_caption_224_square.py']
+
 test_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='pseudo_collate'),
     dataset=dict(
-        type='mmpretrain.COCOCaption',
-        data_root='data/coco',
-        ann_file='annotations/coco_karpathy_val.json',
         pipeline=[
             dict(type='mmllava.LoadImage', on_error='record'),
             dict(
@@ -34,8 +28,3 @@ test_dataloader = dict(
         ],
     ),
 )
-test_evaluator = dict(
-    type='mmllava.COCOCaption',
-    ann_file='data/coco/annotations/coco_karpathy_val_gt.json',
-)
-test_cfg = dict(type='mmllava.ResumableTestLoop')

@@ -3,17 +3,10 @@
 Writes the submission file. Pictures: 336 px, aspect 'pad'.
 """
 
+_base_ = ['./vqav2_224_square.py']
+
 test_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='pseudo_collate'),
     dataset=dict(
-        type='mmpretrain.COCOVQA',
-        data_root='data/coco',
-        data_prefix='test2015',
-        question_file='annotations/v2_OpenEnded_mscoco_test-dev2015_questions.json',
         pipeline=[
             dict(type='mmllava.LoadImage', on_error='record'),
             dict(type='mmllava.CLIPResize', size=336, aspect='pad'),
@@ -25,5 +18,3 @@ test_dataloader = dict(
         ],
     ),
 )
-test_evaluator = dict(type='mmpretrain.ReportVQA', file_path='vqa_test-dev.json')
-test_cfg = dict(type='mmllava.ResumableTestLoop')

@@ -7,42 +7,16 @@ Parameters: 13,350,842,368 = language model 13,015,864,320 (32,000 rows)
 The tower was tuned and is in the checkpoint; the stock CLIP must not replace it.
 """
 
+_base_ = ['./llava_7b_v1.6_vicuna.py']
+
 model = dict(
-    type='mmllava.Llava',
-    # A local folder, or the checkpoint's own, replaces the hub id.
     tokenizer=dict(
-        type='mmllava.LlamaTokenizer',
         name_or_path='liuhaotian/llava-v1.6-vicuna-13b',
     ),
-    vision_encoder=dict(
-        type='mmllava.CLIPVisionTower',
-        hidden_size=1024,
-        intermediate_size=4096,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        image_size=336,
-        patch_size=14,
-    ),
     lang_encoder=dict(
-        type='mmllava.LanguageModel',
-        vocab_size=32000,
         hidden_size=5120,
         intermediate_size=13824,
         num_hidden_layers=40,
         num_attention_heads=40,
-        rms_norm_eps=1e-05,
-        max_position_embeddings=4096,
     ),
-    mm_proj_depth=2,
-    mm_patch_merge_type='spatial_unpad',
-    image_grid_pinpoints=[
-        (336, 672),
-        (672, 336),
-        (672, 672),
-        (1008, 336),
-        (336, 1008),
-    ],
-    # What it was trained and benchmarked with ("curious user"); the authors' command
-    # line sends template='llava_v1'.
-    template='vicuna_v1',
 )

@@ -20,7 +20,7 @@ from mmllava.apis.predictions import (
     fingerprint,
     write_json,
 )
-from mmllava.errors import ImageError, MMLlavaError
+from mmllava.errors import ImageError, PromptError
 from mmllava.images.annotate import annotate
 from mmllava.images.load import load_image
 from mmllava.registry import HOOKS, LOOPS
@@ -89,16 +89,19 @@ class ResumableTestLoop(TestLoop):
         return record.get('picture') == file_mark(path)
 
     def _step(self, batch: Mapping[str, Sequence[Any]]) -> list[BaseDataElement]:
-        """Predicts a batch; if that is refused, each sample alone, the reason as its ``error``."""
+        """Predicts a batch; if a prompt is refused, each sample alone, the reason as its ``error``.
+
+        What is wrong for all samples (a setting, a missing tokenizer) ends the run.
+        """
         try:
             return self.runner.model.test_step(batch)
-        except MMLlavaError:
+        except PromptError:
             outputs = []
             for number, sample in enumerate(batch['data_samples']):
                 alone = {key: value[number : number + 1] for key, value in batch.items()}
                 try:
                     outputs += self.runner.model.test_step(alone)
-                except MMLlavaError as error:
+                except PromptError as error:
                     sample.set_field(str(error), 'error')
                     outputs.append(sample)
             return outputs

@@ -5,8 +5,8 @@ places in them know only mmpretrain's models, and have no hook; each gets a
 branch for ours and is left as it was for every other model:
 
 - the table of names: our metafile's names replace upstream's;
-- ``load_checkpoint``: ours never runs code from a pickle, reads folders and
-  safetensors, and refuses a checkpoint that does not fit;
+- ``load_checkpoint``, alone and in mmengine's ``Runner``: ours never runs code from
+  a pickle, reads folders and safetensors, and refuses a checkpoint that does not fit;
 - the caption and VQA inferencers: ours read pictures as LLaVA does.
 """
 

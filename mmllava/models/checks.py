@@ -19,8 +19,6 @@ _LANGUAGE = dict(
     rope_theta=10000.0,
     rope_scaling=None,
 )
-
-
 _LEAST_NORM = 0.3  # of LLaMA's last norm it is 1.5 to 2; of a published delta a few hundredths
 
 
@@ -75,8 +73,8 @@ def check_folder_config(model: Any, folder: Path) -> None:
         return
     stored = read_json(file)
     sizes = model.language.sizes
-    ours = {name: sizes.get(name, default) for name, default in _LANGUAGE.items()}
-    ours['num_key_value_heads'] = sizes.get('num_key_value_heads', sizes['num_attention_heads'])
+    ours = {name: sizes.get(name) or default for name, default in _LANGUAGE.items()}
+    ours['num_key_value_heads'] = sizes.get('num_key_value_heads') or sizes['num_attention_heads']
     ours['mm_use_im_start_end'] = model.use_im_start_end
     ours['mm_vision_select_layer'] = model.vision_tower.select_layer
     ours['mm_vision_select_feature'] = model.vision_tower.select_feature

@@ -83,8 +83,9 @@ class LanguageModel(nn.Module):
         model_type = _MODEL_TYPES.get(model_type, model_type)
         if model_type not in FAMILIES:
             raise unknown_name('language model', model_type, FAMILIES)
-        # A null stays: sliding_window=None is not transformers' default of 4096.
-        read = {k: read[k] for k in (*_SIZES, *_OPTIONAL) if k in read}
+        # Of nulls only this one says something: no window, where transformers' default is 4096.
+        window = {k: read[k] for k in ('sliding_window',) if k in read}
+        read = {k: read[k] for k in (*_SIZES, *_OPTIONAL) if read.get(k) is not None} | window
         config_class, model_class = (getattr(transformers, n) for n in FAMILIES[model_type])
         self.pretrained = pretrained
         self.sizes = pick_sizes('LanguageModel', sizes, read, _SIZES)

@@ -1,10 +1,10 @@
 """Floor 2. Where a component's sizes and files come from: a config, a folder, or the hub."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from mmllava.checkpoints.fetch import fetch, is_hub_id
+from mmllava.checkpoints.reader import read_json
 from mmllava.errors import ConfigError
 
 _SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
@@ -29,19 +29,17 @@ def read_config(name_or_path: str | Path) -> dict[str, Any]:
     """The ``config.json`` of a folder or hub id.
 
     Raises:
-        CheckpointError: there is no such folder, and the hub did not give it.
-        ConfigError: it has no ``config.json``, or one that is not JSON.
+        CheckpointError: there is no such folder and the hub did not give it, or the
+            file is not JSON.
+        ConfigError: it has no ``config.json``.
     """
     file = fetch(name_or_path, ('config.json',)) / 'config.json'
-    try:
-        return json.loads(file.read_text(encoding='utf-8'))
-    except OSError as error:
+    if not file.is_file():
         raise ConfigError(
             f'no config.json in {file.parent}, so the sizes cannot be read there. Write them '
             'into the config, or give a folder that has one.'
-        ) from error
-    except json.JSONDecodeError as error:
-        raise ConfigError(f'{file} is not JSON ({error}). Copy it again.') from error
+        )
+    return read_json(file)
 
 
 def pick_sizes(kind: str, given: dict[str, Any], read: dict[str, Any], needed: tuple) -> dict:

@@ -295,6 +295,13 @@ def test_a_sample_that_cannot_be_asked_is_counted_and_the_others_are_scored(
     assert len(json.loads((tmp_path / 'w/predictions.json').read_text())) == COUNT - 1
 
 
+def test_what_is_wrong_for_every_sample_ends_the_run(config, merged, tmp_path, capsys):
+    option = ('--cfg-options', f'model.tokenizer.name_or_path={tmp_path}')
+    assert run(config, merged, '--work-dir', tmp_path / 'w', *option) == 2
+    assert 'no tokenizer.model in' in capsys.readouterr().err
+    assert not list((tmp_path / 'w').glob('predictions*'))
+
+
 def test_ctrl_c_says_how_to_go_on(config, merged, tmp_path, capsys, monkeypatch):
     from mmllava.models import Llava
 

@@ -15,10 +15,9 @@ from mmllava.images.load import Picture
 from mmllava.models.llava import Llava
 from mmllava.models.pictures import pictures_of, sizes_of
 from mmllava.models.splice import splice
-from mmllava.prompts.conversation import ask
 from mmllava.prompts.encode import encode
 from mmllava.prompts.presets import override
-from mmllava.prompts.templates import render
+from mmllava.prompts.render import render
 from mmllava.structures import IMAGE_TAG, IMAGE_TOKEN_INDEX, Turn
 
 
@@ -97,9 +96,9 @@ class ChatSession:
             )
         pictures = images if isinstance(images, (list, tuple)) else [images]
         features = self._features + [f for p in pictures for f in self._encode(p)]
-        question_turn = ask(question, len(pictures), self.model.use_im_start_end)[0]
-        turns = [*self.turns, question_turn]
-        embeds, keys = self._prompt([*turns, Turn('assistant', None)], features)
+        asked = self.model.ask(question, len(pictures))
+        turns = [*self.turns, *asked[:-1]]
+        embeds, keys = self._prompt([*self.turns, *asked], features)
         settings = self.model.language.limit_tokens(settings, len(keys))
         embeds = self._reuse(embeds, keys)
         self._cancelled, said = False, []

@@ -20,13 +20,14 @@ from mmllava.models.splice import Batch, collate, splice
 from mmllava.models.tiles import merge_tiles
 from mmllava.models.upstream import translate
 from mmllava.models.weights import load_checkpoint
-from mmllava.prompts.conversation import IMAGE_WORDS, ask, from_json
+from mmllava.prompts.conversation import IMAGE_WORDS, ask, from_json, from_patches
 from mmllava.prompts.encode import encode
 from mmllava.prompts.presets import get_preset, override
-from mmllava.prompts.templates import get_template, render
+from mmllava.prompts.render import render
+from mmllava.prompts.templates import get_template
 from mmllava.prompts.training import encode_training
 from mmllava.registry import MODELS, TOKENIZER
-from mmllava.structures import EncodedPrompt, Segment
+from mmllava.structures import EncodedPrompt, Segment, Turn
 
 Samples = Sequence[BaseDataElement]
 TASKS = {'caption': 'Image Caption', 'vqa': 'Visual Question Answering'}
@@ -203,11 +204,17 @@ class Llava(LazyModel):
                 'task vqa needs a question, got none. Call it with image and question.'
             )
         if self.prompt_tmpl is not None:
-            segments = [Segment(self.prompt_tmpl.replace('{question}', question))]
+            text = self.prompt_tmpl.replace('{question}', question)
+            segments = [Segment(from_patches(text, self.vision_tower.num_patches))]
         else:
             text = question + self.preset.suffix if self.task == 'vqa' else self.preset.prompt
-            segments = render(self.template, ask(text, num_images, self.use_im_start_end))
+            segments = render(self.template, self.ask(text, num_images))
         return encode(segments, self.tokenizer, num_images)
+
+    def ask(self, question: str, num_images: int) -> list[Turn]:
+        """A question and its pictures as this model's template takes them; the answer open."""
+        question = from_patches(question, self.vision_tower.num_patches)
+        return ask(question, num_images, self.use_im_start_end, self.template.mmtag)
 
     def encode_conversation(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
         """The ids and labels of a training sample's ``conversations``, cut to the context.

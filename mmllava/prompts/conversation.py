@@ -1,27 +1,71 @@
 """Floor 1. Questions and LLaVA's instruction JSON, as turns."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from mmllava.errors import PromptError
 from mmllava.structures import IMAGE_TAG, Turn
 
 IMAGE_WORDS = ('<im_start>', '<im_end>')  # around a picture, where a checkpoint has them
+_PATCH = '<im_patch>'
 _ROLES = {'human': 'user', 'gpt': 'assistant'}
 
 
-def ask(question: str, num_images: int, start_end: bool = False) -> list[Turn]:
+def ask(question: str, num_images: int, start_end: bool = False, mmtag: bool = False) -> list[Turn]:
     """One question with the answer left open; pictures come first, a line each.
 
     Args:
         question: text. If it has ``<image>`` tags of its own, they stay where
             they are and none is added.
         num_images: how many pictures there are.
-        start_end: write ``<im_start><image><im_end>`` (v0 and v1-1 checkpoints).
+        start_end: write ``<im_start><image><im_end>`` (v0 and v1-1 checkpoints); a
+            tag that stands between the two already is left as it is.
+        mmtag: show the pictures in a turn of their own, which is answered with
+            ``Received.`` (`Template.mmtag`).
     """
-    text = question if IMAGE_TAG in question else f'{IMAGE_TAG}\n' * num_images + question
-    if start_end:
-        text = text.replace(IMAGE_TAG, IMAGE_TAG.join(IMAGE_WORDS))
-    return [Turn('user', text), Turn('assistant', None)]
+    before: list[Turn] = []
+    if IMAGE_TAG not in question and num_images:
+        if mmtag:
+            shown = f'<Image>{IMAGE_TAG}</Image>' * num_images
+            before = [Turn('user', shown), Turn('assistant', 'Received.')]
+        else:
+            question = f'{IMAGE_TAG}\n' * num_images + question
+    turns = [*before, Turn('user', question), Turn('assistant', None)]
+    return [Turn(t.role, _enclose(t.text)) if t.text else t for t in turns] if start_end else turns
+
+
+def from_patches(text: str, num_patches: int) -> str:
+    """A prompt of v0, each picture's ``<im_patch>`` run written as one ``<image>``.
+
+    v0 wrote a picture as 256 ``<im_patch>`` and put its features over them; the
+    sentinel form puts them in one place, with the same result.
+
+    Args:
+        text: any text; one without such runs comes back as it is.
+        num_patches: N, patches of a picture.
+
+    Raises:
+        PromptError: a run of another length.
+    """
+
+    def sentinel(run: re.Match) -> str:
+        count = len(run[0]) // len(_PATCH)
+        if count == num_patches:
+            return IMAGE_TAG
+        raise PromptError(
+            f'the text has {count} {_PATCH} in a row, and a picture of this model is '
+            f'{num_patches} of them. Write {IMAGE_TAG} in their place.'
+        )
+
+    least = min(num_patches, 2)  # alone, it is a word like others
+    return re.sub(f'(?:{_PATCH}){{{least},}}', sentinel, text)
+
+
+def _enclose(text: str) -> str:
+    start, end = IMAGE_WORDS
+    return re.sub(
+        f'(?<!{start}){IMAGE_TAG}|{IMAGE_TAG}(?!{end})', IMAGE_TAG.join(IMAGE_WORDS), text
+    )
 
 
 def from_json(

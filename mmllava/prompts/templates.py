@@ -1,14 +1,13 @@
-"""Floor 1. Every chat template of LLaVA's code, as data, and what renders them.
+"""Floor 1. Every chat template of LLaVA's code, old and new, as data.
 
-Source: the ``conv_templates`` of LLaVA 1.2.2; the recordings in
-``tests/golden`` hold what it renders.
+Sources: the ``conv_templates`` of LLaVA 1.2.2, whose prompts are recorded in
+``tests/golden``; for the legacy ones, LLaVA's code at 8959d5c (17 April 2023) to
+3c3d89b (23 May 2023), under the names of that time where they are free.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mmllava.errors import PromptError, unknown_name
-from mmllava.structures import Segment, Turn
+from mmllava.errors import unknown_name
 
 _CHAT = (
     'A chat between a curious {0} and an artificial intelligence assistant. '
@@ -43,6 +42,35 @@ SYSTEM_MPT = (
     '<|im_start|>system\nA conversation between a user and an LLM-based AI assistant. '
     'The assistant gives helpful and honest answers.'
 )
+# No space after these full stops either.
+_TASKS = 'assist the user with a variety of tasks using natural language.'
+SYSTEM_SIMPLE = (
+    'You are LLaVA, a large language model trained by UW Madison WAIV Lab, based on LLaMA '
+    'architecture.You are designed to assist human with a variety of tasks using natural '
+    'language.Follow the instructions carefully.'
+)
+SYSTEM_MULTIMODAL = (
+    'You are LLaVA, a large language and vision assistant trained by UW Madison WAIV Lab.'
+    f'You are able to understand the visual content that the user provides, and {_TASKS}'
+    'Follow the instructions carefully and explain your answers in detail.'
+)
+_MPT_BULLETS = (
+    '<|im_start|>system\n- You are {}.\n'
+    f'- You are able to understand the visual content that the user provides, and {_TASKS}\n'
+    '- You should follow the instructions carefully and explain your answers in detail.'
+)
+SYSTEM_MPT_LIGHTNING = _MPT_BULLETS.format('a helpful language and vision assistant')
+SYSTEM_MPT_MULTIMODAL = _MPT_BULLETS.format(
+    'LLaVA, a large language and vision assistant trained by UW Madison WAIV Lab'
+)
+SYSTEM_MPT_TEXT = (
+    '<|im_start|>system\n- You are a helpful assistant chatbot trained by MosaicML.\n'
+    '- You answer questions.\n'
+    '- You are excited to be able to help the user, but will refuse to do anything that could '
+    'be considered harmful to the user.\n'
+    '- You are more than just an information source, you are also able to write poetry, '
+    'short stories, and make jokes.'
+)
 SYSTEM_CHATML = '<|im_start|>system\nAnswer the questions.'
 
 
@@ -50,10 +78,16 @@ SYSTEM_CHATML = '<|im_start|>system\nAnswer the questions.'
 class Template:
     """How a conversation is written for one family of checkpoints.
 
-    ``style`` names the renderer: ``single`` ends every turn with ``sep``;
-    ``two`` ends questions with ``sep`` and answers with ``sep2``; ``chatml``
-    has the header in the role; ``llama_2`` wraps questions in ``[INST]``;
-    ``plain`` is a picture and its caption.
+    Args:
+        style: names the renderer: ``single`` ends every turn with ``sep``;
+            ``two`` ends questions with ``sep`` and answers with ``sep2``; ``chatml``
+            has the header in the role; ``llama_2`` wraps questions in ``[INST]``;
+            ``plain`` is a picture and its caption.
+        system: what stands before the dialogue, an example dialogue included.
+        roles: of user and assistant.
+        sep: see ``style``.
+        sep2: see ``style``.
+        used_by: the checkpoints it belongs to.
     """
 
     style: str
@@ -61,38 +95,76 @@ class Template:
     roles: tuple[str, str]
     sep: str
     sep2: str = ''
+    used_by: str = ''
 
     @property
     def stop(self) -> str | None:
         """Text that ends an answer where the tokenizer's end-of-text does not."""
         return self.sep if self.style in ('single', 'chatml') else None
 
+    @property
+    def mmtag(self) -> bool:
+        """Whether pictures stand in ``<Image></Image>``, in a turn of their own when asked."""
+        return self.system == SYSTEM_MMTAG
 
-_HUMAN, _USER = ('Human', 'Assistant'), ('USER', 'ASSISTANT')
-_CHATML_ROLES = ('<|im_start|>user\n', '<|im_start|>assistant\n')
-_LLAVA_V0 = Template('single', SYSTEM_HUMAN, _HUMAN, '###')
-_VICUNA_V1 = Template('two', SYSTEM_USER, _USER, ' ', '</s>')
-_CHATML_DIRECT = Template('chatml', SYSTEM_CHATML, _CHATML_ROLES, '<|im_end|>')
-_PLAIN = Template('plain', '', ('', ''), '\n')
+
+def _single(system: str, used_by: str) -> Template:
+    return Template('single', system, ('Human', 'Assistant'), '###', '', used_by)
+
+
+def _two(system: str, used_by: str, assistant: str = 'ASSISTANT') -> Template:
+    return Template('two', system, ('USER', assistant), ' ', '</s>', used_by)
+
+
+def _chatml(system: str, used_by: str) -> Template:
+    roles = ('<|im_start|>user\n', '<|im_start|>assistant\n')
+    return Template('chatml', system, roles, '<|im_end|>', '', used_by)
+
+
+def _llama_2(system: str, sep: str, used_by: str) -> Template:
+    return Template('llama_2', system, ('USER', 'ASSISTANT'), sep, '</s>', used_by)
+
+
+# As recorded: without the dialogue that Vicuna v0 had for an example.
+_LLAVA_V0 = _single(SYSTEM_HUMAN, 'LLaVA-7b-delta-v0, LLaVA-13b-delta-v0 and its science_qa')
+_VICUNA_V1 = _two(SYSTEM_USER, 'training and benchmarks of v1-1, Vicuna v1.3, v1.5 and v1.6-vicuna')
+_CHATML_DIRECT = _chatml(SYSTEM_CHATML, 'llava-v1.6-34b')
+_PLAIN = Template('plain', '', ('', ''), '\n', '', 'projector pre-training')
+_OLD_EXAMPLE = '###Human: Hi!###Assistant: Hi there!  How can I help you today?\n'
+_MAY_EXAMPLE = '###Human: Hi!###Assistant: Hi there! How can I help you today?'
 
 TEMPLATES: dict[str, Template] = {
     'default': _LLAVA_V0,
     'v0': _LLAVA_V0,
-    'llava_v0': _LLAVA_V0,  # 7B and 13B delta-v0
-    'v0_mmtag': Template('single', SYSTEM_MMTAG, _HUMAN, '###'),
+    'llava_v0': _LLAVA_V0,
+    'v0_mmtag': _single(SYSTEM_MMTAG, 'projectors alone, on Vicuna v0'),
     'v1': _VICUNA_V1,
-    'vicuna_v1': _VICUNA_V1,  # training and benchmarks of v1-1, v1.3, v1.5, v1.6-vicuna
+    'vicuna_v1': _VICUNA_V1,
     # The command line and the web demo ask the same models with "human", not "user".
-    'llava_v1': Template('two', SYSTEM_HUMAN, _USER, ' ', '</s>'),
-    'v1_mmtag': Template('two', SYSTEM_MMTAG, _USER, ' ', '</s>'),
-    'plain': _PLAIN,  # projector pre-training
+    'llava_v1': _two(SYSTEM_HUMAN, 'command line and demo of v1-1, v1.3, v1.5 and v1.6-vicuna'),
+    'v1_mmtag': _two(SYSTEM_MMTAG, 'projectors alone, on Vicuna v1'),
+    'plain': _PLAIN,
     'v0_plain': _PLAIN,
-    'llava_llama_2': Template('llama_2', SYSTEM_LLAVA_LLAMA_2, _USER, '<s>', '</s>'),
-    'llama_2': Template('llama_2', SYSTEM_LLAMA_2, _USER, '<s>', '</s>'),
-    'mistral_instruct': Template('llama_2', '', _USER, '', '</s>'),  # v1.6-mistral
-    'chatml_direct': _CHATML_DIRECT,  # v1.6-34b
+    'llava_llama_2': _llama_2(SYSTEM_LLAVA_LLAMA_2, '<s>', 'llava-llama-2-*-chat-*-preview'),
+    'llama_2': _llama_2(SYSTEM_LLAMA_2, '<s>', 'Llama-2-Chat, text only'),
+    'mistral_instruct': _llama_2('', '', 'llava-v1.6-mistral-7b'),
+    'chatml_direct': _CHATML_DIRECT,
     'mistral_direct': _CHATML_DIRECT,
-    'mpt': Template('chatml', SYSTEM_MPT, _CHATML_ROLES, '<|im_end|>'),
+    'mpt': _chatml(SYSTEM_MPT, 'MPT models tuned with LLaVA 1.0 or later'),
+    # Legacy, of April to July 2023.
+    'simple': _single(SYSTEM_SIMPLE + _OLD_EXAMPLE, 'ScienceQA scripts of v0'),
+    'simple_may': _single(  # the same name from 23 May on
+        SYSTEM_HUMAN + _MAY_EXAMPLE, 'ScienceQA scripts of v0, from 23 May 2023 on'
+    ),
+    'multimodal': _single(SYSTEM_MULTIMODAL + _OLD_EXAMPLE, 'first demo of delta-v0'),
+    'multimodal_v1': _two(SYSTEM_MULTIMODAL, 'first demo of v1-1, then called llava_v1'),
+    'vicuna_v1_1': _VICUNA_V1,
+    'bair_v1': _two('BEGINNING OF CONVERSATION:', 'Koala, text only', assistant='GPT'),
+    'mpt_lightning': _chatml(
+        SYSTEM_MPT_LIGHTNING, 'training of LLaVA-Lightning-MPT-7B-preview, then called mpt'
+    ),
+    'mpt_multimodal': _chatml(SYSTEM_MPT_MULTIMODAL, 'demo of LLaVA-Lightning-MPT-7B-preview'),
+    'mpt_text': _chatml(SYSTEM_MPT_TEXT, 'MPT-7B-Chat, text only'),
 }
 
 
@@ -105,84 +177,3 @@ def get_template(name: str) -> Template:
     if name not in TEMPLATES:
         raise unknown_name('template', name, TEMPLATES)
     return TEMPLATES[name]
-
-
-def render(template: Template, turns: Sequence[Turn]) -> list[Segment]:
-    """Writes a conversation as text; joined, the segments are the exact prompt.
-
-    Answers are learned together with the mark that ends them. A last answer of
-    None leaves the prompt open for the model to go on.
-
-    Raises:
-        PromptError: no turns, roles that do not alternate, an open turn that is
-            not the last, or a shape that the style cannot write.
-    """
-    if not turns:
-        raise PromptError('a conversation needs at least one turn, got none.')
-    for number, turn in enumerate(turns):
-        role = ('user', 'assistant')[number % 2]
-        if turn.role != role:
-            raise PromptError(
-                f"turn {number} is by '{turn.role}', expected '{role}': user and assistant "
-                'alternate and the user comes first.'
-            )
-        if not turn.text and number < len(turns) - 1:
-            raise PromptError(f'turn {number} has no text; only the last answer may be open.')
-    return _RENDERERS[template.style](template, turns)
-
-
-def _render_separated(template: Template, turns: Sequence[Turn]) -> list[Segment]:
-    """Styles ``single`` and ``two``."""
-    ends = (template.sep, template.sep2 or template.sep)
-    segments = [Segment(template.system + template.sep)]
-    for number, turn in enumerate(turns):
-        segments.append(Segment(template.roles[number % 2] + ':'))
-        if turn.text:
-            # The space belongs to the answer: sentencepiece glues it to the first word.
-            segments.append(Segment(f' {turn.text}{ends[number % 2]}', learn=number % 2 == 1))
-    return segments
-
-
-def _render_chatml(template: Template, turns: Sequence[Turn]) -> list[Segment]:
-    segments = [Segment(template.system + template.sep)]
-    for number, turn in enumerate(turns):
-        segments.append(Segment(template.roles[number % 2]))
-        if turn.text:
-            segments.append(Segment(turn.text + template.sep, learn=number % 2 == 1))
-    return segments
-
-
-def _render_llama_2(template: Template, turns: Sequence[Turn]) -> list[Segment]:
-    """The first ``<s>`` is the tokenizer's own, so it is not in the text."""
-    segments = []
-    for number, turn in enumerate(turns):
-        if not turn.text:
-            continue
-        if number % 2:
-            segments.append(Segment(f' {turn.text} {template.sep2}', learn=True))
-            continue
-        system = f'<<SYS>>\n{template.system}\n<</SYS>>\n\n' if template.system else ''
-        start, text = (template.sep, turn.text) if number else ('', system + turn.text)
-        segments.append(Segment(f'{start}[INST] {text} [/INST]'))
-    return segments
-
-
-def _render_plain(template: Template, turns: Sequence[Turn]) -> list[Segment]:
-    """A picture and its caption, with nothing said of who speaks."""
-    if len(turns) > 2:
-        raise PromptError(
-            f'template plain writes one picture and its caption, got {len(turns)} turns. '
-            'Use another template for a conversation.'
-        )
-    if len(turns) == 1 or not turns[1].text:
-        return [Segment(turns[0].text + template.sep)]
-    return [Segment(turns[0].text), Segment(turns[1].text + template.sep, learn=True)]
-
-
-_RENDERERS: dict[str, Callable[[Template, Sequence[Turn]], list[Segment]]] = {
-    'single': _render_separated,
-    'two': _render_separated,
-    'chatml': _render_chatml,
-    'llama_2': _render_llama_2,
-    'plain': _render_plain,
-}

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmllava.prompts.encode import encode, encode_text
-from mmllava.prompts.templates import Template, render
+from mmllava.prompts.render import render
+from mmllava.prompts.templates import Template
 from mmllava.structures import IGNORE_INDEX, IMAGE_TAG, EncodedPrompt, Segment, Turn
 
 

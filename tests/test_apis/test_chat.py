@@ -9,7 +9,7 @@ from mmllava import get_model
 from mmllava.apis.chat import ChatSession
 from mmllava.errors import ConfigError, ImageError, PromptError
 from mmllava.prompts.encode import encode
-from mmllava.prompts.templates import render
+from mmllava.prompts.render import render
 from mmllava.structures import Turn
 from tests.conftest import MODELS, tiny_config
 

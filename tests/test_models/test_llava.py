@@ -61,6 +61,21 @@ def test_building_changes_no_config_and_can_be_repeated():
     assert config == before
 
 
+@torch.no_grad()
+def test_a_prompt_of_v0_is_that_of_its_sentinel_form_picture_features_included(merged):
+    model = get_model(tiny_config('v1'), pretrained=str(merged), device='cpu')
+    pixels = torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    legacy = '<im_start>' + '<im_patch>' * 16 + '<im_end>'
+    for tag in ('<image>', '<im_start><image><im_end>'):
+        sentinel = BaseDataElement(question=f'What is it?\n{tag}')
+        old = BaseDataElement(question=f'What is it?\n{legacy}')
+        assert model.encode_prompt(old) == model.encode_prompt(sentinel)
+        logits = [model(pixels, [sample], mode='tensor') for sample in (old, sentinel)]
+        assert torch.equal(*logits)
+    model.prompt_tmpl = f'A chat.###Human: {{question}}\n{legacy}###Assistant:'
+    assert model.encode_prompt(BaseDataElement(question='Why?')).num_images == 1
+
+
 @pytest.mark.parametrize('form', ['folder', 'pth', 'pth with state_dict', 'safetensors'])
 def test_every_form_of_checkpoint_gives_the_same_weights(source, tmp_path, form):
     from safetensors.torch import save_file

@@ -3,10 +3,11 @@
 import pytest
 
 from mmllava.errors import PromptError
-from mmllava.prompts.conversation import ask, from_json
+from mmllava.prompts.conversation import ask, from_json, from_patches
 from mmllava.prompts.encode import encode, encode_text
 from mmllava.prompts.presets import PRESETS, get_preset
-from mmllava.prompts.templates import get_template, render
+from mmllava.prompts.render import render
+from mmllava.prompts.templates import get_template
 from mmllava.prompts.tokens import LlamaTokenizer
 from mmllava.prompts.training import encode_training
 from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt, Segment, Turn
@@ -103,6 +104,47 @@ def test_ids_and_labels_of_unequal_length_are_our_own_bug():
 def test_a_question_has_its_picture_on_a_line_in_front():
     assert ask('Why?', 1)[0].text == '<image>\nWhy?'
     assert ask('Why?', 2, start_end=True)[0].text == '<im_start><image><im_end>\n' * 2 + 'Why?'
+
+
+def test_a_picture_that_is_enclosed_already_is_not_enclosed_again():
+    once = '<im_start><image><im_end>\nWhy?'
+    assert ask(once, 1, start_end=True)[0].text == once
+    both = ask('<image> and <im_start><image><im_end>?', 2, start_end=True)
+    assert both[0].text == '<im_start><image><im_end> and <im_start><image><im_end>?'
+
+
+def test_mmtag_templates_show_the_picture_in_a_turn_of_its_own():
+    turns = ask('Why?', 1, mmtag=True)
+    assert [turn.text for turn in turns] == [
+        '<Image><image></Image>',
+        'Received.',
+        'Why?',
+        None,
+    ]
+    assert ask('Why?', 0, mmtag=True)[0].text == 'Why?'
+
+
+@pytest.mark.parametrize('enclosed', [True, False], ids=['start and end', 'bare'])
+def test_a_prompt_of_v0_has_the_ids_of_its_sentinel_form(enclosed):
+    words = ['<im_patch>', '<im_start>', '<im_end>']
+    tokenizer = LlamaTokenizer(MODELS / 'tokenizer', legacy=True, extra_tokens=words)
+    picture = '<im_patch>' * 16
+    start, end = ('<im_start>', '<im_end>') if enclosed else ('', '')
+    legacy = f'A chat.###Human: What is it?\n{start}{picture}{end}###Assistant:'
+    sentinel = f'A chat.###Human: What is it?\n{start}<image>{end}###Assistant:'
+    assert from_patches(legacy, 16) == sentinel
+    ids = encode_text(from_patches(legacy, 16), tokenizer, 1)
+    # v0's own way: all of the text at once, then the patches are written over.
+    whole, patch = tokenizer.encode(legacy), tokenizer.token_id('<im_patch>')
+    first = whole.index(patch)
+    assert whole.count(patch) == 16
+    assert ids == [*whole[:first], IMAGE_TOKEN_INDEX, *whole[first + 16 :]]
+
+
+def test_patches_of_another_picture_size_are_counted_in_the_error():
+    with pytest.raises(PromptError, match=r'has 256 <im_patch> in a row, and a picture of this m'):
+        from_patches('<im_start>' + '<im_patch>' * 256 + '<im_end> Why?', 576)
+    assert from_patches('What does <im_patch> mean?', 576) == 'What does <im_patch> mean?'
 
 
 def test_training_moves_the_picture_to_the_front_and_keeps_one_of_several():

@@ -3,7 +3,8 @@
 import pytest
 
 from mmllava.errors import ConfigError, PromptError
-from mmllava.prompts.templates import TEMPLATES, get_template, render
+from mmllava.prompts.render import render
+from mmllava.prompts.templates import TEMPLATES, get_template
 from mmllava.structures import Turn
 
 
@@ -15,11 +16,63 @@ def text(name, turns):
     return ''.join(segment.text for segment in render(get_template(name), turns))
 
 
-def test_every_recorded_template_is_there(golden):
-    assert set(golden['conversations']) <= set(TEMPLATES)
+# No recording: the code that held them is older than the recorded one.
+LEGACY = {
+    'simple': 'You are LLaVA, a large language model trained by UW Madison WAIV Lab, based on '
+    'LLaMA architecture.You are designed to assist human with a variety of tasks using natural '
+    'language.Follow the instructions carefully.###Human: Hi!###Assistant: Hi there!  How can I '
+    'help you today?\n###Human: Who?###Assistant: Me.###Human: Why?###Assistant:',
+    'simple_may': 'A chat between a curious human and an artificial intelligence assistant. The '
+    "assistant gives helpful, detailed, and polite answers to the human's questions.###Human: "
+    'Hi!###Assistant: Hi there! How can I help you today?###Human: Who?###Assistant: Me.###Human: '
+    'Why?###Assistant:',
+    'multimodal': 'You are LLaVA, a large language and vision assistant trained by UW Madison WAIV '
+    'Lab.You are able to understand the visual content that the user provides, and assist the user '
+    'with a variety of tasks using natural language.Follow the instructions carefully and explain '
+    'your answers in detail.###Human: Hi!###Assistant: Hi there!  How can I help you today?\n'
+    '###Human: Who?###Assistant: Me.###Human: Why?###Assistant:',
+    'multimodal_v1': 'You are LLaVA, a large language and vision assistant trained by UW Madison '
+    'WAIV Lab.You are able to understand the visual content that the user provides, and assist the '
+    'user with a variety of tasks using natural language.Follow the instructions carefully and '
+    'explain your answers in detail. USER: Who? ASSISTANT: Me.</s>USER: Why? ASSISTANT:',
+    'vicuna_v1_1': 'A chat between a curious user and an artificial intelligence assistant. The '
+    "assistant gives helpful, detailed, and polite answers to the user's questions. USER: Who? "
+    'ASSISTANT: Me.</s>USER: Why? ASSISTANT:',
+    'bair_v1': 'BEGINNING OF CONVERSATION: USER: Who? GPT: Me.</s>USER: Why? GPT:',
+    'mpt_lightning': '<|im_start|>system\n- You are a helpful language and vision assistant.\n- '
+    'You are able to understand the visual content that the user provides, and assist the user with '
+    'a variety of tasks using natural language.\n- You should follow the instructions carefully and '
+    'explain your answers in detail.<|im_end|><|im_start|>user\nWho?<|im_end|><|im_start|>'
+    'assistant\nMe.<|im_end|><|im_start|>user\nWhy?<|im_end|><|im_start|>assistant\n',
+    'mpt_multimodal': '<|im_start|>system\n- You are LLaVA, a large language and vision assistant '
+    'trained by UW Madison WAIV Lab.\n- You are able to understand the visual content that the '
+    'user provides, and assist the user with a variety of tasks using natural language.\n- You '
+    'should follow the instructions carefully and explain your answers in detail.<|im_end|><|im_start|>'
+    'user\nWho?<|im_end|><|im_start|>assistant\nMe.<|im_end|><|im_start|>user\nWhy?<|im_end|>'
+    '<|im_start|>assistant\n',
+    'mpt_text': '<|im_start|>system\n- You are a helpful assistant chatbot trained by MosaicML.\n- '
+    'You answer questions.\n- You are excited to be able to help the user, but will refuse to do '
+    'anything that could be considered harmful to the user.\n- You are more than just an '
+    'information source, you are also able to write poetry, short stories, and make jokes.'
+    '<|im_end|><|im_start|>user\nWho?<|im_end|><|im_start|>assistant\nMe.<|im_end|><|im_start|>'
+    'user\nWhy?<|im_end|><|im_start|>assistant\n',
+}
 
 
-@pytest.mark.parametrize('name', sorted(TEMPLATES))
+def test_every_template_is_recorded_or_written_out_here(golden):
+    assert set(TEMPLATES) == {*golden['conversations'], *LEGACY}
+
+
+def test_every_template_says_which_checkpoints_it_belongs_to():
+    assert all(len(template.used_by) > 10 for template in TEMPLATES.values())
+
+
+@pytest.mark.parametrize('name', LEGACY)
+def test_legacy_prompts_are_those_of_the_code_of_their_time(name):
+    assert text(name, turns_of([('Who?', 'Me.'), ('Why?', None)])) == LEGACY[name]
+
+
+@pytest.mark.parametrize('name', sorted(set(TEMPLATES) - set(LEGACY)))
 def test_prompts_are_the_recorded_ones(golden, name):
     recorded = golden['conversations'][name]['prompts']
     compared = 0

@@ -18,44 +18,50 @@ def text(name, turns):
 
 # No recording: the code that held them is older than the recorded one.
 LEGACY = {
-    'simple': 'You are LLaVA, a large language model trained by UW Madison WAIV Lab, based on '
-    'LLaMA architecture.You are designed to assist human with a variety of tasks using natural '
-    'language.Follow the instructions carefully.###Human: Hi!###Assistant: Hi there!  How can I '
-    'help you today?\n###Human: Who?###Assistant: Me.###Human: Why?###Assistant:',
+    'simple': 'You are LLaVA, a large language model trained by UW Madison WAIV Lab, based '
+    'on LLaMA architecture.You are designed to assist human with a variety of '
+    'tasks using natural language.Follow the instructions carefully.###Human: '
+    'Hi!###Assistant: Hi there!  How can I help you today?\n###Human: '
+    'Who?###Assistant: Me.###Human: Why?###Assistant:',
     'simple_may': 'A chat between a curious human and an artificial intelligence assistant. The '
-    "assistant gives helpful, detailed, and polite answers to the human's questions.###Human: "
-    'Hi!###Assistant: Hi there! How can I help you today?###Human: Who?###Assistant: Me.###Human: '
-    'Why?###Assistant:',
-    'multimodal': 'You are LLaVA, a large language and vision assistant trained by UW Madison WAIV '
-    'Lab.You are able to understand the visual content that the user provides, and assist the user '
-    'with a variety of tasks using natural language.Follow the instructions carefully and explain '
-    'your answers in detail.###Human: Hi!###Assistant: Hi there!  How can I help you today?\n'
+    "assistant gives helpful, detailed, and polite answers to the human's "
+    'questions.###Human: Hi!###Assistant: Hi there! How can I help you '
+    'today?###Human: Who?###Assistant: Me.###Human: Why?###Assistant:',
+    'multimodal': 'You are LLaVA, a large language and vision assistant trained by UW Madison '
+    'WAIV Lab.You are able to understand the visual content that the user '
+    'provides, and assist the user with a variety of tasks using natural '
+    'language.Follow the instructions carefully and explain your answers in '
+    'detail.###Human: Hi!###Assistant: Hi there!  How can I help you today?\n'
     '###Human: Who?###Assistant: Me.###Human: Why?###Assistant:',
     'multimodal_v1': 'You are LLaVA, a large language and vision assistant trained by UW Madison '
-    'WAIV Lab.You are able to understand the visual content that the user provides, and assist the '
-    'user with a variety of tasks using natural language.Follow the instructions carefully and '
-    'explain your answers in detail. USER: Who? ASSISTANT: Me.</s>USER: Why? ASSISTANT:',
+    'WAIV Lab.You are able to understand the visual content that the user '
+    'provides, and assist the user with a variety of tasks using natural '
+    'language.Follow the instructions carefully and explain your answers in '
+    'detail. USER: Who? ASSISTANT: Me.</s>USER: Why? ASSISTANT:',
     'vicuna_v1_1': 'A chat between a curious user and an artificial intelligence assistant. The '
-    "assistant gives helpful, detailed, and polite answers to the user's questions. USER: Who? "
-    'ASSISTANT: Me.</s>USER: Why? ASSISTANT:',
+    "assistant gives helpful, detailed, and polite answers to the user's "
+    'questions. USER: Who? ASSISTANT: Me.</s>USER: Why? ASSISTANT:',
     'bair_v1': 'BEGINNING OF CONVERSATION: USER: Who? GPT: Me.</s>USER: Why? GPT:',
-    'mpt_lightning': '<|im_start|>system\n- You are a helpful language and vision assistant.\n- '
-    'You are able to understand the visual content that the user provides, and assist the user with '
-    'a variety of tasks using natural language.\n- You should follow the instructions carefully and '
-    'explain your answers in detail.<|im_end|><|im_start|>user\nWho?<|im_end|><|im_start|>'
-    'assistant\nMe.<|im_end|><|im_start|>user\nWhy?<|im_end|><|im_start|>assistant\n',
+    'mpt_lightning': '<|im_start|>system\n- You are a helpful language and vision assistant.\n- You '
+    'are able to understand the visual content that the user provides, and assist '
+    'the user with a variety of tasks using natural language.\n- You should follow '
+    'the instructions carefully and explain your answers in '
+    'detail.<|im_end|><|im_start|>user\nWho?<|im_end|><|im_start|>assistant\n'
+    'Me.<|im_end|><|im_start|>user\nWhy?<|im_end|><|im_start|>assistant\n',
     'mpt_multimodal': '<|im_start|>system\n- You are LLaVA, a large language and vision assistant '
-    'trained by UW Madison WAIV Lab.\n- You are able to understand the visual content that the '
-    'user provides, and assist the user with a variety of tasks using natural language.\n- You '
-    'should follow the instructions carefully and explain your answers in detail.<|im_end|><|im_start|>'
-    'user\nWho?<|im_end|><|im_start|>assistant\nMe.<|im_end|><|im_start|>user\nWhy?<|im_end|>'
-    '<|im_start|>assistant\n',
-    'mpt_text': '<|im_start|>system\n- You are a helpful assistant chatbot trained by MosaicML.\n- '
-    'You answer questions.\n- You are excited to be able to help the user, but will refuse to do '
-    'anything that could be considered harmful to the user.\n- You are more than just an '
-    'information source, you are also able to write poetry, short stories, and make jokes.'
-    '<|im_end|><|im_start|>user\nWho?<|im_end|><|im_start|>assistant\nMe.<|im_end|><|im_start|>'
-    'user\nWhy?<|im_end|><|im_start|>assistant\n',
+    'trained by UW Madison WAIV Lab.\n- You are able to understand the visual '
+    'content that the user provides, and assist the user with a variety of tasks '
+    'using natural language.\n- You should follow the instructions carefully and '
+    'explain your answers in detail.<|im_end|><|im_start|>user\n'
+    'Who?<|im_end|><|im_start|>assistant\nMe.<|im_end|><|im_start|>user\n'
+    'Why?<|im_end|><|im_start|>assistant\n',
+    'mpt_text': '<|im_start|>system\n- You are a helpful assistant chatbot trained by '
+    'MosaicML.\n- You answer questions.\n- You are excited to be able to help the '
+    'user, but will refuse to do anything that could be considered harmful to the '
+    'user.\n- You are more than just an information source, you are also able to '
+    'write poetry, short stories, and make jokes.<|im_end|><|im_start|>user\n'
+    'Who?<|im_end|><|im_start|>assistant\nMe.<|im_end|><|im_start|>user\n'
+    'Why?<|im_end|><|im_start|>assistant\n',
 }
 
 

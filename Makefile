@@ -45,7 +45,8 @@ $(READY): setup.py $(CONSTRAINTS) .ci/environment.py .ci/overrides.txt
 # Pins every package again, for Python 3.10 to 3.12; what is pinned already
 # stays unless LOCK_FLAGS=--upgrade. Needs uv: `make test` has fetched it.
 LOCK = .uv/bin/uv pip compile setup.py - --universal --python-version 3.10 --no-annotate \
-	--extra mm --extra test --extra java-metrics --overrides .ci/overrides.txt \
+	--extra mm --extra test --extra java-metrics --extra quantize --extra device-map \
+	--overrides .ci/overrides.txt \
 	--custom-compile-command 'make constraints' $(LOCK_FLAGS) --quiet
 # One release of the two, or torchvision's operators are missing.
 ALSO := opencv-python-headless torch==2.11.0 torchvision==0.26.0

@@ -78,8 +78,10 @@ setup(
         # were required, installing mmllava would overwrite the files of the originals.
         # Their own [multimodal] extra is not asked for: it forbids transformers 5.
         'mm': ['onedl-mmcv>=2.3', 'onedl-mmengine>=0.10.8', 'onedl-mmpretrain>=1.3'],
+        'quantize': ['bitsandbytes>=0.46'],  # bits=4 and bits=8, on a GPU
+        'device-map': ['accelerate'],  # a model over several GPUs and CPU
         'java-metrics': ['pycocoevalcap'],
-        'test': ['hypothesis', 'pytest', 'ruff'],
+        'test': ['accelerate', 'bitsandbytes>=0.46', 'hypothesis', 'pytest', 'ruff'],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

@@ -1,13 +1,14 @@
 """Floor 4. mmpretrain's own functions, made to serve our models.
 
-``get_model``, ``inference_model`` and ``list_models`` stay mmpretrain's. Three
+``get_model``, ``inference_model`` and ``list_models`` stay mmpretrain's. Four
 places in them know only mmpretrain's models, and have no hook; each gets a
 branch for ours and is left as it was for every other model:
 
 - the table of names: our metafile's names replace upstream's;
 - ``load_checkpoint``, alone and in mmengine's ``Runner``: ours never runs code from
   a pickle, reads folders and safetensors, and refuses a checkpoint that does not fit;
-- the caption and VQA inferencers: ours read pictures as LLaVA does.
+- the caption and VQA inferencers: ours read pictures as LLaVA does;
+- ``dispatch_model``, behind ``get_model(device_map=...)``: ours are readied for it.
 """
 
 import functools
@@ -18,6 +19,7 @@ from typing import Any
 import mmengine.runner
 import mmengine.runner.checkpoint
 import mmpretrain.apis.base
+import mmpretrain.apis.utils
 from mmengine.config import Config
 from mmpretrain.apis import (
     ImageCaptionInferencer,
@@ -42,6 +44,7 @@ def take_over() -> None:
     _take_over_names()
     _take_over_loading()
     _take_over_inferencers()
+    _take_over_dispatch()
 
 
 def _take_over_names() -> None:
@@ -95,6 +98,22 @@ def _take_over_runner() -> None:
         return original(self, filename, *args, **kwargs)
 
     mmengine.runner.Runner.load_checkpoint = load_checkpoint
+
+
+def _take_over_dispatch() -> None:
+    """Has our models choose their dtype and look for a GPU before accelerate moves them."""
+    current = mmpretrain.apis.utils.dispatch_model
+    # Not unwrapped: where accelerate is missing, upstream's wrapper is what says so.
+    original = getattr(current, 'upstream', current)
+
+    @functools.wraps(original)
+    def dispatch_model(model: Any, device_map: Any, *args: Any, **kwargs: Any) -> Any:
+        if _is_our_model(model):
+            model.prepare_spread(device_map)
+        return original(model, device_map, *args, **kwargs)
+
+    dispatch_model.upstream = original
+    mmpretrain.apis.utils.dispatch_model = dispatch_model
 
 
 def _take_over_inferencers() -> None:

@@ -108,8 +108,10 @@ class LanguageModel(nn.Module):
             self.lm.model.rotary_emb = type(rotary)(config=self.config)
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Token ids ``(...)`` to embeddings ``(..., D)``."""
-        return self.lm.get_input_embeddings()(ids)
+        """Token ids ``(...)``, on any device, to embeddings ``(..., D)`` on the model's."""
+        words = self.lm.get_input_embeddings()
+        # On meta it is offloaded, and accelerate brings weights and ids together.
+        return words(ids if words.weight.is_meta else ids.to(words.weight.device))
 
     def forward(self, embeds: Tensor, mask: Tensor) -> Tensor:
         """Logits ``(B, L, V)`` of embeddings ``(B, L, D)``; ``mask`` ``(B, L)`` is 1 on tokens."""

@@ -8,8 +8,9 @@ import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 
-from mmllava.errors import CheckpointError, unknown_name
+from mmllava.errors import CheckpointError, ConfigError, DeviceError, unknown_name
 from mmllava.models.checks import check_device
+from mmllava.models.quantize import check_bits, quantize
 
 _DTYPES = ('float32', 'float16', 'bfloat16')
 
@@ -26,13 +27,23 @@ class LazyModel(BaseModel):
         init_cfg: mmengine's; ``dict(type='Pretrained', checkpoint=PATH)`` loads.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None is float32 on CPU
             and the checkpoint's half precision on GPU.
+        bits: 4 or 8 quantises ``self.language`` on its way to a GPU.
     """
 
-    def __init__(self, data_preprocessor: Any, init_cfg: dict | None, dtype: str | None) -> None:
+    def __init__(
+        self,
+        data_preprocessor: Any,
+        init_cfg: dict | None,
+        dtype: str | None,
+        bits: int | None = None,
+    ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if dtype is not None and dtype not in _DTYPES:
             raise unknown_name('dtype', str(dtype), _DTYPES)
+        check_bits(bits)
         self.dtype = dtype and getattr(torch, dtype)
+        self.bits, self._quantized = bits, False
+        self._spread = False  # over several devices, by accelerate
 
     @abstractmethod
     def _build(self) -> None:
@@ -45,7 +56,7 @@ class LazyModel(BaseModel):
     @property
     def has_weights(self) -> bool:
         """Whether the parameters are more than shapes."""
-        return not any(p.is_meta for p in self.parameters())
+        return self._spread or not any(p.is_meta for p in self.parameters())
 
     def init_weights(self) -> None:
         """Loads ``init_cfg``'s checkpoint, or draws weights at random if it names none."""
@@ -61,13 +72,17 @@ class LazyModel(BaseModel):
 
         Raises:
             CheckpointError: it has no weights yet.
+            DeviceError: it was to be quantised, and is not on a GPU.
         """
         if not self.has_weights:
             raise CheckpointError(
                 'the model has no weights yet. Call get_model with pretrained=PATH, or '
                 'init_weights() for random ones.'
             )
-        self._settle_dtype()
+        if self.bits and not self._quantized:
+            raise DeviceError(f"bits={self.bits} needs a CUDA device. Move the model: .to('cuda').")
+        if not self._spread:
+            self._settle_dtype(next(self.parameters()).device.type)
 
     def to(self, *args: Any, **kwargs: Any) -> 'LazyModel':
         """Moves the model; one without weights gets them first (`init_weights`).
@@ -75,16 +90,61 @@ class LazyModel(BaseModel):
         Raises:
             DeviceError: the device is not there.
         """
+        device = None
         for value in (*args, *kwargs.values()):
             if isinstance(value, torch.dtype):
                 self.dtype = value
             elif isinstance(value, (str, int, torch.device)) and not isinstance(value, bool):
                 check_device(value)
+                device = torch.device(value).type
+        if device not in (None, 'cuda') and self.bits:
+            raise DeviceError(
+                f"bits={self.bits} runs on a CUDA device, and '{device}' was asked for. Leave bits "
+                "out, or use device='cuda'."
+            )
         if not self.has_weights:
             self.init_weights()
+        if device and self.bits:
+            self._quantize()
         super().to(*args, **kwargs)
-        self._settle_dtype()
+        self._settle_dtype(next(self.parameters()).device.type)
         return self
+
+    def _quantize(self) -> None:
+        if not self._quantized:
+            self._settle_dtype('cuda')
+            quantize(self.language, self.bits, next(self.parameters()).dtype)
+            self._quantized = True
+
+    def prepare_spread(self, device_map: str | dict[str, Any]) -> None:
+        """Makes the model ready for accelerate, which puts its parts on several devices.
+
+        Args:
+            device_map: ``auto`` and the other words of accelerate's, which need a GPU;
+                or part -> ``cpu``, ``disk``, ``cuda:0``, ...
+
+        Raises:
+            DeviceError: a GPU that is not there.
+            ConfigError: the model is quantised.
+        """
+        if self.bits:
+            raise ConfigError(
+                f'bits={self.bits} and device_map={device_map!r} exclude each other. Use device='
+                "'cuda', or leave bits out."
+            )
+        if not isinstance(device_map, dict) and not torch.cuda.is_available():
+            raise DeviceError(
+                f'device_map={device_map!r} spreads a model over GPUs and CPU, and PyTorch '
+                f"{torch.__version__} sees no GPU. Use device='cpu', or a map of your own."
+            )
+        wanted = device_map.values() if isinstance(device_map, dict) else ['cuda']
+        gpus = [device for device in wanted if device not in ('cpu', 'disk')]
+        for device in gpus:
+            check_device(device)
+        if not self.has_weights:
+            self.init_weights()
+        self._settle_dtype('cuda' if gpus else 'cpu')
+        self._spread = True
 
     def cuda(self, device: Any = None) -> 'LazyModel':
         """`to` a GPU."""
@@ -102,11 +162,14 @@ class LazyModel(BaseModel):
         """`to` float32."""
         return self.to(torch.float32)
 
-    def _settle_dtype(self) -> None:
-        """Brings all weights to one dtype: the one asked for, or the one for this device."""
-        parameters = list(self.parameters())
+    def _settle_dtype(self, device: str) -> None:
+        """Brings all weights to one dtype: the one asked for, or the one for a device's type.
+
+        What bitsandbytes packed is integers, and stays.
+        """
+        parameters = [p for p in self.parameters() if p.is_floating_point()]
         dtype = self.dtype
-        if dtype is None and parameters[0].device.type == 'cpu':
+        if dtype is None and device == 'cpu':
             dtype = torch.float32
         elif dtype is None:
             halves = (p.dtype for p in reversed(parameters) if p.dtype.itemsize == 2)

@@ -66,11 +66,16 @@ class Llava(LazyModel):
             with, (width, height) each.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None is float32 on CPU
             and the checkpoint's half precision on GPU.
+        bits: 4 or 8: the language model's blocks in so many bits, on a GPU, by
+            bitsandbytes.
         data_preprocessor: config of the data preprocessor.
         init_cfg: mmengine's; ``dict(type='Pretrained', checkpoint=PATH)`` loads.
 
     Shapes: B samples, N patches of a picture, L tokens, D channels, V words.
     """
+
+    #: what accelerate keeps on one device: these blocks add their input to their output
+    _no_split_modules = ('LlamaDecoderLayer', 'MistralDecoderLayer', 'CLIPEncoderLayer')
 
     def __init__(
         self,
@@ -90,6 +95,7 @@ class Llava(LazyModel):
         mm_patch_merge_type: str = 'flat',
         image_grid_pinpoints: Sequence[tuple[int, int]] | None = None,
         dtype: str | None = None,
+        bits: int | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
         **unknown: Any,
@@ -99,7 +105,7 @@ class Llava(LazyModel):
         preprocessor = MODELS.build(
             dict(dict(type='mmllava.LlavaDataPreprocessor'), **(data_preprocessor or {}))
         )
-        super().__init__(preprocessor, init_cfg, dtype)
+        super().__init__(preprocessor, init_cfg, dtype, bits)
         if task not in TASKS:
             raise unknown_name('task', task, TASKS)
         self.task, self.template = task, get_template(template)
@@ -275,7 +281,8 @@ class Llava(LazyModel):
         """
         if not pictures:
             return []
-        tiles = torch.cat(list(pictures)).to(next(self.vision_tower.parameters()))
+        dtype = next(self.vision_tower.parameters()).dtype
+        tiles = torch.cat(list(pictures)).to(self.data_preprocessor.device, dtype)
         features = self.projector(self.vision_tower(tiles))
         return [
             merge_tiles(

@@ -40,14 +40,13 @@ def splice(
         raise PromptError(
             f'the prompt has {prompt.num_images} picture slots but {len(features)} pictures came.'
         )
-    device = language.lm.device
-    ids = torch.tensor(prompt.input_ids, device=device)
-    labels = torch.tensor(prompt.labels, device=device)
+    ids = torch.tensor(prompt.input_ids)
     is_image = ids == IMAGE_TOKEN_INDEX
     words = language.embed(ids.masked_fill(is_image, 0))
+    labels = torch.tensor(prompt.labels, device=words.device)
     embeds, targets, start = [], [], 0
     for slot, feature in zip(is_image.nonzero().flatten().tolist(), features, strict=True):
-        embeds += [words[start:slot], feature.to(words.dtype)]
+        embeds += [words[start:slot], feature.to(words)]
         targets += [labels[start:slot], labels.new_full((len(feature),), IGNORE_INDEX)]
         start = slot + 1
     return torch.cat([*embeds, words[start:]]), torch.cat([*targets, labels[start:]])

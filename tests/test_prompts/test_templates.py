@@ -42,7 +42,8 @@ LEGACY = {
     "assistant gives helpful, detailed, and polite answers to the user's "
     'questions. USER: Who? ASSISTANT: Me.</s>USER: Why? ASSISTANT:',
     'bair_v1': 'BEGINNING OF CONVERSATION: USER: Who? GPT: Me.</s>USER: Why? GPT:',
-    'mpt_lightning': '<|im_start|>system\n- You are a helpful language and vision assistant.\n- You '
+    'mpt_lightning': '<|im_start|>system\n- You are a helpful language and vision '
+    'assistant.\n- You '
     'are able to understand the visual content that the user provides, and assist '
     'the user with a variety of tasks using natural language.\n- You should follow '
     'the instructions carefully and explain your answers in '

@@ -13,7 +13,7 @@ READY := $(VENV)/.ready-$(firstword $(shell pwd | cksum))
 RUN := $(VENV)/bin/python
 TRANSFORMERS4 := VENV=.venv-transformers4 CONSTRAINTS=constraints-transformers4.txt
 
-.PHONY: demo test test-all test-slow test-transformers4 lint format constraints clean
+.PHONY: demo test test-all test-slow test-transformers4 test-quantize lint format constraints clean
 
 demo: $(READY)  ## describe demo/cat-dog.png with the bundled tiny model
 	$(RUN) demo/demo.py
@@ -29,6 +29,10 @@ test-slow: $(READY)  ## the slow tests alone
 
 test-transformers4:  ## the unit suite with the oldest transformers that we support
 	$(MAKE) test $(TRANSFORMERS4)
+
+test-quantize: $(READY)  ## 4 and 8 bits; bitsandbytes stands beside the environment
+	@$(PYTHON) .ci/environment.py --beside .quantize bitsandbytes $(CONSTRAINTS)
+	PYTHONPATH=.quantize $(RUN) -m pytest -q tests/test_models/test_memory.py
 
 lint: $(READY)
 	$(RUN) -m ruff check .
@@ -57,6 +61,6 @@ constraints:
 		$(LOCK) --output-file constraints-transformers4.txt
 
 clean:
-	rm -rf .venv .venv-transformers4 .uv build dist *.egg-info demo/out
+	rm -rf .venv .venv-transformers4 .uv .quantize build dist *.egg-info demo/out
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,9 @@
 """Makes the environment of `make demo` and `make test`: virtual environment, packages, ourselves.
 
     python3 .ci/environment.py VENV CONSTRAINTS
+    python3 .ci/environment.py --beside FOLDER PACKAGE CONSTRAINTS
 
+The second puts one package, without what it needs, into a folder for PYTHONPATH.
 Needs Python and a package index, nothing else. Fetches uv into .uv/ and lets
 it do the work, ten times as fast as pip. Exit status: 0 done, 2 refused, with
 the reason on stderr. Written for old Pythons too, so that they are told.
@@ -116,14 +118,27 @@ def use_settings_of_pip(python: str) -> None:
             os.environ.setdefault(names[name], value)
 
 
-def main(venv: str, constraints: str) -> None:
-    """Makes ``venv`` or brings it up to date."""
-    python = choose_python()
+def prepare(python: str) -> list:
+    """Sets the surroundings; gives the way to call uv."""
     for name in ('PIP_USER', 'PIP_TARGET', 'PIP_PREFIX', 'VIRTUAL_ENV'):
         os.environ.pop(name, None)  # each would send packages elsewhere
     os.environ.setdefault('UV_HTTP_TIMEOUT', '120')  # seconds; torch is a large file
     uv = uv_command(python)
     use_settings_of_pip(str(UV_FOLDER / 'bin/python') if UV_FOLDER.exists() else python)
+    return uv
+
+
+def beside(folder: str, package: str, constraints: str) -> None:
+    """Puts one package alone into a folder."""
+    python = choose_python()
+    where = ['--python', python, '--target', folder, '--no-deps', '--constraint', constraints]
+    run([*prepare(python), 'pip', 'install', '--quiet', *where, package])
+
+
+def main(venv: str, constraints: str) -> None:
+    """Makes ``venv`` or brings it up to date."""
+    python = choose_python()
+    uv = prepare(python)
     inside = Path(venv) / 'bin/python'
     if version_of(str(inside)) < OLDEST:  # not there, or its Python is gone
         print('The first time, this downloads about 3 GB, most of it torch.')
@@ -134,7 +149,10 @@ def main(venv: str, constraints: str) -> None:
 
 if __name__ == '__main__':
     try:
-        main(*sys.argv[1:])
+        if sys.argv[1:2] == ['--beside']:
+            beside(*sys.argv[2:])
+        else:
+            main(*sys.argv[1:])
     except SetupError as error:
         print(f'set-up: {error}', file=sys.stderr)
         sys.exit(2)

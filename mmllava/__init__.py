@@ -17,7 +17,14 @@ from typing import Any
 from mmllava import compat
 from mmllava.version import __version__
 
-__all__ = ['ChatSession', '__version__', 'get_model', 'inference_model', 'list_models']
+__all__ = [
+    'ChatSession',
+    '__version__',
+    'get_model',
+    'inference_model',
+    'list_models',
+    'load',
+]
 
 _FROM_MMPRETRAIN = ('get_model', 'inference_model', 'list_models')
 
@@ -37,6 +44,10 @@ def __getattr__(name: str) -> Any:
         from mmllava.apis.chat import ChatSession
 
         return ChatSession
+    if name == 'load':
+        from mmllava.apis.load import load
+
+        return load
     raise AttributeError(f"module 'mmllava' has no attribute '{name}'")
 
 

@@ -25,7 +25,16 @@ from mmpretrain.apis import (
     ImageCaptionInferencer,
     ModelHub,
     VisualQuestionAnsweringInferencer,
+    get_model,
 )
+
+__all__ = [
+    'ImageCaptionInferencer',
+    'VisualQuestionAnsweringInferencer',
+    'get_model',
+    'root',
+    'take_over',
+]
 
 PACKAGE = Path(__file__).parents[1]
 

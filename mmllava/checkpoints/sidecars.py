@@ -161,24 +161,7 @@ def tower_config(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
             f'{folder} has no config.json; the number of attention heads stands only there. '
             "Put the vision tower's config.json beside its weights."
         )
-    prefix = 'vision_model.'
-    try:
-        width, _, patch, _ = shapes[f'{prefix}embeddings.patch_embedding.weight']
-        positions = shapes[f'{prefix}embeddings.position_embedding.weight'][0]
-        between = shapes[f'{prefix}encoder.layers.0.mlp.fc1.weight'][0]
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(
-            f'the vision tower in {folder} has no usable {error}; expected a CLIP model in '
-            'Hugging Face layout.'
-        ) from error
-    layers = {name.split('.')[3] for name in shapes if name.startswith(f'{prefix}encoder.layers.')}
-    made = dict(
-        hidden_size=width,
-        intermediate_size=between,
-        num_hidden_layers=len(layers),
-        patch_size=patch,
-        image_size=round((positions - 1) ** 0.5) * patch,
-    )
+    made = tower_sizes(shapes, folder)
     wrong = {key: said[key] for key in made if key in said and said[key] != made[key]}
     if wrong:
         raise CheckpointError(
@@ -188,6 +171,36 @@ def tower_config(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
     # What transformers' CLIPVisionConfig takes where a config says nothing.
     defaults = dict(num_attention_heads=12, hidden_act='quick_gelu', layer_norm_eps=1e-5)
     return made | {key: said.get(key, value) for key, value in defaults.items()}
+
+
+def tower_sizes(shapes: dict[str, tuple[int, ...]], where: str | Path) -> dict[str, int]:
+    """The sizes of a CLIP tower that its tensors tell; the number of heads they do not.
+
+    Args:
+        shapes: of the tensors under ``vision_model.``.
+        where: what an error names.
+
+    Raises:
+        CheckpointError: if it is no CLIP tower.
+    """
+    prefix = 'vision_model.'
+    try:
+        width, _, patch, _ = shapes[f'{prefix}embeddings.patch_embedding.weight']
+        positions = shapes[f'{prefix}embeddings.position_embedding.weight'][0]
+        between = shapes[f'{prefix}encoder.layers.0.mlp.fc1.weight'][0]
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(
+            f'the vision tower in {where} has no usable {error}; expected a CLIP model in '
+            'Hugging Face layout.'
+        ) from error
+    layers = {name.split('.')[3] for name in shapes if name.startswith(f'{prefix}encoder.layers.')}
+    return dict(
+        hidden_size=width,
+        intermediate_size=between,
+        num_hidden_layers=len(layers),
+        patch_size=patch,
+        image_size=round((positions - 1) ** 0.5) * patch,
+    )
 
 
 def copy_files(source: Path, names: tuple[str, ...], target: Path) -> list[str]:

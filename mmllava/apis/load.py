@@ -1,0 +1,94 @@
+"""Floor 4. A folder as LLaVA's authors store it -> a model that answers, without a config."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from mmllava.apis.hub import get_model
+from mmllava.checkpoints.fetch import fetch
+from mmllava.errors import CheckpointError, unknown_name
+from mmllava.models.folder import Found, describe
+from mmllava.models.llava import Llava
+
+#: what a model is for -> (task, preset), as in the names of the configs
+TASKS = {
+    'caption': ('caption', 'coco_short'),
+    'vqa': ('vqa', 'vqa_short'),
+    'chat': ('vqa', 'vqa_open'),
+}
+
+
+def load(
+    folder: str | Path,
+    task: str = 'chat',
+    tower: str | Path | None = None,
+    device: str | torch.device | None = None,
+    device_map: str | dict[str, Any] | None = None,
+    **settings: Any,
+) -> Llava:
+    """Loads a released LLaVA folder; what it is, is read from its files and printed.
+
+    Args:
+        folder: local folder or hub id, in the authors' layout: v0 and v1-1 merged,
+            v1.3, v1.5, v1.6. What the folder is called does not matter.
+        task: ``chat`` (answers in sentences), ``vqa`` (in a word) or ``caption``.
+        tower: CLIP, a folder or hub id, in the place of the one that ``config.json``
+            names; needed offline for v1 and v1.5, which have none inside.
+        device: ``cpu``, ``cuda``, ``cuda:1``; None is a GPU if there is one.
+        device_map: in the place of ``device``: ``auto`` spreads over GPUs and CPU.
+        settings: of `Llava`, over what was found: ``template``, ``preset``,
+            ``generation_cfg``, ``dtype``, ``bits``.
+
+    Returns:
+        A model for ``ChatSession(model)`` and ``inference_model(model, ...)``.
+
+    Raises:
+        CheckpointError: another kind of checkpoint, with the command that converts
+            it; or weights that do not fit.
+        ConfigError: an unknown task or setting.
+        DeviceError: a device that is not there.
+
+    Example:
+        >>> model = mmllava.load('weights/llava-v1.5-7b', tower='weights/clip-336')
+        >>> mmllava.ChatSession(model).ask('What is it?', 'demo/cat-dog.png')
+    """
+    if task not in TASKS:
+        raise unknown_name('task', task, TASKS)
+    path = fetch(folder)
+    if not path.is_dir():
+        raise CheckpointError(
+            f'{path} is a file, and a file does not say how its parts fit together. Name the '
+            'folder with config.json, or use get_model(CONFIG, pretrained=FILE).'
+        )
+    found = describe(path, tower)
+    print_log('\n'.join([f'{folder}:', *('  ' + r for r in found.reasons)]), logger='current')
+    if device_map is None and device is None:
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    return get_model(
+        _config(found, task, settings), pretrained=str(path), device=device, device_map=device_map
+    )
+
+
+def _config(found: Found, task: str, settings: dict[str, Any]) -> Config:
+    """The config that mmpretrain builds from, as a leaf of ``configs/llava`` would have it."""
+    task, preset = TASKS[task]
+    grid = {k: found.model[k] for k in ('image_grid_pinpoints',) if k in found.model}
+    pipeline = [
+        dict(type='mmllava.LoadImage'),
+        dict(type='mmllava.CLIPResize', size=found.size_px, aspect=found.aspect, **grid),
+        dict(
+            type='mmpretrain.PackInputs',
+            algorithm_keys=['question'],
+            meta_keys=['image_id', 'img_path', 'ori_shape'],
+        ),
+    ]
+    dataset = 'mmpretrain.COCOCaption' if task == 'caption' else 'mmpretrain.COCOVQA'
+    return Config(
+        dict(
+            model={**found.model, 'task': task, 'preset': preset, **settings},
+            test_dataloader=dict(dataset=dict(type=dataset, pipeline=pipeline)),
+        )
+    )

@@ -1,0 +1,227 @@
+"""A folder as LLaVA's authors store it, without a config: what it is, is found in it."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import mmllava
+from mmllava import inference_model
+from mmllava.errors import CheckpointError, ConfigError
+from mmllava.models.folder import describe
+from tests.conftest import MODELS, VERSIONS
+
+TOWER = MODELS / 'clip-tiny'
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """v1.5 in a folder of another name, with some of config.json changed; None removes a key."""
+
+    def make(source=MODELS / 'llava-v1.5', **changes):
+        folder = tmp_path / 'lora-mistral-v0'
+        shutil.copytree(source, folder)
+        stored = json.loads((folder / 'config.json').read_text()) | changes
+        stored = {key: value for key, value in stored.items() if value is not None}
+        (folder / 'config.json').write_text(json.dumps(stored))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize('version', VERSIONS)
+def test_a_folder_alone_gives_the_originals_answers(golden, checkpoints, version):
+    model = mmllava.load(checkpoints[version], tower=TOWER, device='cpu')
+    for row in golden['models'][version]['predict']:
+        picture = str(MODELS / row['image'])
+        out = inference_model(model, picture, row['question'], max_new_tokens=24)
+        assert out['pred_answer'] == row['greedy_text']
+    chat = mmllava.ChatSession(model, max_new_tokens=24)
+    assert chat.ask(row['question'], picture) == row['greedy_text']
+
+
+def test_what_was_found_and_why_is_printed():
+    code = f"import mmllava; mmllava.load('{MODELS / 'llava-v1.6'}', tower='{TOWER}', device='cpu')"
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    for line in (
+        'layout     original: it holds model.embed_tokens.weight and model.mm_projector.0.weight',
+        'projector  2 linear layer(s), by its tensors',
+        'tower      inside the checkpoint; hidden state -2 is read',
+        'pictures   anyres, by image_aspect_ratio, up to 168 px',
+        'tokens     nothing around a picture, by mm_use_im_start_end; 1,000 rows',
+        'template   vicuna_v1: LLaMA with more than one layer in the projector',
+    ):
+        assert line in said
+
+
+def test_the_name_of_a_folder_decides_nothing(damaged):
+    found = describe(damaged(), TOWER)
+    expected = describe(MODELS / 'llava-v1.5', TOWER)
+    assert found.model['template'] == expected.model['template'] == 'vicuna_v1'
+    assert (found.aspect, found.size_px) == (expected.aspect, expected.size_px) == ('pad', 56)
+
+
+@pytest.mark.parametrize(
+    ('task', 'preset', 'field'),
+    [
+        ('caption', 'coco_short', 'pred_caption'),
+        ('vqa', 'vqa_short', 'pred_answer'),
+        ('chat', 'vqa_open', 'pred_answer'),
+    ],
+)
+def test_a_task_chooses_question_and_decoding(task, preset, field):
+    model = mmllava.load(MODELS / 'llava-v1.5', task, tower=TOWER, device='cpu')
+    assert model.preset is mmllava.models.llava.get_preset(preset)
+    question = [] if task == 'caption' else ['What is it?']
+    out = inference_model(model, str(MODELS / 'images/0.png'), *question, max_new_tokens=2)
+    assert list(out) == [field] or field in out
+
+
+def test_settings_come_before_what_was_found():
+    model = mmllava.load(
+        MODELS / 'llava-v1.5', tower=TOWER, device='cpu', template='llava_v1', dtype='bfloat16'
+    )
+    assert model.template_name == 'llava_v1'
+    assert str(next(model.parameters()).dtype) == 'torch.bfloat16'
+    with pytest.raises(ConfigError, match="unknown setting of Llava 'tempalte'. Did you mean temp"):
+        mmllava.load(MODELS / 'llava-v1.5', tower=TOWER, tempalte='llava_v1')
+
+
+#: released checkpoint -> (config.json in part, projector layers, words beside LLaMA's, template)
+RELEASED = {
+    'LLaVA-7b-delta-v0, merged here': (
+        dict(model_type='llava', rms_norm_eps=1e-6, mm_use_im_start_end=True),
+        1,
+        ['[PAD]', '<im_patch>', '<im_start>', '<im_end>'],
+        'llava_v0',
+    ),
+    'LLaVA-13b-delta-v0, merged by its own script': (
+        dict(model_type='llama', rms_norm_eps=1e-6, mm_use_im_start_end=True),
+        1,
+        ['<im_patch>', '<im_start>', '<im_end>'],
+        'llava_v0',
+    ),
+    'LLaVA-13b-delta-v0-science_qa': (
+        dict(model_type='llava', rms_norm_eps=1e-6, mm_use_im_start_end=False),
+        1,
+        ['<im_patch>'],
+        'llava_v0',
+    ),
+    'LLaVA-Lightning-7B-delta-v1-1': (
+        dict(model_type='llava', rms_norm_eps=1e-6, mm_use_im_start_end=True),
+        1,
+        ['<im_patch>', '<im_start>', '<im_end>'],
+        'llava_v1',
+    ),
+    'llava-v1-0719-336px-lora-merge-vicuna-13b-v1.3': (
+        dict(model_type='llava', rms_norm_eps=1e-6),
+        1,
+        [],
+        'llava_v1',
+    ),
+    'llava-llama-2-13b-chat-lightning-preview': (
+        dict(model_type='llava', rms_norm_eps=1e-5),
+        1,
+        [],
+        'llava_llama_2',
+    ),
+    'llava-v1.5-7b': (dict(model_type='llava', rms_norm_eps=1e-5), 2, [], 'vicuna_v1'),
+    'llava-v1.6-vicuna-13b': (dict(model_type='llava', rms_norm_eps=1e-5), 2, [], 'vicuna_v1'),
+    'llava-v1.6-mistral-7b': (dict(model_type='llava_mistral'), 2, [], 'mistral_instruct'),
+    'llava-v1.6-34b': (dict(model_type='llava_llama'), 2, ['<|im_end|>'], 'chatml_direct'),
+    'one that says it itself': (
+        dict(model_type='llava', mmllava_template='plain'),
+        2,
+        [],
+        'plain',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', RELEASED)
+def test_each_released_checkpoint_gets_its_template(name):
+    from types import SimpleNamespace
+
+    from mmllava.models.folder import _template
+    from mmllava.prompts.tokens import LlamaTokenizer
+
+    config, depth, words, template = RELEASED[name]
+    tokenizer = LlamaTokenizer(MODELS / 'tokenizer', extra_tokens=words)
+    assert _template(config, SimpleNamespace(projector_depth=depth), tokenizer)[0] == template
+
+
+def test_a_tower_that_config_json_names_is_taken_from_the_hub_only(damaged, tmp_path):
+    """A path in a file is not followed; a hub id is a default that needs no network to be read."""
+    released = damaged(mm_vision_tower='openai/clip-vit-large-patch14-336')
+    tower = describe(released).model['vision_encoder']
+    assert tower['pretrained'] == 'openai/clip-vit-large-patch14-336'
+    assert tower['image_size'] == 336 and tower['num_attention_heads'] == 16
+    shutil.rmtree(released)
+    for path in (str(TOWER), '../clip'):
+        folder = damaged(mm_vision_tower=path)
+        with pytest.raises(CheckpointError, match='no hub id and is not looked for elsewhere'):
+            describe(folder)
+        shutil.rmtree(folder)
+
+
+def test_a_merged_folder_with_its_tower_needs_nothing_else(tmp_path):
+    from mmllava.checkpoints import prepare_merge, write_merge
+
+    merge = prepare_merge(MODELS / 'llama-base', MODELS / 'llava-v1-delta', TOWER)
+    write_merge(merge, tmp_path / 'whole')
+    model = mmllava.load(tmp_path / 'whole', device='cpu')
+    assert model.template_name == 'llava_v1' and model.use_im_start_end
+
+
+@pytest.mark.parametrize(
+    ('source', 'changes', 'error', 'message'),
+    [
+        ('llava-v1-delta', {}, CheckpointError, 'layout delta: .*llava-delta2mmpre.py BASE DELTA'),
+        ('llama-base', {}, CheckpointError, 'layout llama: .*Name a LLaVA checkpoint'),
+        ('llava-v1.6', {}, CheckpointError, 'number of attention heads is in no tensor.*tower=FO'),
+        (
+            'llava-v1.5',
+            dict(image_aspect_ratio='keep'),
+            ConfigError,
+            "unknown image_aspect_ratio in config.json 'keep'",
+        ),
+        (
+            'llava-v1.6',
+            dict(
+                image_grid_pinpoints='(1x1),...,(6x6)', mm_vision_config=dict(num_attention_heads=4)
+            ),
+            ConfigError,
+            r"image_grid_pinpoints in config.json is '\(1x1\).*expected a list of \[width, height\]",
+        ),
+    ],
+)
+def test_what_cannot_be_loaded_says_what_it_is_and_what_to_do(
+    damaged, source, changes, error, message
+):
+    tower = TOWER if source == 'llava-v1.5' else None
+    with pytest.raises(error, match=message):
+        mmllava.load(damaged(MODELS / source, **changes), tower=tower)
+
+
+def test_a_grid_written_as_text_is_read(damaged):
+    grid = [(56, 112), (112, 56)]
+    found = describe(damaged(MODELS / 'llava-v1.6', image_grid_pinpoints=str(grid)), TOWER)
+    assert found.model['image_grid_pinpoints'] == grid
+
+
+def test_a_projector_type_that_the_tensors_contradict_is_told(damaged):
+    found = describe(damaged(mm_projector_type='linear'), TOWER)
+    assert found.model['mm_proj_depth'] == 2
+    assert "config.json says 'linear', which they are not" in found.reasons[1]
+
+
+def test_a_file_and_an_unknown_task_are_refused(tmp_path):
+    file = tmp_path / 'model.pth'
+    file.write_bytes(b'x')
+    with pytest.raises(CheckpointError, match=r'is a file, .* use get_model\(CONFIG, pretrained=F'):
+        mmllava.load(file)
+    with pytest.raises(ConfigError, match="unknown task 'chatt'. Did you mean chat"):
+        mmllava.load(MODELS / 'llava-v1.5', 'chatt')

@@ -1,6 +1,7 @@
 """Floor 3. Greedy or sampled decoding, token by token, so that it can be streamed and stopped."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -9,9 +10,9 @@ from torch import Tensor
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.models.language import (
     GENERATION_SETTINGS,
+    STEPPED,
     LanguageModel,
     generation_config,
-    warpers,
 )
 
 
@@ -42,35 +43,16 @@ def decode(
         ConfigError: settings that ``GenerationConfig`` does not take.
     """
     config = generation_config(settings, tokenizer, language.config.vocab_size)
-    warp = warpers(config)
     ends = {tokenizer.eos_id, tokenizer.find(stop) if stop else None}
     generator = None
     if seed is not None:
         generator = torch.Generator(embeds.device).manual_seed(seed)
-    ids = torch.empty((1, 0), dtype=torch.long, device=embeds.device)
-    for _ in range(config.max_new_tokens):
-        scores = warp(ids, language.extend(embeds, cache))
-        token = _choose(scores, config.do_sample, generator)
-        if token in ends:
+    steps = language.steps(embeds, cache, config, generator=generator)
+    for token in islice(steps, config.max_new_tokens):
+        id_ = int(token)
+        if id_ in ends:
             return
-        yield token
-        ids = torch.cat([ids, ids.new_tensor([[token]])], dim=1)
-        embeds = language.embed(ids[:, -1:])
-
-
-#: What `decode` does; transformers' loop knows more.
-HONOURED = frozenset(
-    [
-        'max_new_tokens',
-        'num_beams',
-        'do_sample',
-        'temperature',
-        'top_k',
-        'top_p',
-        'repetition_penalty',
-        'length_penalty',  # of beams: it changes nothing here
-    ]
-)
+        yield id_
 
 
 def check_settings(settings: dict[str, Any]) -> None:
@@ -79,19 +61,13 @@ def check_settings(settings: dict[str, Any]) -> None:
     Raises:
         ConfigError: names them, and where they work.
     """
-    for name in sorted(set(settings) - HONOURED):
+    for name in sorted(set(settings) - STEPPED):
         if name not in GENERATION_SETTINGS:
-            raise unknown_name('generation setting', name, HONOURED)
+            raise unknown_name('generation setting', name, STEPPED)
         raise ConfigError(
-            f'{name}={settings[name]!r}: a streamed answer follows {", ".join(sorted(HONOURED))} '
+            f'{name}={settings[name]!r}: a streamed answer follows {", ".join(sorted(STEPPED))} '
             'only. Leave it out, or use inference_model.'
         )
-
-
-def _choose(scores: Tensor, sample: bool, generator: torch.Generator | None) -> int:
-    if not sample:
-        return int(scores.argmax(-1))
-    return int(torch.multinomial(scores.softmax(-1), 1, generator=generator))
 
 
 def stream_text(

@@ -1,5 +1,6 @@
 """Floor 2. The language model: transformers' own, fed with embeddings."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,19 @@ _SIZES = (
 GENERATION_SETTINGS = frozenset(
     name for name in vars(GenerationConfig()) if not name.startswith(('_', 'return_', 'output_'))
 ) - {'num_return_sequences', 'bos_token_id', 'eos_token_id', 'pad_token_id'}
+#: What `LanguageModel.steps` follows; transformers' loop knows more.
+STEPPED = frozenset(
+    [
+        'max_new_tokens',
+        'num_beams',
+        'do_sample',
+        'temperature',
+        'top_k',
+        'top_p',
+        'repetition_penalty',
+        'length_penalty',  # of beams: it changes nothing here
+    ]
+)
 _OPTIONAL = (
     'num_key_value_heads',
     'max_position_embeddings',
@@ -127,7 +141,6 @@ class LanguageModel(nn.Module):
             logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE_INDEX
         )
 
-    @torch.no_grad()
     def generate(
         self,
         embeds: Tensor,
@@ -137,6 +150,9 @@ class LanguageModel(nn.Module):
         stop: str | None = None,
     ) -> list[list[int]]:
         """New token ids of each row, after left-padded ``embeds`` ``(B, L, D)``.
+
+        Each row has the room that the context leaves it. Greedy and sampled answers
+        come from `steps`; beams and rarer settings from transformers' own loop.
 
         Args:
             embeds: embeddings of the prompts.
@@ -148,7 +164,62 @@ class LanguageModel(nn.Module):
 
         Raises:
             ConfigError: a setting that ``GenerationConfig`` does not know.
+            PromptError: a prompt alone fills the context.
         """
+        lengths = mask.sum(1).tolist()
+        limits = [self.limit_tokens(settings, length) for length in lengths]
+        if set(settings) <= STEPPED and settings.get('num_beams', 1) == 1:
+            rooms = [limit['max_new_tokens'] for limit in limits]
+            return self._generate_by_steps(embeds, mask, tokenizer, limits[0], rooms, stop)
+        # transformers knows one limit for all rows; and from version 5 on its repetition
+        # penalty forgets as many new tokens of a row as the row has padding.
+        penalty = settings.get('repetition_penalty', 1.0) != 1.0 and len(set(lengths)) > 1
+        if not penalty and all(limit == limits[0] for limit in limits):
+            return self.generate_by_transformers(embeds, mask, tokenizer, limits[0], stop)
+        rows = [(embeds[k : k + 1, -n:], mask[k : k + 1, -n:]) for k, n in enumerate(lengths)]
+        return [
+            self.generate_by_transformers(*row, tokenizer, limit, stop)[0]
+            for row, limit in zip(rows, limits, strict=True)
+        ]
+
+    def _generate_by_steps(
+        self,
+        embeds: Tensor,
+        mask: Tensor,
+        tokenizer: Any,
+        settings: dict[str, Any],
+        rooms: list[int],
+        stop: str | None,
+    ) -> list[list[int]]:
+        """`generate` in our own loop; a row that has ended waits for the others."""
+        config = generation_config(settings, tokenizer, self.config.vocab_size)
+        ends = {tokenizer.eos_id, tokenizer.find(stop) if stop else None}
+        text_stop = stop if stop and tokenizer.find(stop) is None else None
+        answers: list[list[int]] = [[] for _ in rooms]
+        waiting = list(range(len(rooms)))
+        padded = mask if not mask.all() else None
+        for tokens in self.steps(embeds, self.new_cache(), config, padded):
+            chosen = tokens.tolist()
+            for row in list(waiting):
+                answer = answers[row]
+                answer.append(chosen[row])
+                ended = chosen[row] in ends or len(answer) == rooms[row]
+                if ended or (text_stop and text_stop in tokenizer.decode(answer)):
+                    waiting.remove(row)
+            if not waiting:
+                break
+        return answers
+
+    @torch.no_grad()
+    def generate_by_transformers(
+        self,
+        embeds: Tensor,
+        mask: Tensor,
+        tokenizer: Any,
+        settings: dict[str, Any],
+        stop: str | None = None,
+    ) -> list[list[int]]:
+        """`generate` in transformers' loop, which knows every setting; one limit for all rows."""
         config = generation_config(settings, tokenizer, self.config.vocab_size)
         end = tokenizer.find(stop) if stop else None
         criteria = [_StopText(stop, tokenizer)] if stop and end is None else None
@@ -190,17 +261,52 @@ class LanguageModel(nn.Module):
         return {**settings, 'max_new_tokens': min(wanted or room, room)}
 
     def new_cache(self) -> DynamicCache:
-        """An empty store of keys and values, for `extend`."""
+        """An empty store of keys and values, for `steps`."""
         return DynamicCache()
 
+    def steps(
+        self,
+        embeds: Tensor,
+        cache: DynamicCache,
+        config: GenerationConfig,
+        mask: Tensor | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Iterator[Tensor]:
+        """Yields the next token of each row, ``(B,)``, without end.
+
+        A token is fed when the next one is asked for: the cache then holds the
+        prompts and all tokens yielded but the last.
+
+        Args:
+            embeds: ``(B, L, D)``: what follows the positions that the cache holds.
+            cache: grown in place.
+            config: from `generation_config`; one beam.
+            mask: ``(B, held + L)``, 0 on padding on the left; None if there is none.
+            generator: makes sampling repeatable; None uses torch's own.
+        """
+        warp = _warpers(config)
+        ids = torch.empty((len(embeds), 0), dtype=torch.long, device=embeds.device)
+        while True:
+            scores = warp(ids, self.extend(embeds, cache, mask))
+            token = _choose(scores, config.do_sample, generator)
+            yield token
+            ids = torch.cat([ids, token[:, None]], dim=1)
+            embeds = self.embed(token[:, None])
+            if mask is not None:
+                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+
     @torch.no_grad()
-    def extend(self, embeds: Tensor, cache: DynamicCache) -> Tensor:
-        """Logits ``(1, V)`` after embeddings ``(1, L, D)`` that follow what the cache holds."""
+    def extend(self, embeds: Tensor, cache: DynamicCache, mask: Tensor | None = None) -> Tensor:
+        """Logits ``(B, V)``, float32, after ``embeds`` ``(B, L, D)``; see `steps`."""
         start = cache.get_seq_length()
-        positions = torch.arange(start, start + embeds.shape[1], device=embeds.device)
+        if mask is None:
+            positions = torch.arange(start, start + embeds.shape[1], device=embeds.device)[None]
+        else:
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, start:]
         out = self.lm(
             inputs_embeds=embeds,
-            position_ids=positions[None],
+            attention_mask=mask,
+            position_ids=positions,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
@@ -217,6 +323,8 @@ def generation_config(settings: dict[str, Any], tokenizer: Any, num_rows: int) -
     for name in settings:
         if name not in GENERATION_SETTINGS:
             raise unknown_name('generation setting', name, GENERATION_SETTINGS)
+    if settings.get('do_sample'):  # transformers 4's default, in LLaVA's time; 5 has none
+        settings = dict(dict(top_k=50), **settings)
     # A [PAD] beyond the matrix (13B-v0 has one) would be embedded when a row is done.
     pad = tokenizer.pad_id if tokenizer.pad_id < num_rows else tokenizer.eos_id
     try:
@@ -230,7 +338,7 @@ def generation_config(settings: dict[str, Any], tokenizer: Any, num_rows: int) -
         raise ConfigError(f'generation settings {settings} do not work: {error}') from error
 
 
-def warpers(config: GenerationConfig) -> LogitsProcessorList:
+def _warpers(config: GenerationConfig) -> LogitsProcessorList:
     """What changes the logits before a token is chosen, in transformers' order."""
     steps = LogitsProcessorList()
     if config.repetition_penalty not in (None, 1.0):
@@ -244,6 +352,12 @@ def warpers(config: GenerationConfig) -> LogitsProcessorList:
     if config.top_p not in (None, 1.0):
         steps.append(TopPLogitsWarper(config.top_p))
     return steps
+
+
+def _choose(scores: Tensor, sample: bool, generator: torch.Generator | None) -> Tensor:
+    if not sample:
+        return scores.argmax(-1)
+    return torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0]
 
 
 class _StopText(StoppingCriteria):

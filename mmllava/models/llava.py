@@ -347,32 +347,16 @@ class Llava(LazyModel):
                 self.encode_prompt,
                 'left',
             )
-            new_ids = self._generate(batch, override(self.generation_cfg, generation))
+            new_ids = self.language.generate(
+                batch.embeds,
+                batch.mask,
+                self.tokenizer,
+                override(self.generation_cfg, generation),
+                self.template.stop,
+            )
             for k, ids in zip(good, new_ids, strict=True):
                 data_samples[k].set_field(self.decode_answer(ids), field)
         return data_samples
-
-    def _generate(self, batch: Batch, settings: dict[str, Any]) -> list[list[int]]:
-        """New ids of each row. A row whose limit the context sets is generated alone."""
-        lengths = batch.mask.sum(1).tolist()
-        limits = [self.language.limit_tokens(settings, length) for length in lengths]
-        parts = [(slice(None), batch.embeds.shape[1], limits[0])]
-        if any(limit != limits[0] for limit in limits):
-            parts = [
-                (slice(k, k + 1), length, limit)
-                for k, (length, limit) in enumerate(zip(lengths, limits, strict=True))
-            ]
-        return [
-            ids
-            for rows, length, limit in parts
-            for ids in self.language.generate(
-                batch.embeds[rows, -length:],
-                batch.mask[rows, -length:],
-                self.tokenizer,
-                limit,
-                self.template.stop,
-            )
-        ]
 
     # mmpretrain ------------------------------------------------------------
 

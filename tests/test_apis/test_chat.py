@@ -34,7 +34,7 @@ def at_once(model, turns, pictures, **settings):
     embeds, _ = splice(model.language, prompt, features)
     mask = torch.ones(1, len(embeds), dtype=torch.long)
     settings = {**model.generation_cfg, **settings}
-    ids = model.language.generate(embeds[None], mask, model.tokenizer, settings)[0]
+    ids = model.language.generate_by_transformers(embeds[None], mask, model.tokenizer, settings)[0]
     return model.decode_answer(ids)
 
 
@@ -65,7 +65,7 @@ def test_the_tower_runs_once_for_each_picture_and_earlier_turns_are_not_fed_agai
     tower, extend = model.vision_tower.forward, model.language.extend
     monkeypatch.setattr(model.vision_tower, 'forward', lambda x: runs.append(len(x)) or tower(x))
     monkeypatch.setattr(
-        model.language, 'extend', lambda e, c: fed.append(e.shape[1]) or extend(e, c)
+        model.language, 'extend', lambda e, *a: fed.append(e.shape[1]) or extend(e, *a)
     )
     chat = ChatSession(model)
     chat.ask('What is it?', PICTURES[0])

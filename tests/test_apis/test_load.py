@@ -190,11 +190,9 @@ def test_a_merged_folder_with_its_tower_needs_nothing_else(tmp_path):
         ),
         (
             'llava-v1.6',
-            dict(
-                image_grid_pinpoints='(1x1),...,(6x6)', mm_vision_config=dict(num_attention_heads=4)
-            ),
+            dict(image_grid_pinpoints='(1x1)', mm_vision_config=dict(num_attention_heads=4)),
             ConfigError,
-            r"image_grid_pinpoints in config.json is '\(1x1\).*expected a list of \[width, height\]",
+            r'image_grid_pinpoints in config.json is .*a list of \[width, height\] in pixels',
         ),
     ],
 )

@@ -105,7 +105,11 @@ def test_a_model_that_was_to_be_quantised_does_not_run_unquantised():
     ('options', 'message'),
     [
         (dict(bits=5), "unknown number of bits '5'. Known: 4, 8"),
-        (dict(bits=4, device_map={'': 'cpu'}), 'bits=4 and device_map=.* exclude each other'),
+        pytest.param(
+            dict(bits=4, device_map={'': 'cpu'}),
+            'bits=4 and device_map=.* exclude each other',
+            marks=with_bitsandbytes,
+        ),
     ],
 )
 def test_bits_that_cannot_be_had_are_refused(options, message):

@@ -1,0 +1,137 @@
+"""Our loop gives what transformers' loop gives, row by row and draw by draw."""
+
+import pytest
+import torch
+
+from mmllava.models.language import LanguageModel, generation_config
+from mmllava.models.splice import collate
+
+LENGTHS = (3, 9, 2, 6)
+
+
+class Tokenizer:
+    """Ids that are their own words; id 7 ends the text."""
+
+    bos_id, eos_id, pad_id = 1, 7, 0
+
+    def find(self, word):
+        return None
+
+    def decode(self, ids):
+        return ''.join(f'<{i}>' for i in ids)
+
+
+@pytest.fixture(scope='module')
+def language():
+    torch.manual_seed(3)
+    made = LanguageModel(
+        vocab_size=12,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+    )
+    for parameter in made.lm.parameters():  # transformers draws them so small that nothing varies
+        torch.nn.init.normal_(parameter, std=0.6)
+    return made.eval()
+
+
+@pytest.fixture(scope='module')
+def batch(language):
+    generator = torch.Generator().manual_seed(5)
+    rows = [torch.randn(n, 16, generator=generator) for n in LENGTHS]
+    return collate([(row, torch.zeros(len(row)).long()) for row in rows], 'left')
+
+
+def until_end(answers, stop=None):
+    """Both loops up to where an answer ends; what follows is filling."""
+    cut = []
+    for ids in answers:
+        end = next((k for k, i in enumerate(ids) if i == 7), len(ids))
+        ids = ids[:end]
+        if stop:
+            ends = [k for k in range(len(ids) + 1) if stop in Tokenizer().decode(ids[:k])]
+            ids = ids[: ends[0]] if ends else ids
+        cut.append(ids)
+    return cut
+
+
+SETTINGS = [
+    dict(do_sample=False),
+    dict(do_sample=True),
+    dict(do_sample=True, temperature=0.3),
+    dict(do_sample=True, top_k=3, top_p=0.8, temperature=1.5),
+]
+
+
+@pytest.mark.parametrize('settings', SETTINGS, ids=str)
+def test_a_padded_batch_is_continued_as_transformers_continues_it(language, batch, settings):
+    arguments = (batch.embeds, batch.mask, Tokenizer(), dict(settings, max_new_tokens=20))
+    torch.manual_seed(1)
+    ours = language.generate(*arguments)
+    torch.manual_seed(1)
+    theirs = language.generate_by_transformers(*arguments)
+    assert until_end(ours) == until_end(theirs)
+    assert len({tuple(ids) for ids in ours}) > 1  # the rows say something of their own
+
+
+@pytest.mark.parametrize('sample', [False, True], ids=['greedy', 'sampled'])
+def test_repeated_words_are_punished_as_transformers_punishes_them(language, batch, sample):
+    settings = dict(do_sample=sample, repetition_penalty=1.7, max_new_tokens=20)
+    arguments = (batch.embeds[1:2], batch.mask[1:2], Tokenizer(), settings)
+    torch.manual_seed(1)
+    ours = language.generate(*arguments)
+    torch.manual_seed(1)
+    assert until_end(ours) == until_end(language.generate_by_transformers(*arguments))
+
+
+@pytest.mark.parametrize('beams', [1, 2])
+@pytest.mark.parametrize('penalty', [1.0, 1.7])
+def test_a_row_of_a_batch_is_the_row_alone(language, batch, beams, penalty):
+    settings = dict(num_beams=beams, repetition_penalty=penalty, max_new_tokens=20)
+    settings['do_sample'] = False
+    together = language.generate(batch.embeds, batch.mask, Tokenizer(), settings)
+    for row, length in enumerate(LENGTHS):
+        embeds = batch.embeds[row : row + 1, -length:]
+        alone = language.generate(embeds, torch.ones(1, length).long(), Tokenizer(), settings)
+        assert until_end(alone) == until_end([together[row]])
+
+
+def test_each_row_has_the_room_that_the_context_leaves_it(language, batch):
+    settings = dict(do_sample=False, max_new_tokens=1000)
+
+    class Endless(Tokenizer):
+        eos_id = -1
+
+    answers = language.generate(batch.embeds, batch.mask, Endless(), settings)
+    assert [len(ids) for ids in answers] == [64 - length for length in LENGTHS]
+
+
+def test_a_text_that_ends_an_answer_ends_its_row_only(language, batch):
+    settings = dict(do_sample=False, max_new_tokens=20)
+    free = language.generate(batch.embeds, batch.mask, Tokenizer(), settings)
+    longest = max(free, key=len)
+    stop = Tokenizer().decode(longest[3:5])
+    ours = language.generate(batch.embeds, batch.mask, Tokenizer(), settings, stop)
+    theirs = language.generate_by_transformers(
+        batch.embeds, batch.mask, Tokenizer(), settings, stop
+    )
+    assert until_end(ours, stop) == until_end(theirs, stop) == until_end(free, stop)
+    assert sum(map(len, ours)) < sum(map(len, free))
+
+
+@pytest.mark.parametrize('settings', [dict(num_beams=3), dict(min_new_tokens=4)], ids=str)
+def test_what_our_loop_does_not_know_goes_to_transformers(language, batch, settings, monkeypatch):
+    monkeypatch.setattr(language, 'steps', None)
+    settings = dict(settings, do_sample=False, max_new_tokens=6)
+    arguments = (batch.embeds, batch.mask, Tokenizer(), settings)
+    assert language.generate(*arguments) == language.generate_by_transformers(*arguments)
+
+
+def test_sampling_keeps_the_fifty_best_unless_told_otherwise():
+    """transformers 4, with which LLaVA was written, has this default; transformers 5 has none."""
+    made = generation_config(dict(do_sample=True), Tokenizer(), 12)
+    assert made.top_k == 50
+    assert generation_config(dict(do_sample=True, top_k=0), Tokenizer(), 12).top_k == 0
+    assert not generation_config(dict(do_sample=False), Tokenizer(), 12).do_sample

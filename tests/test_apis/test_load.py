@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -143,8 +144,6 @@ RELEASED = {
 
 @pytest.mark.parametrize('name', RELEASED)
 def test_each_released_checkpoint_gets_its_template(name):
-    from types import SimpleNamespace
-
     from mmllava.models.folder import _template
     from mmllava.prompts.tokens import LlamaTokenizer
 
@@ -202,6 +201,43 @@ def test_what_cannot_be_loaded_says_what_it_is_and_what_to_do(
     tower = TOWER if source == 'llava-v1.5' else None
     with pytest.raises(error, match=message):
         mmllava.load(damaged(MODELS / source, **changes), tower=tower)
+
+
+@pytest.mark.parametrize(
+    ('layout', 'way_out'),
+    [
+        ('hf', 'python tools/convert.py FOLDER --to original'),
+        ('mmpretrain', 'python tools/convert.py FILE --to original'),
+        ('lora', 'python tools/convert.py FOLDER --base LLM --to original'),
+        ('projector', 'python tools/convert.py FOLDER --base LLM --to original'),
+        ('mmllava', r'get_model\(CONFIG, pretrained=FILE\)'),
+        ('clip', 'Give it as tower='),
+        ('llama', 'Name a LLaVA checkpoint'),
+        ('delta', 'llava-delta2mmpre.py BASE DELTA MERGED'),
+    ],
+)
+def test_every_kind_but_the_originals_is_answered_with_a_way_out(monkeypatch, layout, way_out):
+    from mmllava.checkpoints.identify import LAYOUTS
+    from mmllava.models import folder
+
+    assert set(folder._ADVICE) == set(LAYOUTS) - {'original'}
+    kind = SimpleNamespace(layout=layout, reason='So it is.')
+    monkeypatch.setattr(folder, 'kind_of', lambda entries, path: kind)
+    with pytest.raises(CheckpointError, match=f'layout {layout}: So it is. .*{way_out}'):
+        mmllava.load(MODELS / 'llava-v1.5', tower=TOWER)
+
+
+def test_what_a_config_json_gets_wrong_changes_no_answer(golden, damaged):
+    """Released v0 and v1-1 configs have ids off by one; others are silent on some words."""
+    wrong = dict(bos_token_id=0, eos_token_id=1, pad_token_id=0, mm_use_im_patch_token=None)
+    folder = damaged(**wrong, vocab_size=32000)
+    (folder / 'generation_config.json').write_text(json.dumps(dict(eos_token_id=1, max_length=3)))
+    model = mmllava.load(folder, tower=TOWER, device='cpu')
+    assert len(model.language.lm.lm_head.weight) == 1000  # nothing is resized either
+    row = golden['models']['v1.5']['predict'][0]
+    picture = str(MODELS / row['image'])
+    out = inference_model(model, picture, row['question'], max_new_tokens=24)
+    assert out['pred_answer'] == row['greedy_text']
 
 
 def test_a_grid_written_as_text_is_read(damaged):

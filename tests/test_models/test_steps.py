@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from mmllava.generation.decode import decode
 from mmllava.models.language import LanguageModel, generation_config
 from mmllava.models.splice import collate
 
@@ -119,6 +120,28 @@ def test_a_text_that_ends_an_answer_ends_its_row_only(language, batch):
     )
     assert until_end(ours, stop) == until_end(theirs, stop) == until_end(free, stop)
     assert sum(map(len, ours)) < sum(map(len, free))
+
+
+def test_an_end_mark_that_is_one_token_ends_an_answer_beside_the_end_of_text(language, batch):
+    """34B: ``<|im_end|>`` ends an answer, and is not its tokenizer's end-of-text."""
+
+    class Marked(Tokenizer):
+        def find(self, word):
+            return {'<|im_end|>': 5}.get(word)
+
+    settings = dict(do_sample=False, max_new_tokens=20)
+    arguments = (batch.embeds, batch.mask, Marked(), settings, '<|im_end|>')
+    free = language.generate(*arguments[:-1])
+    assert any(5 in ids[:-1] for ids in free)
+    for ids, whole in zip(language.generate(*arguments), free, strict=True):
+        assert ids == whole[: whole.index(5) + 1 if 5 in whole else None]
+    theirs = language.generate_by_transformers(*arguments)
+    for ids, ours in zip(theirs, language.generate(*arguments), strict=True):
+        assert ids[: len(ours)] == ours
+    streamed = decode(
+        language, batch.embeds[1:2], language.new_cache(), Marked(), settings, stop='<|im_end|>'
+    )
+    assert list(streamed) == [i for i in language.generate(*arguments)[1] if i not in (5, 7)]
 
 
 @pytest.mark.parametrize('settings', [dict(num_beams=3), dict(min_new_tokens=4)], ids=str)

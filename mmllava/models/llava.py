@@ -231,7 +231,8 @@ class Llava(LazyModel):
         conversations = sample.get('conversations')
         if not conversations:
             raise PromptError("mode 'loss' needs data_sample.conversations, got none.")
-        turns = from_json(conversations, self.template_name, self.use_im_start_end)
+        several = num_images > 1
+        turns = from_json(conversations, self.template_name, self.use_im_start_end, several)
         return encode_training(self.template, turns, self.tokenizer, num_images)
 
     def decode_answer(self, ids: Sequence[int]) -> str:

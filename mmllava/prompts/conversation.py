@@ -69,19 +69,24 @@ def _enclose(text: str) -> str:
 
 
 def from_json(
-    conversations: Sequence[Mapping[str, str]], template: str, start_end: bool = False
+    conversations: Sequence[Mapping[str, str]],
+    template: str,
+    start_end: bool = False,
+    several: bool = False,
 ) -> list[Turn]:
     """Turns of a sample in LLaVA's instruction JSON, prepared as training prepares them.
 
     The picture's tag moves to the front of its turn, with a line of its own;
     several tags in one turn become one. A conversation that the assistant
-    opens loses that turn. Source: ``preprocess_multimodal`` of LLaVA 1.2.2.
+    opens loses that turn. Source: ``preprocess_multimodal`` of LLaVA 1.2.2, which
+    knows one picture a sample.
 
     Args:
         conversations: ``[{'from': 'human' | 'gpt', 'value': text}, ...]``.
         template: name of the template; ``plain`` replaces the question by the
             picture, the ``mmtag`` ones put ``<Image>`` around it.
         start_end: write ``<im_start><image><im_end>``.
+        several: the sample has more pictures than one; their tags stay where they are.
 
     Raises:
         PromptError: a speaker other than human and gpt.
@@ -95,15 +100,15 @@ def from_json(
                 "'value': text}}."
             )
         if IMAGE_TAG in text:
-            text = _place_image(text, template, start_end)
+            text = text if several else _place_image(text, template)
+            text = _enclose(text) if start_end and not template.endswith('plain') else text
         turns.append(Turn(_ROLES[speaker], text))
     return turns[1:] if turns and turns[0].role == 'assistant' else turns
 
 
-def _place_image(text: str, template: str, start_end: bool) -> str:
+def _place_image(text: str, template: str) -> str:
     if template.endswith('plain'):
         return IMAGE_TAG
     rest = text.replace(IMAGE_TAG, '').strip()
     tag = f'<Image>{IMAGE_TAG}</Image>' if template.endswith('mmtag') else IMAGE_TAG
-    placed = f'{tag}\n{rest}'.strip()
-    return placed.replace(IMAGE_TAG, IMAGE_TAG.join(IMAGE_WORDS)) if start_end else placed
+    return f'{tag}\n{rest}'.strip()

@@ -13,6 +13,7 @@ from mmengine.structures import BaseDataElement
 
 from mmllava import get_model
 from mmllava.errors import CheckpointError, ConfigError, DeviceError, PromptError
+from mmllava.models.splice import splice
 from mmllava.registry import MODELS as REGISTRY
 from tests.conftest import MODELS, tiny_config
 
@@ -256,6 +257,31 @@ def test_an_unknown_mode_is_answered_with_the_known_ones(tiny_model):
 def test_a_question_is_needed_for_vqa(tiny_model):
     with pytest.raises(PromptError, match='task vqa needs a question, got none'):
         tiny_model(images(), [BaseDataElement()])
+
+
+@torch.no_grad()
+def test_a_training_sample_may_hold_several_pictures(source):
+    """Its loss is that of the same prompt's logits, counted by hand."""
+    model = get_model(tiny_config('v1.5'), pretrained=str(source), device='cpu')
+    generator = torch.Generator().manual_seed(0)
+    pictures = [torch.randn(3, 56, 56, generator=generator) for _ in range(2)]
+    talk = [
+        {'from': 'human', 'value': 'Is <image> like <image> ?'},
+        {'from': 'gpt', 'value': 'No.'},
+    ]
+    sample = BaseDataElement(conversations=talk)
+    prompt = model.encode_conversation(sample, 2)
+    loss = model([pictures], [sample], mode='loss')['loss']
+    features = model.extract_feat([p[None] for p in pictures], [(56, 56)] * 2)
+    embeds, labels = splice(model.language, prompt, features)
+    assert len(embeds) == len(prompt.input_ids) - 2 + 2 * 16
+    logits = model.language(embeds[None], torch.ones(1, len(embeds)).long())[0]
+    rows = [k for k, label in enumerate(labels.tolist()) if label >= 0]
+    losses = [-logits[k - 1].log_softmax(-1)[labels[k]] for k in rows]
+    assert loss.item() == pytest.approx(sum(losses).item() / len(losses), abs=1e-5)
+    assert loss != model([pictures[::-1]], [sample], mode='loss')['loss']
+    with pytest.raises(PromptError, match=r'has 2 <image> tags but 3 images were given'):
+        model([[*pictures, pictures[0]]], [sample], mode='loss')
 
 
 def test_a_prompt_longer_than_the_context_is_refused(tiny_model):

@@ -154,6 +154,13 @@ def test_training_moves_the_picture_to_the_front_and_keeps_one_of_several():
     assert from_json(row, 'plain')[0].text == '<image>'
 
 
+def test_training_keeps_the_places_of_several_pictures():
+    row = [{'from': 'human', 'value': 'Is <image> like <image> ?'}]
+    assert from_json(row, 'v1', several=True)[0].text == 'Is <image> like <image> ?'
+    enclosed = from_json(row, 'v1', start_end=True, several=True)[0].text
+    assert enclosed == 'Is <im_start><image><im_end> like <im_start><image><im_end> ?'
+
+
 def test_a_conversation_that_the_assistant_opens_loses_that_turn():
     row = [{'from': 'gpt', 'value': 'Hi'}, {'from': 'human', 'value': 'Who?'}]
     assert from_json(row, 'v1') == [Turn('user', 'Who?')]

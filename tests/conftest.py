@@ -23,6 +23,17 @@ settings.register_profile('hard', max_examples=5000, deadline=None, database=Non
 settings.load_profile('unit')
 
 
+@pytest.fixture
+def one_thread():
+    """One thread: where models are tiny and the cores are busy, two take ten times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope='session')
 def golden():
     """The recordings of the original (tests/golden/models)."""

@@ -177,9 +177,9 @@ def with_hashes(source: Path, folder: Path) -> Path:
 class SlowTokenizer:
     """The slow ``LlamaTokenizer`` of transformers 4.37, a second time and in other words."""
 
-    def __init__(self, file: Path, legacy: bool, specials: dict[str, int]) -> None:
+    def __init__(self, folder: Path, legacy: bool, specials: dict[str, int]) -> None:
         model = proto.ModelProto()
-        model.ParseFromString(file.read_bytes())
+        model.ParseFromString((folder / 'tokenizer.model').read_bytes())
         model.normalizer_spec.add_dummy_prefix = legacy
         self.pieces = sentencepiece.SentencePieceProcessor(model_proto=model.SerializeToString())
         self.legacy, self.specials = legacy, specials

@@ -107,9 +107,8 @@ class ChatSession:
                 said.append(piece)
                 yield piece
         finally:  # also when the caller stops listening
-            if said:  # without a word of answer the dialogue stays as it was
-                # A tag that the model wrote is no picture; it would be counted as one.
-                text = ''.join(said).replace(IMAGE_TAG, '')
+            text = _without_tags(''.join(said))
+            if text:  # without a word of answer the dialogue stays as it was
                 self.turns = [*turns, Turn('assistant', text)]
                 self._features = features
                 self.images += [_name_of(p) for p in pictures]
@@ -187,6 +186,13 @@ class ChatSession:
             if self._cancelled:
                 return
             self._fed.append(token)  # it is fed when the next one is asked for
+
+
+def _without_tags(text: str) -> str:
+    """A tag that the model wrote is no picture, nor is what is left of two in one another."""
+    while IMAGE_TAG in text:
+        text = text.replace(IMAGE_TAG, '')
+    return text
 
 
 def _name_of(picture: Picture) -> str:

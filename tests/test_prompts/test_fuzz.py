@@ -1,5 +1,7 @@
 """Whatever is said, the ids are the original's and the answers are what is learned."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +40,7 @@ def readers(tmp_path_factory):
     """Each kind of tokenizer, by name."""
     source = MODELS / 'tokenizer'
     hashes = with_hashes(source, tmp_path_factory.mktemp('hashes'))
-    return {
+    found = {
         'legacy': llama_reader(source, legacy=True),
         'not legacy': llama_reader(source, legacy=False),
         'legacy, start and end': llama_reader(source, True, START_END),
@@ -48,6 +50,7 @@ def readers(tmp_path_factory):
         'fast': fast_reader(source),
         'bytes': bytes_reader(tmp_path_factory.mktemp('bytes')),
     }
+    return found.__getitem__  # which hypothesis shows in a line
 
 
 LLAMA = ['legacy', 'not legacy', 'legacy, start and end', 'not legacy, start and end']
@@ -86,12 +89,15 @@ def check_learned(reader, prompt, segments):
                 len(reader.normal(chunk[: max(last - start, 0)]).encode()),
             )
         }
-        found = set()
+        found, chunk_bytes = set(), reader.normal(chunk).encode()
         for (first, last), id_, label in zip(reader.ranges(own, chunk), own, learned, strict=True):
             assert label == (id_ if first in wanted else IGNORE_INDEX)
             if label != IGNORE_INDEX:
                 found |= set(range(first, last))
-        assert found == wanted  # no token is half an answer
+        # No token is half an answer, but for a line break that byte-level tokenizers join
+        # with that of the role before it.
+        joined = [byte for byte in wanted - {b + 1 for b in wanted} if chunk_bytes[byte] == 10]
+        assert wanted <= found <= wanted | {byte - 1 for byte in joined}
         start += len(chunk) + len(IMAGE_TAG)
     assert not ids
 
@@ -100,18 +106,18 @@ def check_learned(reader, prompt, segments):
 def test_exactly_the_answers_and_their_end_are_learned(readers, dialogue, name, reader):
     template, turns = get_template(name), turns_of(dialogue)
     images = sum(question.count(IMAGE_TAG) for question, _ in dialogue)
-    prompt = encode_training(template, turns, readers[reader].tokenizer, images)
+    prompt = encode_training(template, turns, readers(reader).tokenizer, images)
     segments = render(template, turns)
     expected = [LEARNED[template.style].format(answer) for _, answer in dialogue]
     assert [s.text for s in segments if s.learn] == expected
-    check_learned(readers[reader], prompt, segments)
+    check_learned(readers(reader), prompt, segments)
 
 
 @given(caption=texts(), reader=st.sampled_from(ALL))
 def test_of_a_plain_sample_the_whole_caption_is_learned(readers, caption, reader):
     """A caption may begin with what the tokenizer writes as a space of its own and bytes."""
     turns = [Turn('user', IMAGE_TAG), Turn('assistant', caption)]
-    prompt = encode_training(get_template('plain'), turns, readers[reader].tokenizer, 1)
+    prompt = encode_training(get_template('plain'), turns, readers(reader).tokenizer, 1)
     start = prompt.input_ids.index(IMAGE_TOKEN_INDEX) + 1
     assert prompt.labels == [IGNORE_INDEX] * start + prompt.input_ids[start:]
 
@@ -133,8 +139,8 @@ def test_v0_learns_its_answers_whole_and_the_hashes_that_stop_them(readers, dial
         ]
     segments.append(Segment('### ', learn=True))
     images = sum(question.count(IMAGE_TAG) for question, _ in dialogue)
-    prompt = encode_training(template, turns, readers[reader].tokenizer, images)
-    check_learned(readers[reader], prompt, segments)
+    prompt = encode_training(template, turns, readers(reader).tokenizer, images)
+    check_learned(readers(reader), prompt, segments)
 
 
 @given(
@@ -149,10 +155,8 @@ def test_ids_are_those_of_the_slow_tokenizer_chunk_by_chunk(
     turns = turns_of(dialogue)
     turns[-1] = Turn('assistant', None) if is_open else turns[-1]
     segments = render(get_template(name), turns)
-    whole, ours = text_of(segments), readers[reader].tokenizer
-    slow = SlowTokenizer(
-        MODELS / 'tokenizer/tokenizer.model', ours.legacy, readers[reader].specials
-    )
+    whole, ours = text_of(segments), readers(reader).tokenizer
+    slow = SlowTokenizer(MODELS / 'tokenizer', ours.legacy, readers(reader).specials)
     expected = image_ids(whole, slow)
     images = whole.count(IMAGE_TAG)
     assert encode(segments, ours, images).input_ids == expected
@@ -166,7 +170,7 @@ def test_ids_are_those_of_the_slow_tokenizer_chunk_by_chunk(
 )
 def test_labels_change_no_id(readers, dialogue, name, reader):
     template, turns = get_template(name), turns_of(dialogue)
-    tokenizer = readers[reader].tokenizer
+    tokenizer = readers(reader).tokenizer
     segments = render(template, turns)
     images = text_of(segments).count(IMAGE_TAG)
     prompt = encode(segments, tokenizer, images)
@@ -182,8 +186,8 @@ def _columns(prompt):
 @given(text=questions(), cuts=st.lists(st.integers(0, 60), max_size=4), reader=st.sampled_from(ALL))
 def test_where_a_text_is_cut_into_segments_changes_nothing(readers, text, cuts, reader):
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    parts = [Segment(text[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
-    tokenizer, images = readers[reader].tokenizer, text.count(IMAGE_TAG)
+    parts = [Segment(text[a:b]) for a, b in pairwise(edges)]
+    tokenizer, images = readers(reader).tokenizer, text.count(IMAGE_TAG)
     assert encode(parts, tokenizer, images) == encode([Segment(text)], tokenizer, images)
 
 
@@ -193,10 +197,10 @@ def test_the_real_slow_tokenizer_agrees_where_transformers_has_one(readers, text
 
     if int(transformers.__version__.split('.')[0]) > 4:
         pytest.skip('transformers 5 has no slow LlamaTokenizer')
-    ours = readers[reader].tokenizer
+    ours = readers(reader).tokenizer
     slow = transformers.LlamaTokenizer(
         str(MODELS / 'tokenizer/tokenizer.model'), legacy=ours.legacy
     )
-    added = [word for word in readers[reader].specials if word in START_END]
+    added = [word for word in readers(reader).specials if word in START_END]
     slow.add_tokens(added, special_tokens=True)
     assert ours.encode(text) == slow(text).input_ids

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dataset import pseudo_collate
 
 from mmllava.apis.inference import CaptionInferencer
 from mmllava.apis.predictions import write_json
+from mmllava.datasets.collate import collate
 from mmllava.errors import ConfigError, PromptError
 from mmllava.generation.decode import check_settings, decode, stream_text
 from mmllava.images.load import Picture
@@ -124,7 +124,7 @@ class ChatSession:
         model = self.model
         model.check_weights()
         sample = self._pipeline.pipeline(dict(img=picture))
-        data = model.data_preprocessor(pseudo_collate([sample]))
+        data = model.data_preprocessor(collate([sample]))
         with torch.no_grad():
             pictures = pictures_of(data['images'][0])
             return model.extract_feat(pictures, sizes_of(sample['data_samples'], pictures))

@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from PIL import Image
 
 from mmllava.apis.hub import ImageCaptionInferencer, VisualQuestionAnsweringInferencer
 from mmllava.datasets import LoadImage
+from mmllava.datasets.collate import collate
 from mmllava.errors import ConfigError, ImageError, PromptError
 from mmllava.images.annotate import annotate
 from mmllava.images.load import list_images, load_image
@@ -40,7 +40,7 @@ class _PillowPictures:
     def preprocess(self, inputs: Sequence[dict], batch_size: int = 1) -> Iterator[dict]:
         """Batches of the pipeline's output."""
         samples = map(self._sample, inputs)
-        yield from map(pseudo_collate, self._get_chunk_data(samples, batch_size))
+        yield from map(collate, self._get_chunk_data(samples, batch_size))
 
     def _sample(self, item: dict) -> dict:
         """One input through the pipeline, its question kept whether or not the config packs it."""
@@ -71,7 +71,7 @@ class _PillowPictures:
             except ImageError as error:
                 records[number]['error'] = str(error)
         if samples:
-            preds = self.forward(pseudo_collate(list(samples.values())))
+            preds = self.forward(collate(list(samples.values())))
             self.visualize([inputs[k] for k in samples], preds, show_dir=show_dir)
             for number, answer in zip(samples, self.postprocess(preds, None), strict=True):
                 records[number] |= answer

@@ -9,7 +9,7 @@ from mmllava.prompts.tokens import LlamaTokenizer
 from tests.conftest import MODELS
 from tests.dialogues import texts
 
-STOPS = [None, '###', '<|im_end|>', ' #']
+STOPS = [None, '###', '<|im_end|>']
 
 
 @pytest.fixture(scope='module')

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 GOLDEN = 'tests/test_models/test_golden.py'
+STEPS = 'tests/test_models/test_steps.py'
 PARTS = 'tests/test_models/test_parts.py'
 TILES = 'tests/test_models/test_tiles.py'
 BATCH = 'tests/test_models/test_batch_fuzz.py'
@@ -138,7 +139,7 @@ MUTANTS = [
         'prompts/tokens.py',
         'pieces == [SPACE] and len(text) > len(chunk)',
         'False',
-        TOKENS,
+        FUZZ,
     ),
     mutant(
         'legacy by default',
@@ -231,7 +232,7 @@ MUTANTS = [
         'attention to padding',
         'models/language.py',
         'inputs_embeds=embeds, attention_mask=mask, position',
-        'inputs_embeds=embeds, position',
+        'inputs_embeds=embeds, attention_mask=torch.ones_like(mask), position',
         PARTS,
     ),
     mutant(
@@ -242,15 +243,44 @@ MUTANTS = [
         GOLDEN,
     ),
     mutant(
-        'stop token',
+        'padding of the loop',
         'models/language.py',
-        'config.eos_token_id = [tokenizer.eos_id, end]',
-        'config.eos_token_id = [tokenizer.eos_id]',
-        PARTS,
+        '            attention_mask=mask,\n            position_ids=positions,',
+        '            attention_mask=mask if mask is None else torch.ones_like(mask),\n'
+        '            position_ids=positions,',
         GOLDEN,
     ),
     mutant(
-        'stop text', 'models/llava.py', 'text.split(self.template.stop)[0] if', 'text if', CHAT_FUZZ
+        'stop token of beams',
+        'models/language.py',
+        'config.eos_token_id = [tokenizer.eos_id, end]',
+        'config.eos_token_id = [tokenizer.eos_id]',
+        STREAM,
+    ),
+    mutant(
+        'stop token',
+        'models/language.py',
+        'ends = {tokenizer.eos_id, tokenizer.find(stop) if stop else None}',
+        'ends = {tokenizer.eos_id}',
+        STREAM,
+    ),
+    mutant(
+        'stop token of a stream',
+        'generation/decode.py',
+        'ends = {tokenizer.eos_id, tokenizer.find(stop) if stop else None}',
+        'ends = {tokenizer.eos_id}',
+        STREAM,
+    ),
+    mutant(
+        'room of a row',
+        'models/language.py',
+        'len(answer) == rooms[row]',
+        'len(answer) == max(rooms)',
+        STEPS,
+    ),
+    mutant('words to draw from', 'models/language.py', 'top_k=50', 'top_k=5', STEPS),
+    mutant(
+        'stop text', 'models/llava.py', 'text.split(self.template.stop)[0] if', 'text if', STREAM
     ),
     mutant(
         'stop text of a stream',
@@ -275,11 +305,10 @@ MUTANTS = [
         CHAT_FUZZ,
     ),
     mutant(
-        'pictures of a session',
+        'cache of a session without an answer',
         'apis/chat.py',
-        'keys += [(number, row) for',
-        'keys += [(0, row) for',
-        CHAT,
+        '                self._fed = []\n',
+        '                pass\n',
         CHAT_FUZZ,
     ),
     mutant(

@@ -112,6 +112,8 @@ class ChatSession:
                 self.turns = [*turns, Turn('assistant', text)]
                 self._features = features
                 self.images += [_name_of(p) for p in pictures]
+            else:  # its pictures are in the cache under numbers that others get now
+                self._fed = []
 
     def save(self, path: str | Path) -> None:
         """Writes the dialogue in LLaVA's instruction JSON, whole or not at all."""

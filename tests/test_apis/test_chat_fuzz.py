@@ -1,11 +1,14 @@
 """Whatever happens in a session, its next answer is that of the whole dialogue sent at once."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmllava import get_model
+from mmllava.apis import chat as chat_module
 from mmllava.apis.chat import ChatSession
 from mmllava.errors import MMLlavaError, PromptError
 from mmllava.models.splice import splice
@@ -20,7 +23,9 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 PICTURES = [str(MODELS / f'images/{k}.png') for k in range(6)]
 #: one of each style that can chat, and how the session stops there
 PATCHES = '<im_patch>' * 2  # is v0's form of a picture, of another length than a picture
-TEMPLATES = ['vicuna_v1', 'llava_v0', 'llava_llama_2', 'mistral_instruct', 'chatml_direct']
+NAMES = ['vicuna_v1', 'llava_v0', 'llava_llama_2', 'mistral_instruct', 'chatml_direct']
+#: and one whose stop text the tiny models write every few tokens
+TEMPLATES = [*map(get_template, NAMES), replace(get_template('llava_v0'), sep='e')]
 
 
 @pytest.fixture(scope='module')
@@ -51,7 +56,9 @@ def at_once(model, turns, features, settings):
     mask = torch.ones(1, len(embeds), dtype=torch.long)
     settings = {**model.generation_cfg, **settings}
     stop = model.template.stop
-    (ids,) = model.language.generate(embeds[None], mask, model.tokenizer, settings, stop)
+    (ids,) = model.language.generate_by_transformers(
+        embeds[None], mask, model.tokenizer, settings, stop
+    )
     return model.decode_answer(ids)
 
 
@@ -103,7 +110,7 @@ def asked(question, pictures, start_end):
 )
 def test_a_session_equals_the_whole_dialogue(models, features, version, template, script):
     model = models[version]
-    model.template = get_template(template)
+    model.template = template
     chat, turns, seen = ChatSession(model), [], []
     for action, question, pictures, changes, count in script:
         if action == 'reset':
@@ -170,3 +177,20 @@ def test_half_a_letter_in_a_question_leaves_the_dialogue_as_it_was(models):
     with pytest.raises(PromptError, match='half a letter'):
         chat.ask('\ud800', PICTURES[0])
     assert chat.turns == [] and isinstance(chat.ask('Why?'), str)
+
+
+def test_a_picture_whose_question_got_no_answer_is_not_taken_for_the_next_one(models, monkeypatch):
+    """The model ends at once, or is cancelled before a word: the next picture has its number."""
+    model = models['v1.5']
+    model.template = get_template('vicuna_v1')
+    expected = ChatSession(model).ask('What is it?', PICTURES[1])
+    chat, decode = ChatSession(model), chat_module.decode
+
+    def silent(*args):
+        next(decode(*args))  # the prompt is in the cache, and nothing was said
+        return iter(())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chat_module, 'decode', silent)
+        assert chat.ask('What is it?', PICTURES[0]) == '' and chat.turns == []
+    assert chat.ask('What is it?', PICTURES[1]) == expected

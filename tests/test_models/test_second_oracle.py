@@ -246,7 +246,12 @@ def test_greedy_answers_are_those_of_transformers(pair, pictures, name, monkeypa
         **batch, do_sample=False, max_new_tokens=12, eos_token_id=2, pad_token_id=0
     )
     expected = out[:, batch['input_ids'].shape[1] :].tolist()
-    assert given == expected
+    assert [_until_end(row) for row in given] == [_until_end(row) for row in expected]
+
+
+def _until_end(ids):
+    """An answer's ids; what fills a row after its end is not of the answer."""
+    return ids[: ids.index(2) + 1] if 2 in ids else ids
 
 
 def test_answers_differ_from_picture_to_picture(pair, pictures):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 GOLDEN = 'tests/test_models/test_golden.py'
+ORACLE = 'tests/test_models/test_second_oracle.py'
 STEPS = 'tests/test_models/test_steps.py'
 PARTS = 'tests/test_models/test_parts.py'
 TILES = 'tests/test_models/test_tiles.py'
@@ -90,7 +91,7 @@ MUTANTS = [
         'models/llava.py',
         'mm_vision_select_layer: int = -2',
         'mm_vision_select_layer: int = -1',
-        GOLDEN,
+        ORACLE,
     ),
     mutant('class token', 'models/vision_tower.py', 'hidden[:, 1:] if', 'hidden[:, :-1] if', PARTS),
     mutant(

@@ -122,17 +122,15 @@ def try_mutants(root: Path, mutants: Sequence[Mutant]) -> list[dict]:
     return rows
 
 
-def append_rows(rows: Sequence[dict], path: Path) -> None:
-    """Appends rows with commit and versions; a commit with changes on top ends in ``+``."""
+def provenance() -> dict[str, str]:
+    """Commit and versions of a run; a commit with changes on top ends in ``+``."""
     git = ['git', '-C', str(ROOT)]
     commit = subprocess.run(
         [*git, 'rev-parse', '--short=12', 'HEAD'], capture_output=True, text=True
     ).stdout.strip()
     changed = subprocess.run([*git, 'status', '--porcelain'], capture_output=True, text=True).stdout
     made = dict(commit=commit + '+' * bool(changed), python=sys.version.split()[0])
-    made |= {name: version(name) for name in ('torch', 'transformers', 'hypothesis')}
-    with path.open('a', encoding='utf-8') as file:
-        file.writelines(json.dumps({**made, **row}) + '\n' for row in rows)
+    return made | {name: version(name) for name in ('torch', 'transformers', 'hypothesis')}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -157,13 +155,15 @@ def main(
         print('\n'.join(f'mutate: {line}' for line in wrong), file=sys.stderr)
         return 2
     chosen = [mutant for mutant in mutants if not args.only or mutant.name in args.only]
+    made = provenance()  # before the minutes in which the tree may go on
     try:
         rows = try_mutants(root, chosen)
     except ValueError as error:
         print(f'mutate: {error}', file=sys.stderr)
         return 2
     if args.rows:
-        append_rows(rows, args.rows)
+        with args.rows.open('a', encoding='utf-8') as file:
+            file.writelines(json.dumps({**made, **row}) + '\n' for row in rows)
     left = [row['mutant'] for row in rows if row['result'] != 'killed']
     print(json.dumps(dict(mutants=len(rows), killed=len(rows) - len(left), not_killed=left)))
     return 1 if left else 0

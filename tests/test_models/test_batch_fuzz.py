@@ -84,12 +84,12 @@ def test_the_loss_of_a_batch_is_the_mean_over_the_learned_tokens_of_its_rows(
             for pair in rounds
             for speaker, text in zip(('human', 'gpt'), pair, strict=True)
         ]
-        turns = sum(IMAGE_TAG in question for question, _ in rounds)  # one stays in each
+        count = sum(question.count(IMAGE_TAG) for question, _ in rounds)
         pictures = data.draw(
-            st.lists(st.sampled_from(PICTURES), min_size=turns, max_size=turns), label='pictures'
+            st.lists(st.sampled_from(PICTURES), min_size=count, max_size=count), label='pictures'
         )
         samples.append(sample_of(pictures, conversations=messages))
-        prompt = tiny_model.encode_conversation(samples[-1]['data_samples'], turns)
+        prompt = tiny_model.encode_conversation(samples[-1]['data_samples'], count)
         counts.append(sum(label != IGNORE_INDEX for label in prompt.labels))
     alone = [run(tiny_model, [sample], 'loss')['loss'].item() for sample in samples]
     together = run(tiny_model, samples, 'loss')['loss'].item()

@@ -102,7 +102,7 @@ def asked(question, pictures, start_end):
     return Turn('user', question)
 
 
-@settings(max_examples=max(settings.default.max_examples // 4, 20))
+@settings(max_examples=max(settings.default.max_examples // 8, 12))
 @given(
     version=st.sampled_from(list(VERSIONS)),
     template=st.sampled_from(TEMPLATES),
@@ -136,7 +136,7 @@ def test_a_session_equals_the_whole_dialogue(models, features, version, template
         assert chat.turns == turns
 
 
-@settings(max_examples=max(settings.default.max_examples // 10, 10))
+@settings(max_examples=max(settings.default.max_examples // 20, 5))
 @given(
     version=st.sampled_from(list(VERSIONS)),
     script=st.lists(steps(), min_size=2, max_size=4),

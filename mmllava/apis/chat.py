@@ -63,20 +63,20 @@ class ChatSession:
         self._cancelled = True
 
     def ask(
-        self, question: str, images: Picture | Sequence[Picture] = (), **generation: Any
+        self, question: str, images: Picture | Sequence[Picture] | None = None, **generation: Any
     ) -> str:
         """The whole answer to one more question. Arguments as for `stream`."""
         return ''.join(self.stream(question, images, **generation))
 
     def stream(
-        self, question: str, images: Picture | Sequence[Picture] = (), **generation: Any
+        self, question: str, images: Picture | Sequence[Picture] | None = None, **generation: Any
     ) -> Iterator[str]:
         """Yields the answer to one more question in pieces, as they are certain.
 
         Args:
             question: text; ``<image>`` in it says where each picture belongs,
                 without it pictures come first.
-            images: pictures that come with this question.
+            images: picture or pictures that come with this question.
             generation: settings of this answer, over the session's.
 
         Raises:
@@ -94,7 +94,7 @@ class ChatSession:
                 f'num_beams={settings["num_beams"]}: beams cannot be streamed. Use num_beams=1, '
                 'or inference_model for one answer.'
             )
-        pictures = images if isinstance(images, (list, tuple)) else [images]
+        pictures = images if isinstance(images, (list, tuple)) else [images] * (images is not None)
         features = self._features + [f for p in pictures for f in self._encode(p)]
         asked = self.model.ask(question, len(pictures))
         turns = [*self.turns, *asked[:-1]]

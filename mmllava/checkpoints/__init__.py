@@ -10,15 +10,19 @@ from mmllava.checkpoints.delta import (
     prepare_merge,
     write_merge,
 )
+from mmllava.checkpoints.identify import LAYOUTS, Kind, identify
 from mmllava.checkpoints.plan import Move, count_moves, plan_merge, plan_tower
 from mmllava.checkpoints.reader import TensorEntry, map_tensor, read_config, read_entries
 
 __all__ = [
+    'LAYOUTS',
+    'Kind',
     'Merge',
     'Move',
     'TensorEntry',
     'check_write',
     'count_moves',
+    'identify',
     'is_file_destination',
     'map_tensor',
     'plan_merge',

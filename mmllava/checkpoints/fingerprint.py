@@ -18,6 +18,8 @@ NORM = 'model.norm.weight'
 # as LLaMA's own. The factor between the two leaves no middle ground to be wrong in.
 MAX_DELTA_RATIO = 0.5
 LLAMA_WORDS = 32000
+# Mean size of a last norm's values: 1.5 to 2 in LLaMA, a few hundredths in a published delta.
+LEAST_NORM = 0.3
 # What the publishers' configs record of themselves, as in lmsys/vicuna-7b-v1.5.
 _PUBLISHED = re.compile(r'(lmsys/)?vicuna-\d+b(-delta)?(-v[\d.]+(-16k)?)?')
 
@@ -87,6 +89,22 @@ def check_values(base: Entries, delta: Entries) -> None:
             'delta holds small differences (below 0.5). This is a whole model, merged already: '
             'use it as it is, or check the order: base first, delta second.'
         )
+
+
+def is_difference(norm: TensorEntry) -> tuple[bool, float]:
+    """Tells a delta from a model by its last norm; gives (is a delta, mean size of its values).
+
+    Raises:
+        CheckpointError: if the norm holds no floating point numbers.
+    """
+    if norm.dtype not in FLOATS or not norm.nbytes:
+        raise CheckpointError(
+            f'{norm.name} is {norm.dtype} of shape {list(norm.shape)}; expected '
+            f'{", ".join(FLOATS)}. Quantised weights cannot be read here: use the float16 '
+            'checkpoint.'
+        )
+    size = float(np.abs(as_float(norm)).mean())
+    return size < LEAST_NORM, size
 
 
 def as_float(entry: TensorEntry) -> np.ndarray:

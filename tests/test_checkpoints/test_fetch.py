@@ -83,6 +83,6 @@ def test_a_missing_hub_client_is_told(monkeypatch):
 
 def test_the_tower_comes_from_the_hub_where_the_delta_does(hub, pair):
     pair.set_config(pair.delta, mm_vision_tower='some/clip')
-    assert prepare_merge('some/llama', 'some/delta').tower == pair.tower
-    assert prepare_merge('some/llama', 'some/delta', to_folder=False).tower is None
-    assert prepare_merge(pair.base, pair.delta).tower is None
+    assert prepare_merge('some/llama', 'some/delta').sources['tower'] == pair.tower
+    assert 'tower' not in prepare_merge('some/llama', 'some/delta', to_folder=False).sources
+    assert 'tower' not in prepare_merge(pair.base, pair.delta).sources

@@ -1,0 +1,205 @@
+"""What is written for transformers is read by transformers, and answers as the original did.
+
+Its classes are the second implementation here: they know nothing of this package.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mmllava.checkpoints import compare, prepare_conversion, read_config, write_conversion
+from mmllava.checkpoints.processor_hf import TEMPLATES
+from mmllava.checkpoints.tokenizer_hf import tokenizer_files
+from mmllava.prompts.templates import get_template, render
+from mmllava.structures import Turn
+from tests.conftest import MODELS, tiny_config
+
+CLASSES = {'v1.5': 'LlavaForConditionalGeneration', 'v1.6': 'LlavaNextForConditionalGeneration'}
+VERSIONS = sorted(CLASSES)
+IMAGE = 1000  # the first row that LLaVA's vocabulary does not have
+
+
+def convert(source, to, out, **options):
+    write_conversion(prepare_conversion(source, to, **options), out)
+    return out
+
+
+@pytest.fixture(scope='module', params=VERSIONS)
+def version(request):
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def exported(version, tmp_path_factory):
+    """The recorded model in transformers' layout."""
+    out = tmp_path_factory.mktemp('hf') / 'model'
+    return convert(MODELS / f'llava-{version}', 'hf', out, tower=MODELS / 'clip-tiny')
+
+
+@pytest.fixture(scope='module')
+def theirs(version, exported):
+    """transformers' own model of it."""
+    import transformers
+
+    model, report = getattr(transformers, CLASSES[version]).from_pretrained(
+        exported, output_loading_info=True
+    )
+    assert not any(report.values()), report
+    return model.eval()
+
+
+@pytest.fixture(scope='module')
+def processor(exported):
+    from transformers import AutoProcessor
+
+    # With Pillow, as the original: torchvision's resizing moves pixels by up to 0.09.
+    return AutoProcessor.from_pretrained(exported, use_fast=False)
+
+
+def asked(processor, row):
+    """The model's inputs for one recorded question, all of it transformers' own work."""
+    words = [dict(type='image'), dict(type='text', text=row['question'])]
+    chat = [dict(role='user', content=words)]
+    text = processor.apply_chat_template(chat, add_generation_prompt=True)
+    assert text == row['prompt']
+    picture = Image.open(MODELS / row['image']).convert('RGB')
+    return processor(images=picture, text=text, return_tensors='pt')
+
+
+def test_the_processor_gives_the_originals_ids_and_pixels(
+    processor, golden, golden_arrays, version
+):
+    aspect = {'v1.5': 'pad', 'v1.6': 'anyres'}[version]
+    for row in golden['models'][version]['predict']:
+        inputs = asked(processor, row)
+        ids = inputs['input_ids'][0].tolist()
+        assert len(ids) == row['merged_len']
+        expected = [k for k in row['input_ids'] if k != -200]
+        assert [k for k in ids if k != IMAGE] == expected
+        number = row['image'].partition('/')[2].removesuffix('.png')
+        pixels = inputs['pixel_values'][0].numpy()
+        assert np.abs(pixels - golden_arrays[f'pixels/{aspect}/{number}']).max() < 1e-5
+
+
+@torch.no_grad()
+def test_transformers_gives_the_originals_answers(
+    theirs, processor, golden, golden_arrays, version
+):
+    for number, row in enumerate(golden['models'][version]['predict']):
+        inputs = asked(processor, row)
+        out = theirs.generate(**inputs, max_new_tokens=24, do_sample=False)
+        assert out[0, inputs['input_ids'].shape[1] :].tolist() == row['greedy_ids'][1:]
+        logits = theirs(**inputs).logits[0, -4:, :IMAGE].numpy()
+        assert np.abs(logits - golden_arrays[f'logits/{version}/{number}']).max() < 1e-4
+
+
+@torch.no_grad()
+def test_a_padded_row_is_a_copy_of_the_first_word(theirs):
+    for matrix in (theirs.get_input_embeddings().weight, theirs.get_output_embeddings().weight):
+        assert matrix.shape[0] == 1024
+        assert torch.equal(matrix[IMAGE:], matrix[:1].expand(24, -1))
+
+
+def test_what_transformers_saves_again_converts_back(theirs, processor, tmp_path, version):
+    theirs.save_pretrained(tmp_path / 'saved')
+    processor.save_pretrained(tmp_path / 'saved')
+    back = convert(tmp_path / 'saved', 'original', tmp_path / 'back')
+    found = compare(back, MODELS / f'llava-{version}')
+    assert (found.different, found.up_to_dtype, found.only_second) == (0, 0, ())
+    assert all('vision_tower' in name for name in found.only_first)
+    again = convert(tmp_path / 'saved', 'hf', tmp_path / 'again')
+    assert compare(again, back).same
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('layout', ['mmllava', 'original'])
+def test_a_folder_that_transformers_saved_gives_its_logits_here(
+    tmp_path, processor, version, layout
+):
+    import transformers
+
+    from mmllava import get_model
+
+    folder = tmp_path / 'random'
+    torch.manual_seed(7)
+    told = read_config(MODELS / 'clip-tiny')
+    vision = {k: v for k, v in told.items() if k in (
+        'hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads',
+        'image_size', 'patch_size', 'model_type',
+    )}  # fmt: skip
+    text = dict(
+        model_type='llama', vocab_size=1064, hidden_size=48, intermediate_size=96,
+        num_hidden_layers=2, num_attention_heads=4, rms_norm_eps=1e-5, initializer_range=0.3,
+    )  # fmt: skip
+    config_class = getattr(transformers, 'LlavaConfig' if version == 'v1.5' else 'LlavaNextConfig')
+    grid = {} if version == 'v1.5' else dict(
+        image_grid_pinpoints=[[112, 56], [56, 112], [112, 112], [56, 168], [168, 56]]
+    )  # fmt: skip
+    config = config_class(
+        vision_config=vision, text_config=text, image_token_index=IMAGE, image_seq_length=16, **grid
+    )
+    model = getattr(transformers, CLASSES[version])(config).eval()
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    ours = get_model(
+        tiny_config(version),
+        pretrained=str(convert(folder, layout, tmp_path / layout)),
+        device='cpu',
+    )
+    from mmpretrain import VisualQuestionAnsweringInferencer
+
+    pipeline = VisualQuestionAnsweringInferencer(ours).pipeline
+    question, image = 'What is it?', 'images/1.png'
+    data = pipeline(dict(img=str(MODELS / image)))
+    data['data_samples'].set_field(question, 'question')
+    batch = ours.data_preprocessor(
+        dict(inputs=[data['inputs']], data_samples=[data['data_samples']])
+    )
+    logits = ours(**batch, mode='tensor')[0]
+    turns = [Turn('user', f'<image>\n{question}'), Turn('assistant', None)]
+    prompt = render(get_template('vicuna_v1'), turns)
+    text = ''.join(segment.text for segment in prompt)
+    inputs = processor(
+        images=Image.open(MODELS / image).convert('RGB'), text=text, return_tensors='pt'
+    )
+    expected = model(**inputs).logits[0, :, :IMAGE]
+    assert logits.shape == expected.shape
+    assert (logits - expected).abs().max() < 1e-4
+
+
+def test_ids_are_those_of_the_slow_tokenizer(golden, tmp_path):
+    from tokenizers import Tokenizer
+
+    files = tokenizer_files(MODELS / 'tokenizer', IMAGE, 'LlavaProcessor')
+    tokenizer = Tokenizer.from_str(files['tokenizer.json'].decode())
+    rows = golden['tokenize']
+    assert len(rows) > 10
+    for row in rows:
+        ids = [-200 if k == IMAGE else k for k in tokenizer.encode(row['prompt']).ids]
+        assert ids == row['legacy_true'], row['prompt']
+
+
+@pytest.mark.parametrize('name', sorted(TEMPLATES))
+def test_a_chat_template_renders_what_ours_renders(name):
+    jinja2 = pytest.importorskip('jinja2')
+
+    written = jinja2.Environment().from_string(TEMPLATES[name])
+    words = ['<image>\nWhat is it?', 'A cat.', 'Which colour?', 'Red.']
+    for count in (1, 2, 3, 4):
+        roles = ('user', 'assistant') * 2
+        turns = [Turn(role, text) for role, text in zip(roles, words[:count], strict=False)]
+        chat = [dict(role=turn.role, content=turn.text) for turn in turns]
+        asks = count % 2 == 1
+        turns += [Turn('assistant', None)] * asks
+        expected = ''.join(s.text for s in render(get_template(name), turns))
+        assert written.render(messages=chat, add_generation_prompt=asks) == expected
+
+
+def test_the_grid_is_written_as_height_and_width(tmp_path):
+    out = convert(MODELS / 'llava-v1.6', 'hf', tmp_path / 'hf', tower=MODELS / 'clip-tiny')
+    ours = read_config(MODELS / 'llava-v1.6')['image_grid_pinpoints']
+    theirs = json.loads((out / 'config.json').read_text())['image_grid_pinpoints']
+    assert theirs == [[h, w] for w, h in ours] != ours

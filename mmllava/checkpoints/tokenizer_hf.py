@@ -67,6 +67,7 @@ def tokenizer_files(folder: Path, rows: int, processor: str) -> dict[str, bytes]
         extra_special_tokens=dict(image_token=NEW_WORDS[0]),
         model_max_length=settings.get('model_max_length', 2048),
         padding_side='left',
+        model_input_names=['input_ids', 'attention_mask'],
         clean_up_tokenization_spaces=False,
         added_tokens_decoder={
             str(t['id']): {k: v for k, v in t.items() if k != 'id'} for t in tokens

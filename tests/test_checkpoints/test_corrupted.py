@@ -1,4 +1,4 @@
-"""Over 200 corrupted inputs, each refused in one clear line: no traceback, no output, nothing run."""
+"""Over 200 corrupted inputs: each refused in one clear line, nothing written, nothing run."""
 
 import importlib.util
 import json

@@ -11,7 +11,7 @@ from mmllava.checkpoints.complete import check_model
 from mmllava.checkpoints.entry import TensorEntry
 from mmllava.checkpoints.fingerprint import check_configs, check_values, check_vocabulary
 from mmllava.checkpoints.identify import LAYOUTS, kind_of, read_weights
-from mmllava.checkpoints.keymaps import DROPPED, KNOWN, is_linear, to_original
+from mmllava.checkpoints.keymaps import DROPPED, KNOWN, find_original, is_linear
 from mmllava.checkpoints.moves import Move, copy, dropped, entry_rows, some, whole
 from mmllava.checkpoints.plan import EMBED, plan_merge
 from mmllava.checkpoints.reader import read_config
@@ -119,7 +119,7 @@ def _named(source: Source, base: Source | None) -> Model:
     """Layouts that differ in names alone."""
     layout = 'original' if source.layout == 'llama' else source.layout
     linear = is_linear(source.entries)
-    names = {name: to_original(name, layout, linear) for name in source.entries}
+    names = {name: find_original(name, layout, linear) or '' for name in source.entries}
     return Model(renamed(source, names), source.config, _words(source))
 
 
@@ -177,7 +177,7 @@ def _mmpretrain(source: Source, base: Source | None) -> Model:
     """mmpretrain's names; its ViT has one matrix for query, key and value."""
     moves = []
     language = {n: e for n, e in source.entries.items() if not mmpretrain_vit.is_tower(n)}
-    names = {name: to_original(name, 'mmpretrain') for name in language}
+    names = {name: find_original(name, 'mmpretrain') or '' for name in language}
     moves += renamed(replace(source, entries=language), names)
     tower = {n: e for n, e in source.entries.items() if mmpretrain_vit.is_tower(n)}
     moves += mmpretrain_vit.take_in(tower, source.path)

@@ -87,8 +87,12 @@ def to_original(name: str, layout: str, linear: bool = False) -> str:
     Raises:
         ConfigError: unknown ``layout``.
     """
-    pairs = _pairs(layout, linear) + ALIASES.get(layout, [])
-    return _replace(name, pairs) or name
+    return find_original(name, layout, linear) or name
+
+
+def find_original(name: str, layout: str, linear: bool = False) -> str | None:
+    """``to_original`` where a prefix fits; None where none does."""
+    return _replace(name, _pairs(layout, linear) + ALIASES.get(layout, []))
 
 
 def from_original(name: str, layout: str, linear: bool = False) -> str | None:

@@ -357,6 +357,15 @@ def test_a_model_with_a_fault_is_refused(tmp_path, case):
     refused(message, spoiled(tmp_path, change, config), 'mmllava')
 
 
+@pytest.mark.parametrize('layout', ['hf', 'mmllava'])
+def test_names_of_two_layouts_in_one_checkpoint_are_refused(tmp_path, whole, layout):
+    def change(tensors):
+        tensors['model.layers.0.mlp.up_proj.bias'] = torch.ones(96)  # the original's way
+
+    source = convert(whole['v1.5'], layout, tmp_path / 'source')
+    refused(r'holds what no LLaVA has: model.layers', spoiled(tmp_path, change, {}, source), 'hf')
+
+
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_values_that_are_not_finite_are_named(tmp_path, value):
     def change(tensors):

@@ -23,6 +23,7 @@ import argparse
 import json
 import re
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -33,6 +34,7 @@ from mmllava.checkpoints import (
     Conversion,
     check_write,
     count_moves,
+    identify,
     prepare_conversion,
     write_conversion,
 )
@@ -40,9 +42,11 @@ from mmllava.checkpoints.conversion import DTYPES
 from mmllava.checkpoints.deliver import find_leftover
 from mmllava.checkpoints.progress import Progress, peak_rss_mb
 from mmllava.checkpoints.proof import prove
-from mmllava.errors import MMLlavaError
+from mmllava.errors import CheckpointError, MMLlavaError
 
 NAME = 'convert'
+LOGITS_BYTES = 4e9  # of a result; twice that is in memory, and more in float16
+ALONE = ('hf', 'original', 'mmllava')  # layouts of models that run by themselves
 _UNITS = {'': 1, 'k': 10**3, 'm': 10**6, 'g': 10**9, 't': 10**12}
 
 
@@ -76,7 +80,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--dry-run', action='store_true', help='print the plan, write nothing')
     parser.add_argument(
-        '--verify', action='store_true', help='read the result again and compare it with the source'
+        '--verify', action='store_true', help='compute the result again, and compare logits'
     )
     parser.add_argument('--resume', action='store_true', help='go on with what a killed run left')
     parser.add_argument(
@@ -113,6 +117,29 @@ def describe(conversion: Conversion, whole: bool) -> None:
     for note in conversion.notes:
         print(f'note: {note}')
     sys.stdout.flush()
+
+
+def same_logits(conversion: Conversion, args: argparse.Namespace) -> dict | str:
+    """Runs source and result on one prompt, where both can be run; else says why not.
+
+    Raises:
+        CheckpointError: their logits differ, and no other type was asked for.
+    """
+    if conversion.nbytes > LOGITS_BYTES:
+        return f'not computed: more than {LOGITS_BYTES / 1e9:.0f} GB'
+    source = identify(conversion.sources['source'])
+    if source.layout not in ALONE or conversion.layout not in ALONE or not source.has_tower:
+        return 'not computed: only a whole model with its tower runs by itself, on both sides'
+    script = Path(__file__).with_name('logits.py')
+    command = [sys.executable, script, conversion.sources['source'], args.out]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    last = (done.stdout if done.returncode < 2 else done.stderr).strip().splitlines() or ['']
+    if done.returncode == 1 and not args.dtype:
+        raise CheckpointError(
+            f'{args.out} gives other logits than its source: {last[-1]}. Every tensor is as '
+            'planned, so the configs differ; compare them, and do not use the result.'
+        )
+    return json.loads(last[-1]) if last[-1].startswith('{') else f'not computed: {last[-1]}'
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -152,6 +179,7 @@ def run(args: argparse.Namespace) -> dict:
             figures['verified'] = prove(conversion, Path(args.out), progress)
         finally:
             progress.close()
+        figures['verified']['logits'] = same_logits(conversion, args)
     return figures | dict(peak_rss_mb=peak_rss_mb())
 
 

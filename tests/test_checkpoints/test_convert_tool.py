@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,7 +45,9 @@ def test_what_was_found_is_printed_with_the_reason(exported):
     assert 'original: it holds model.' in told and 'a whole model' in told
     assert 'result hf: 80 tensors' in told and '2 padded' in told
     figures = json.loads(told.splitlines()[-1])
-    assert figures['verified'] == dict(tensors=80, files=9, bytes=774_848, equal=80)
+    verified = figures['verified']
+    assert verified.items() >= dict(tensors=80, files=9, bytes=774_848, equal=80).items()
+    assert 'only a whole model with its tower' in verified['logits']
     assert figures.items() >= dict(layout='hf', source_layout='original', tensors=80).items()
     assert 0 < figures['peak_rss_mb'] < 300
 
@@ -56,6 +59,37 @@ def test_a_dry_run_names_every_tensor_and_writes_nothing(tmp_path):
     lines = [line for line in done.stdout.splitlines() if ' -> ' in line]
     assert len(lines) == len(read_entries(V15)) == 25
     assert any('model.mm_projector.0.bias -> projector.layers.0.bias' in line for line in lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('to', 'dtype'), [('hf', None), ('mmllava', None), ('hf', 'bfloat16')])
+def test_a_verified_result_gives_the_logits_of_its_source(tmp_path, exported, to, dtype):
+    out, _ = exported
+    source, more = tmp_path / 'source', ['--dtype', dtype] if dtype else []
+    assert run('convert', out, '--to', 'original', '--out', source).returncode == 0
+    done = run('convert', source, '--to', to, '--out', tmp_path / 'out', '--verify', *more)
+    assert (done.returncode, done.stderr) == (0, '')
+    logits = json.loads(done.stdout.splitlines()[-1])['verified']['logits']
+    assert logits['logits'] == 24 * 1000 and logits['max_logit'] > 1
+    assert logits['same'] is not bool(dtype) and logits['max_difference'] < 0.5
+
+
+def test_two_layouts_of_a_model_give_the_same_logits_and_another_config_does_not(
+    tmp_path, exported, capsys
+):
+    out, _ = exported
+    assert run('convert', out, '--to', 'original', '--out', tmp_path / 'back').returncode == 0
+    tool = load('logits')
+    assert tool.main([str(out), str(tmp_path / 'back')]) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert told['logits'] == 24 * 1000 and told['max_logit'] > 1
+    other = shutil.copytree(out, tmp_path / 'other')
+    config = json.loads((other / 'config.json').read_text())
+    config['text_config']['rms_norm_eps'] = 0.1
+    (other / 'config.json').write_text(json.dumps(config))
+    assert tool.main([str(out), str(other)]) == 1
+    assert tool.main([str(out), str(GOLDEN / 'llama-base')]) == 2
+    assert 'is llama' in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_verify_compares_with_the_manifest_and_with_another_checkpoint(exported, tmp_path):

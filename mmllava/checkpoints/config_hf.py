@@ -3,6 +3,7 @@
 transformers has one config for each part; LLaVA's is a LLaMA's with further keys (``mm_*``).
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,30 @@ def to_original(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     if name:
         made['mm_vision_tower'] = name
     if tiles:
-        grid = config.get('image_grid_pinpoints') or []
+        grid = _grid(config.get('image_grid_pinpoints'))
         made['image_grid_pinpoints'] = [[w, h] for h, w in grid]  # theirs: (height, width)
         made['unfreeze_mm_vision_tower'] = True
     return made
+
+
+def _grid(pairs: Any) -> list[list[int]]:
+    """The resolutions of v1.6; LLaVA's own configs may have them as text.
+
+    Raises:
+        CheckpointError: they are none.
+    """
+    if isinstance(pairs, str):
+        numbers = [int(n) for n in re.findall(r'\d+', pairs)]
+        pairs = [numbers[k : k + 2] for k in range(0, len(numbers), 2)]
+    sound = isinstance(pairs, list) and all(
+        isinstance(p, list) and len(p) == 2 and all(isinstance(n, int) for n in p) for p in pairs
+    )
+    if not sound or not pairs:
+        raise CheckpointError(
+            f'config.json says image_grid_pinpoints {pairs!r}; expected the resolutions of v1.6, '
+            'two numbers each. Put the config that belongs to the weights there.'
+        )
+    return pairs
 
 
 def _clip_name(vision: Mapping[str, Any]) -> str | None:
@@ -173,6 +194,6 @@ def from_original(
         vision_feature_select_strategy='full' if full else 'default',
     )
     if tiles:
-        grid = config.get('image_grid_pinpoints') or []
+        grid = _grid(config.get('image_grid_pinpoints'))
         made['image_grid_pinpoints'] = [[h, w] for w, h in grid]  # theirs: (height, width)
     return made

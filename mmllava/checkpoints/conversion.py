@@ -4,6 +4,8 @@ conversion = prepare_conversion('llava-v1.5-7b', 'hf', tower='clip-vit-large-pat
 write_conversion(conversion, 'llava-v1.5-7b-hf')
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from mmllava.checkpoints.moves import FLOATS, Move, disk_order
 from mmllava.checkpoints.outlet import give_out
 from mmllava.checkpoints.plan import plan_tower
 from mmllava.checkpoints.reader import read_entries
-from mmllava.errors import CheckpointError, unknown_name
+from mmllava.errors import CheckpointError, MMLlavaError, unknown_name
 
 #: Types that --dtype takes; None keeps each tensor as it is.
 DTYPES = FLOATS[:3]
@@ -40,7 +42,6 @@ class Conversion:
         files: what will lie beside the weights in a folder: name -> content.
         lacks: why a folder cannot be made of it; '' where it can.
         notes: what the user should know, one line each.
-        trained: files beside an adapter that are read too.
     """
 
     layout: str
@@ -89,6 +90,35 @@ def prepare_conversion(
     """
     if dtype not in (None, *DTYPES):
         raise unknown_name('dtype', str(dtype), DTYPES)
+    with _readable(source, base, tower):
+        return _prepare(source, to, base, tower, dtype, layout, base_layout)
+
+
+@contextmanager
+def _readable(*paths: str | Path | None) -> Iterator[None]:
+    """Turns what a file beside the weights breaks (a list for a number, ...) into a refusal."""
+    try:
+        yield
+    except MMLlavaError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        where = ', '.join(str(path) for path in paths if path is not None)
+        raise CheckpointError(
+            f'a JSON file of {where} has a value of a kind that it cannot have '
+            f'({type(error).__name__}: {error}). Download the configs and tokenizer files again.'
+        ) from error
+
+
+def _prepare(
+    source: str | Path,
+    to: str,
+    base: str | Path | None,
+    tower: str | Path | None,
+    dtype: str | None,
+    layout: str | None,
+    base_layout: str | None,
+) -> Conversion:
+    """``prepare_conversion`` of arguments that are sound."""
     found = open_source(fetch(source), layout)
     below = None if base is None else open_source(fetch(base), base_layout)
     taken_by_result = to == 'delta' and found.layout not in ('delta', 'projector', 'lora')

@@ -259,3 +259,36 @@ def test_files_beside_the_weights_that_cannot_be_true(tmp_path, refuses, name, t
     for folder in copies(tmp_path, V15, 1):
         (folder / name).write_text(text)
         refuses(folder, '--to', 'hf', '--tower', GOLDEN / 'clip-tiny')
+
+
+ODD = [None, [], {}, '', 'x', -1, 0, 1.5, True, [[1]], {'a': []}, 10**30]
+
+
+@pytest.mark.parametrize('to', ['hf', 'original'])
+def test_any_value_of_any_setting_is_taken_or_refused(tmp_path, tool, capsys, monkeypatch, to):
+    """A setting may not matter for a layout; what matters must never end in a traceback."""
+    monkeypatch.setattr(tool.signal, 'signal', lambda *_: None)
+    draw = random.Random(9)
+    hf = tmp_path / 'hf'
+    source = [str(V16), '--tower', str(GOLDEN / 'clip-tiny')]
+    assert tool.main([*source, '--to', 'hf', '--out', str(hf)]) == 0
+    status = set()
+    for folder in (f for source in (V16, hf) for f in copies(tmp_path, source, 40)):
+        name = draw.choice(
+            ['config.json'] * 3 + ['tokenizer_config.json', 'special_tokens_map.json']
+        )
+        told = json.loads((folder / name).read_text())
+        place = told
+        while True:  # any depth
+            key = draw.choice(sorted(place))
+            if not (isinstance(place[key], dict) and place[key] and draw.random() < 0.7):
+                break
+            place = place[key]
+        place[key] = draw.choice(ODD)
+        (folder / name).write_text(json.dumps(told))
+        out = tmp_path / 'out'
+        more = ['--tower', str(GOLDEN / 'clip-tiny')]
+        status.add(tool.main([str(folder), *more, '--to', to, '--out', str(out)]))
+        assert 'Traceback' not in capsys.readouterr().err
+        shutil.rmtree(out, ignore_errors=True)
+    assert status == {0, 2}

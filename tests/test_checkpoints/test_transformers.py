@@ -4,15 +4,24 @@ Its classes are the second implementation here: they know nothing of this packag
 """
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
-from mmllava.checkpoints import compare, prepare_conversion, read_config, write_conversion
+from mmllava.checkpoints import (
+    compare,
+    config_hf,
+    prepare_conversion,
+    read_config,
+    write_conversion,
+)
 from mmllava.checkpoints.processor_hf import TEMPLATES
 from mmllava.checkpoints.tokenizer_hf import tokenizer_files
+from mmllava.errors import CheckpointError
 from mmllava.prompts.templates import get_template, render
 from mmllava.structures import Turn
 from tests.conftest import MODELS, tiny_config
@@ -203,3 +212,67 @@ def test_the_grid_is_written_as_height_and_width(tmp_path):
     ours = read_config(MODELS / 'llava-v1.6')['image_grid_pinpoints']
     theirs = json.loads((out / 'config.json').read_text())['image_grid_pinpoints']
     assert theirs == [[h, w] for w, h in ours] != ours
+
+
+def test_a_released_config_that_says_little_is_understood():
+    """As llava-hf/llava-1.5-7b-hf has it: what is not said is transformers' default."""
+    told = dict(
+        model_type='llava', image_token_index=32000, projector_hidden_act='gelu',
+        vision_feature_layer=-2, vision_feature_select_strategy='default', torch_dtype='float16',
+        text_config=dict(
+            model_type='llama', max_position_embeddings=4096, rms_norm_eps=1e-5, vocab_size=32064
+        ),
+        vision_config=dict(
+            model_type='clip_vision_model', hidden_size=1024, image_size=336,
+            intermediate_size=4096, num_attention_heads=16, num_hidden_layers=24, patch_size=14,
+        ),
+    )  # fmt: skip
+    made = config_hf.to_original(told, MODELS)
+    expected = dict(
+        hidden_size=4096, num_hidden_layers=32, num_attention_heads=32, intermediate_size=11008,
+        rms_norm_eps=1e-5, max_position_embeddings=4096, bos_token_id=1, eos_token_id=2,
+        mm_vision_tower='openai/clip-vit-large-patch14-336', mm_hidden_size=1024,
+        mm_vision_select_layer=-2, mm_projector_type='mlp2x_gelu', image_aspect_ratio='pad',
+    )  # fmt: skip
+    assert made.items() >= expected.items()
+    mistral = dict(told, text_config=dict(model_type='mistral', sliding_window=None))
+    made = config_hf.to_original(mistral, MODELS)
+    assert (made['model_type'], made['num_key_value_heads']) == ('llava_mistral', 8)
+    assert made['sliding_window'] is None
+    with pytest.raises(CheckpointError, match='projector_hidden_act relu.*expected llama'):
+        config_hf.to_original(dict(told, projector_hidden_act='relu'), MODELS)
+
+
+def test_a_grid_that_is_text_is_read_and_one_that_is_none_is_refused():
+    vision = dict(image_size=336, patch_size=14)
+    text = dict(image_grid_pinpoints='[(336, 672), (672, 336)]')
+    made = config_hf.from_original(text, 32000, vision, tiles=True)
+    assert made['image_grid_pinpoints'] == [[672, 336], [336, 672]]
+    with pytest.raises(CheckpointError, match='image_grid_pinpoints None; expected'):
+        config_hf.from_original({}, 32000, vision, tiles=True)
+
+
+def test_words_after_the_picture_are_not_cut_away(tmp_path, exported):
+    folder = shutil.copytree(exported, tmp_path / 'copy')
+    (folder / 'added_tokens.json').write_text('{"<mine>": 1002}')
+    with pytest.raises(CheckpointError, match=r'words after <image> \(id 1000\): <mine>'):
+        prepare_conversion(folder, 'original')
+
+
+def test_tied_embeddings_are_written_out(tmp_path, exported, version):
+    folder = shutil.copytree(exported, tmp_path / 'copy')
+    (file,) = folder.glob('*.safetensors')
+    tensors = load_file(file)
+    del tensors['language_model.lm_head.weight']
+    save_file(tensors, folder / 'model.safetensors')
+    file.unlink()
+    (folder / 'model.safetensors.index.json').unlink()
+    with pytest.raises(CheckpointError, match='lacks lm_head.weight'):
+        prepare_conversion(folder, 'original')
+    config = json.loads((folder / 'config.json').read_text())
+    (folder / 'config.json').write_text(json.dumps(dict(config, tie_word_embeddings=True)))
+    made = load_file(
+        convert(folder, 'original', tmp_path / 'out') / 'model-00001-of-00001.safetensors'
+    )
+    assert torch.equal(made['lm_head.weight'], made['model.embed_tokens.weight'])
+    assert made['lm_head.weight'].shape[0] == IMAGE

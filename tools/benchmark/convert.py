@@ -247,7 +247,8 @@ def main(argv: list[str] | None = None) -> int:
             for row in CASES[case](Bench(args.folder, layers, hidden, words)):
                 row = dict(
                     commit=commit(), python=platform.python_version(), numpy=np.__version__,
-                    cpus=len(os.sched_getaffinity(0)), nice=os.nice(0), layers=layers, hidden=hidden, words=words,
+                    cpus=len(os.sched_getaffinity(0)), nice=os.nice(0),
+                    layers=layers, hidden=hidden, words=words,
                     cache='inputs evicted before cat and before the conversion',
                     order='dd, conversion, cat', **row,
                 )  # fmt: skip

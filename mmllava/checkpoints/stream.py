@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mmllava.checkpoints.blas import one_thread
 from mmllava.checkpoints.disk import PAGE, open_files, pages, read_values, read_whole
 from mmllava.checkpoints.half import HalfAdder
 from mmllava.checkpoints.moves import Move, Part
 from mmllava.checkpoints.sums import FileSums
-from mmllava.checkpoints.values import Adapters, add_half, all_finite, as_float32, cast, row_mean
+from mmllava.checkpoints.values import Adapters, add_half, all_finite, cast, row_mean
 from mmllava.checkpoints.writer import Sink
 from mmllava.errors import CheckpointError
 
@@ -104,6 +105,8 @@ def computed(
         readers, counter, computer = (
             stack.enter_context(ThreadPoolExecutor(n)) for n in (WORKERS, 1, 1)
         )
+        if any(part.how == 'lora' for move in moves[begin:] for part in move.parts):
+            stack.enter_context(one_thread())
         adapters = Adapters(lambda entry: read_whole(entry, handles))
 
         def count(piece: Piece, reading: Future) -> list[np.ndarray]:
@@ -189,13 +192,13 @@ def _compute(
         finite = add_half(total, other, sign, slot.adder)
         values, kind = total, 'float16'
     elif part.how == 'lora':
-        values, kind = as_float32(sources[0], kinds[0]), 'float32'
-        values = values + adapters.values(part, piece.start, piece.stop)
+        values, kind = cast(sources[0], kinds[0], 'float32', slot.result), 'float32'
+        adapters.add(values, part, piece.start)
     else:
         matrix = part.sources[0]
         values, kind = row_mean(read_whole(matrix, handles), matrix.dtype, matrix.shape), 'float32'
         values = values[piece.start : piece.stop]
-    made = cast(values, kind, move.dtype, slot.spare if kind == 'float16' else slot.result)
+    made = cast(values, kind, move.dtype, slot.spare)
     checked = part.how in ('add', 'subtract') and made is values
     if not (finite and (checked or all_finite(made, move.dtype))):
         where = ' + '.join(dict.fromkeys(str(entry.file) for entry in part.sources))

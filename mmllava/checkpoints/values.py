@@ -67,24 +67,27 @@ def as_float32(values: np.ndarray, dtype: str) -> np.ndarray:
 
 
 class Adapters:
-    """scale * (B @ A) of one adapter at a time; A and B stay in memory while they serve."""
+    """Adds scale * (B @ A) to pieces; A and B of one weight stay in memory while they serve."""
 
     def __init__(self, read: Callable[[TensorEntry], np.ndarray]) -> None:
         self._read = read
         self._part: Part | None = None
+        self._product = np.empty(0, np.float32)
 
-    def values(self, part: Part, start: int, stop: int) -> np.ndarray:
-        """Values ``start:stop`` of the product, counted row by row, float32."""
+    def add(self, values: np.ndarray, part: Part, start: int) -> None:
+        """Adds the product's values from ``start`` on, counted row by row, to float32 values."""
         if self._part is not part:
             _, a, b = part.sources
             self._a = as_float32(self._read(a), a.dtype).reshape(a.shape)
-            self._b = as_float32(self._read(b), b.dtype).reshape(b.shape)
+            self._b = as_float32(self._read(b), b.dtype).reshape(b.shape) * np.float32(part.scale)
             self._part = part
-        columns = self._a.shape[1]
-        first = start // columns
-        product = self._b[first : -(-stop // columns)] @ self._a
-        product *= np.float32(part.scale)
-        return product.reshape(-1)[start - first * columns : stop - first * columns]
+        columns, stop = self._a.shape[1], start + len(values)
+        first, last = start // columns, -(-stop // columns)
+        if self._product.size < (last - first) * columns:
+            self._product = np.empty((last - first) * columns, np.float32)
+        product = self._product[: (last - first) * columns]
+        np.matmul(self._b[first:last], self._a, out=product.reshape(-1, columns))
+        values += product[start - first * columns : stop - first * columns]
 
 
 def row_mean(values: np.ndarray, dtype: str, shape: tuple[int, ...]) -> np.ndarray:

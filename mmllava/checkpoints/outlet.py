@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from mmllava.checkpoints import config_hf, mmpretrain_vit
-from mmllava.checkpoints.complete import has_tower, projector_depth
+from mmllava.checkpoints.complete import TOWER_END, has_tower, projector_depth
 from mmllava.checkpoints.fingerprint import MAX_DELTA_RATIO, NORM, as_float, check_configs
 from mmllava.checkpoints.intake import HEAD, Model, Source
 from mmllava.checkpoints.keymaps import DROPPED, TOWER, from_original
@@ -68,6 +68,12 @@ def _hf(model: Model, layout: str) -> list[Move]:
         raise CheckpointError(
             'this model has no vision tower inside, and transformers needs one there. Add '
             f'--tower with a folder of its CLIP ({model.config.get("mm_vision_tower", "CLIP-L")}).'
+        )
+    missing = [name for name in TOWER_END if name not in kept]
+    if missing:
+        raise CheckpointError(
+            f'this model lacks {missing[0]}, which LLaVA never reads and transformers would draw '
+            'at random. Add --tower with a folder of its CLIP: only this is taken from there.'
         )
     count = kept[EMBED].shape[0]
     wanted = config_hf.padded_rows(count)

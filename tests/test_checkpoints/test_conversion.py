@@ -276,6 +276,22 @@ def test_what_a_layout_cannot_hold_is_refused_with_the_reason(whole):
         prepare_conversion(V15, 'original', dtype='half')
 
 
+def test_the_end_of_a_tower_is_taken_from_its_clip(tmp_path, whole):
+    bare = convert(whole['v1.5'], 'mmpretrain', tmp_path / 'x.pth')
+    refused(r'lacks .*post_layernorm.weight, which LLaVA never reads', bare, 'hf', whole['v1.5'])
+    conversion = prepare_conversion(bare, 'hf', whole['v1.5'], CLIP)
+    taken = {e.name for m in conversion.moves for e in m.sources if CLIP in e.file.parents}
+    assert taken == {f'vision_model.post_layernorm.{w}' for w in ('weight', 'bias')}
+
+
+def test_a_training_checkpoint_of_mmengine_is_read(tmp_path, whole):
+    bare = convert(whole['v1.5'], 'mmllava', tmp_path / 'x.pth')
+    tensors = {n: torch.nn.Parameter(t) for n, t in torch.load(bare).items()}
+    torch.save(dict(meta=dict(epoch=1, cfg='model = dict()'), state_dict=tensors), bare)
+    assert identify(bare).layout == 'mmllava'
+    equal(convert(bare, 'original', tmp_path / 'out', whole['v1.5']), whole['v1.5'])
+
+
 def test_a_source_that_needs_a_base_says_so(whole, tmp_path):
     refused(r'is the published difference.*Name that by --base', DELTA, 'mmllava')
     refused(r'is a language model alone: a base', BASE, 'mmllava')
@@ -355,6 +371,15 @@ SPOILS = {
 def test_a_model_with_a_fault_is_refused(tmp_path, case):
     change, config, message = SPOILS[case]
     refused(message, spoiled(tmp_path, change, config), 'mmllava')
+
+
+def test_one_tensor_under_two_names_is_refused(tmp_path, whole):
+    def change(tensors):
+        tensors['lm_head.weight'] = tensors['language_model.lm_head.weight'].clone()
+
+    source = convert(whole['v1.5'], 'hf', tmp_path / 'source')
+    message = r"both are LLaVA's 'lm_head.weight'. Two versions are mixed"
+    refused(message, spoiled(tmp_path, change, {}, source), 'original')
 
 
 @pytest.mark.parametrize('layout', ['hf', 'mmllava'])

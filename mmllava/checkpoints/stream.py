@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import local
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from mmllava.checkpoints.writer import Sink
 from mmllava.errors import CheckpointError
 
 PIECE_VALUES = 1 << 20  # values of a tensor handled at a time: 2 MiB in float16
-WORKERS = 2  # readers: one waits for the disk while the other's piece is handed on
+WORKERS = 2  # to read, and as many to compute; one counts sums, in order
 IN_FLIGHT = 6  # pieces read ahead of the writer
 
 
@@ -40,6 +41,17 @@ class Piece(NamedTuple):
     stop: int
     first: bool  # of its tensor
     last: bool
+
+
+class PerThread(local):
+    """What every thread makes for itself, once."""
+
+    def __init__(self, make: Callable[[], Adapters]) -> None:
+        self._made = make()
+
+    def get(self) -> Adapters:
+        """This thread's own."""
+        return self._made
 
 
 class _Slot:
@@ -102,12 +114,12 @@ def computed(
     files = {entry.file for move in moves[begin:] for entry in move.sources}
     with ExitStack() as stack:
         handles = stack.enter_context(open_files(files))
-        readers, counter, computer = (
-            stack.enter_context(ThreadPoolExecutor(n)) for n in (WORKERS, 1, 1)
+        readers, counter, computers = (
+            stack.enter_context(ThreadPoolExecutor(n)) for n in (WORKERS, 1, WORKERS)
         )
         if any(part.how == 'lora' for move in moves[begin:] for part in move.parts):
             stack.enter_context(one_thread())
-        adapters = Adapters(lambda entry: read_whole(entry, handles))
+        adapters = PerThread(lambda: Adapters(lambda entry: read_whole(entry, handles)))
 
         def count(piece: Piece, reading: Future) -> list[np.ndarray]:
             sources = reading.result()
@@ -127,11 +139,11 @@ def computed(
                 slot = slots.pop()
                 reading = readers.submit(_read, piece, slot, handles)
                 counting = counter.submit(count, piece, reading)
-                waiting.append((piece, slot, computer.submit(compute, piece, counting, slot)))
+                waiting.append((piece, slot, computers.submit(compute, piece, counting, slot)))
             while waiting:
                 yield _first(waiting, slots)
         except BaseException:  # a Ctrl-C waits for the pieces that are begun
-            for pool in (readers, counter, computer):
+            for pool in (readers, counter, computers):
                 pool.shutdown(wait=False, cancel_futures=True)
             raise
 
@@ -176,7 +188,7 @@ def _compute(
     piece: Piece,
     sources: list[np.ndarray],
     slot: _Slot,
-    adapters: Adapters,
+    adapters: PerThread,
     handles: dict[Path, int],
 ) -> np.ndarray:
     """The piece's values in the move's type."""
@@ -193,7 +205,7 @@ def _compute(
         values, kind = total, 'float16'
     elif part.how == 'lora':
         values, kind = cast(sources[0], kinds[0], 'float32', slot.result), 'float32'
-        adapters.add(values, part, piece.start)
+        adapters.get().add(values, part, piece.start)
     else:
         matrix = part.sources[0]
         values, kind = row_mean(read_whole(matrix, handles), matrix.dtype, matrix.shape), 'float32'

@@ -28,7 +28,7 @@ from mmllava.errors import CheckpointError
 
 PIECE_VALUES = 1 << 20  # values of a tensor handled at a time: 2 MiB in float16
 WORKERS = 2  # to read, and as many to compute; one counts sums, in order
-IN_FLIGHT = 6  # pieces read ahead of the writer
+IN_FLIGHT = 16  # pieces read ahead of the writer; a busy machine wakes threads late
 
 
 class Piece(NamedTuple):

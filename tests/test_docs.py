@@ -38,7 +38,9 @@ def line_of(row: dict) -> str:
     return (
         f'| {row["conversion"]} | {size} | {row["input_bytes"] / 1e9:.1f} | '
         f'{row["output_bytes"] / 1e9:.1f} | {row["cat_s"] + row["dd_s"]:.0f} | '
-        f'{row["convert_s"]:.0f} | {row["ratio"]:.2f} | {row["peak_rss_mb"]:.0f} |'
+        f'{row["convert_s"]:.0f} | {row["ratio"]:.2f} | '
+        f'{row["convert_user_s"] + row["convert_system_s"]:.0f} | {row["load_before"]:.1f} | '
+        f'{row["peak_rss_mb"]:.0f} |'
     )
 
 

@@ -14,7 +14,7 @@ PIPELINE = [
 
 
 def talk(question, answer='Yes.'):
-    return [dict(zip(('from', 'value'), m)) for m in (('human', question), ('gpt', answer))]
+    return [{'from': 'human', 'value': question}, {'from': 'gpt', 'value': answer}]
 
 
 @pytest.fixture

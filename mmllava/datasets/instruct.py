@@ -3,7 +3,7 @@
 import inspect
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -85,6 +85,7 @@ class InstructDataset(BaseDataset):
         files = [ann_file] if isinstance(ann_file, str) else list(ann_file)
         self.sources = [_source(file, img_root) for file in files]
         self.template, self.max_skipped = template, max_skipped
+        self._checks: list[Callable[[dict[str, Any]], None]] = []
         super().__init__(pipeline=list(pipeline))
         for step in self.pipeline.transforms:
             if isinstance(step, LoadImage) and step.on_error == 'record':
@@ -110,6 +111,14 @@ class InstructDataset(BaseDataset):
         # Shared, so that the workers of a loader count together.
         self._bad = torch.zeros(total, dtype=torch.uint8).share_memory_()
         return data
+
+    def add_check(self, check: Callable[[dict[str, Any]], None]) -> None:
+        """Has every packed sample looked at; one for which it raises BadSample is skipped.
+
+        For what only a model can tell (`mmllava.training.examine.check_learned`); to be
+        called before workers are made.
+        """
+        self._checks.append(check)
 
     @property
     def num_skipped(self) -> int:
@@ -139,13 +148,16 @@ class InstructDataset(BaseDataset):
         info = self.get_data_info(idx)
         sample = to_sample(info['row'], self.sources[info['source']].img_root, self.template)
         try:
-            return self.pipeline(dict(sample, sample_idx=idx))
+            packed = self.pipeline(dict(sample, sample_idx=idx))
         except ImageError as error:
             paths = sample['img_path']
             paths = paths if isinstance(paths, list) else [paths]
             kind = 'broken' if all(map(os.path.exists, paths)) else 'missing'
             kind = 'huge' if isinstance(error.__cause__, Image.DecompressionBombError) else kind
             raise BadSample(kind, str(error)) from error
+        for check in self._checks:
+            check(packed)
+        return packed
 
     def describe(self, index: int) -> str:
         """Where a sample stands: file, row and, where it has one, id."""

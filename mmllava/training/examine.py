@@ -72,14 +72,20 @@ def examine(dataset: InstructDataset, index: int, model: Llava, max_tokens: int)
     notes = [n for path in ([paths] if isinstance(paths, str) else paths) for n in _look_at(path)]
     if tokens > max_tokens:
         notes.append(('long', f'it has {tokens} tokens, and is cut at {max_tokens}'))
-    bad = None
-    if not learned:
-        bad = (
-            'empty',
-            f'its answers lie beyond the first {max_tokens} of its {tokens} tokens. Shorten it, '
-            'or leave it out.',
-        )
+    bad = None if learned else ('empty', _beyond(tokens, max_tokens))
     return Examined(index, tokens, learned, len(lengths), bad, notes)
+
+
+def check_learned(packed: dict[str, Any], model: Llava, max_tokens: int) -> None:
+    """For `InstructDataset.add_check`: refuses a sample that is cut before its first answer.
+
+    Raises:
+        BadSample: no token with a label is left of it.
+    """
+    prompt, lengths = encode_sample(packed, model)
+    tokens, learned = count_tokens(prompt, lengths, max_tokens)
+    if not learned:
+        raise BadSample('empty', _beyond(tokens, max_tokens))
 
 
 def encode_sample(packed: dict[str, Any], model: Llava) -> tuple[EncodedPrompt, list[int]]:
@@ -166,6 +172,13 @@ def check_settings(config: Any, dataset: InstructDataset, model: Llava) -> None:
             'there are samples with several pictures or none, which mmengine cannot put into one '
             "batch. Set train_dataloader.collate_fn=dict(type='mmllava.keep_lists')."
         )
+
+
+def _beyond(tokens: int, max_tokens: int) -> str:
+    return (
+        f'its answers lie beyond the first {max_tokens} of its {tokens} tokens. Shorten it, '
+        'or leave it out.'
+    )
 
 
 def _look_at(path: str) -> list[tuple[str, str]]:

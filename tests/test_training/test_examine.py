@@ -1,6 +1,7 @@
 """What is said of a sample is what the model then sees."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -72,6 +73,16 @@ def test_the_text_of_a_sample_is_spelled_with_its_end_marks_and_bytes(version, t
     assert asked.startswith('<s> A chat between') and asked.endswith(
         'USER: <image: 16 tokens> \nWhy? ASSISTANT:'
     )
+
+
+@pytest.mark.parametrize('version', ['v1.5'], indirect=True)
+def test_a_sample_that_is_cut_before_its_answer_is_skipped_in_training(version, tiny_model, build):
+    long = dict(image='0.png', conversations=talk('<image>\n' + 'Why? ' * 100))
+    dataset = build(version, tiny_model, [long, ROWS[0]])
+    assert dataset[0]['data_samples'].conversations == long['conversations']
+    dataset.add_check(partial(room.check_learned, model=tiny_model, max_tokens=150))
+    assert dataset[0]['data_samples'].conversations == ROWS[0]['conversations']
+    assert dataset.num_skipped == 1
 
 
 def test_a_picture_says_what_it_is_whatever_its_name(tmp_path):

@@ -73,6 +73,29 @@ def test_pictures_of_a_batch_stay_with_their_samples(write, build):
         assert all(torch.equal(a, b) for a, b in zip(mine, own, strict=True))
 
 
+def test_a_runner_builds_the_loader_of_a_config(write):
+    from mmengine.registry import DefaultScope
+    from mmengine.runner import Runner
+
+    config = dict(
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(type='mmllava.ModalityLengthSampler', batch_size=2),
+        collate_fn=dict(type='mmllava.keep_lists'),
+        dataset=dict(
+            type='mmllava.InstructDataset',
+            ann_file=write([*GOOD, *[TEXT] * 4]),
+            img_root=str(MODELS),
+            pipeline=PIPELINE,
+        ),
+    )
+    with DefaultScope.overwrite_default_scope('mmllava'):
+        batches = list(Runner.build_dataloader(config, seed=1))
+    pictures = [[bool(len(i)) for i in batch['inputs']] for batch in batches[:2]]
+    assert sorted(pictures) == [[False, False], [True, True]]
+    assert sum(len(batch['data_samples']) for batch in batches) == 8
+
+
 def test_files_are_mixed_by_weight(write, build):
     first, second = write(GOOD, 'a.json'), write([TEXT] * 6, 'b.json')
     dataset = build([dict(ann_file=first, weight=2.5), dict(ann_file=second, weight=0.5)])

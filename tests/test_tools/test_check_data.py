@@ -137,6 +137,16 @@ def test_a_sample_is_shown_with_what_it_learns_in_colour(result):
     assert 'ASSISTANT:\033[30;42m Yes, the bird is brown.</s>\033[0m' in text
 
 
+def test_a_line_break_that_is_learned_is_shown(data, tmp_path, capsys):
+    (data / 'lines.json').write_text(
+        json.dumps([row('0.png', conversations=talk('<image>', 'A\nB'))])
+    )
+    option = f'train_dataloader.dataset.ann_file={data}/lines.json'
+    assert check(data, tmp_path, '--cfg-options', option) == 0
+    text = capsys.readouterr().out
+    assert '\033[30;42m A\u21b5\033[0m\n\033[30;42mB</s>\033[0m' in text
+
+
 def test_without_colour_what_is_learned_stands_in_brackets(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('NO_COLOR', '1')
     assert check(data, tmp_path, *good_only(data)) == 0

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import mmengine.registry
 import pytest
@@ -23,10 +24,10 @@ def order_of(lengths, batch_size, accumulate, world, seed=3, epoch=0):
     """The orders of all processes."""
     found = []
     for rank in range(world):
-        sampler = ModalityLengthSampler(
-            SimpleNamespace(lengths=lengths), batch_size, accumulate, seed
-        )
-        sampler.rank, sampler.world_size = rank, world
+        with patch.object(samplers, 'get_dist_info', lambda rank=rank: (rank, world)):
+            sampler = ModalityLengthSampler(
+                SimpleNamespace(lengths=lengths), batch_size, accumulate, seed
+            )
         sampler.set_epoch(epoch)
         found.append(list(sampler))
         assert len(sampler) == len(found[-1])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / 'tests/golden/models'
@@ -14,6 +15,23 @@ VERSIONS = {
     'v1.5': ('llava-v1.5', 'pad', 2),
     'v1.6': ('llava-v1.6', 'anyres', 2),
 }
+
+# The same examples each time, so that a run can be repeated. To look for new ones:
+# python -m pytest --hypothesis-profile hard tests/test_prompts/test_fuzz.py
+settings.register_profile('unit', derandomize=True, deadline=None, database=None)
+settings.register_profile('hard', max_examples=5000, deadline=None, database=None)
+settings.load_profile('unit')
+
+
+@pytest.fixture
+def one_thread():
+    """One thread: where models are tiny and the cores are busy, two take ten times as long."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope='session')

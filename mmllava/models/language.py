@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from mmllava.errors import ConfigError, PromptError, unknown_name
-from mmllava.models.sources import pick_sizes, read_config
+from mmllava.models.sources import pick_sizes, plain_rope, read_config
 from mmllava.registry import MODELS
 from mmllava.structures import IGNORE_INDEX
 
@@ -92,7 +92,7 @@ class LanguageModel(nn.Module):
         for name in sizes:
             if name not in (*_SIZES, *_OPTIONAL):
                 raise unknown_name('setting of LanguageModel', name, (*_SIZES, *_OPTIONAL))
-        read = read_config(name_or_path) if name_or_path is not None else {}
+        read = plain_rope(read_config(name_or_path)) if name_or_path is not None else {}
         model_type = model_type or read.get('model_type', 'llama')
         model_type = _MODEL_TYPES.get(model_type, model_type)
         if model_type not in FAMILIES:
@@ -103,6 +103,11 @@ class LanguageModel(nn.Module):
         config_class, model_class = (getattr(transformers, n) for n in FAMILIES[model_type])
         self.pretrained = pretrained
         self.sizes = pick_sizes('LanguageModel', sizes, read, _SIZES)
+        if self.sizes['hidden_size'] % self.sizes['num_attention_heads']:
+            raise ConfigError(
+                f'hidden_size {self.sizes["hidden_size"]} cannot be divided among '
+                f'{self.sizes["num_attention_heads"]} attention heads. One of the two is wrong.'
+            )
         self.lm = model_class(config_class(**self.sizes))
 
     @property
@@ -137,6 +142,7 @@ class LanguageModel(nn.Module):
     def loss(self, embeds: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy of the next token over all labelled tokens of the batch."""
         logits = self(embeds, mask)[:, :-1].float()
+        labels = labels.to(logits.device)
         return nn.functional.cross_entropy(
             logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE_INDEX
         )
@@ -203,7 +209,7 @@ class LanguageModel(nn.Module):
             for row in list(waiting):
                 answer = answers[row]
                 answer.append(chosen[row])
-                ended = chosen[row] in ends or len(answer) == rooms[row]
+                ended = chosen[row] in ends or len(answer) >= rooms[row]
                 if ended or (text_stop and text_stop in tokenizer.decode(answer)):
                     waiting.remove(row)
             if not waiting:
@@ -250,8 +256,8 @@ class LanguageModel(nn.Module):
                 f'{context}. Ask a shorter question.'
             )
         room, wanted = context - length, settings.get('max_new_tokens')
-        if wanted is not None and wanted < 1:
-            raise ConfigError(f'max_new_tokens is {wanted}, expected 1 or more.')
+        if wanted is not None and not (type(wanted) is int and wanted >= 1):
+            raise ConfigError(f'max_new_tokens is {wanted!r}, expected a whole number from 1 on.')
         if wanted and wanted > room:
             print_log(
                 f'max_new_tokens={wanted} is limited to {room}: the prompt takes {length} of '
@@ -311,7 +317,8 @@ class LanguageModel(nn.Module):
             use_cache=True,
             logits_to_keep=1,
         )
-        return out.logits[:, -1].float()
+        # Spread over GPUs, the last layer may be on another one than the words.
+        return out.logits[:, -1].to(embeds.device, torch.float32)
 
 
 def generation_config(settings: dict[str, Any], tokenizer: Any, num_rows: int) -> GenerationConfig:
@@ -327,15 +334,20 @@ def generation_config(settings: dict[str, Any], tokenizer: Any, num_rows: int) -
         settings = dict(dict(top_k=50), **settings)
     # A [PAD] beyond the matrix (13B-v0 has one) would be embedded when a row is done.
     pad = tokenizer.pad_id if tokenizer.pad_id < num_rows else tokenizer.eos_id
+    beams = settings.get('num_beams')
+    if beams is not None and not (type(beams) is int and beams >= 1):
+        raise ConfigError(f'num_beams is {beams!r}, expected a whole number from 1 on.')
     try:
-        return GenerationConfig(
+        config = GenerationConfig(
             bos_token_id=tokenizer.bos_id,
             eos_token_id=tokenizer.eos_id,
             pad_token_id=pad,
             **settings,
         )
+        _warpers(config)  # they look at the values
     except (ValueError, TypeError) as error:
         raise ConfigError(f'generation settings {settings} do not work: {error}') from error
+    return config
 
 
 def _warpers(config: GenerationConfig) -> LogitsProcessorList:

@@ -139,3 +139,17 @@ def test_a_caption_model_refuses_a_question(captioner):
 def test_a_batch_of_no_pictures_is_refused(captioner):
     with pytest.raises(ConfigError, match='batch_size is 0, expected 1 or more'):
         all_captions(captioner, [str(PICTURES[0])], batch_size=0)
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 4])
+def test_samples_of_several_pictures_keep_their_own_in_a_batch(answerer, batch_size):
+    from mmpretrain import VisualQuestionAnsweringInferencer
+
+    paths = [str(MODELS / f'images/{k}.png') for k in range(6)]
+    samples = [paths[:2], paths[2:4], [paths[4]], []]
+    infer = VisualQuestionAnsweringInferencer(answerer)
+    answers = infer(samples, ['What is it?'] * 4, batch_size=batch_size)
+    alone = [infer([own], ['What is it?'])[0] for own in samples]
+    assert answers == alone
+    assert len({out['pred_answer'] for out in alone}) == 4
+    assert infer([paths[:2]], ['What is it?']) != infer([paths[1::-1]], ['What is it?'])

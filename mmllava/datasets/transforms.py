@@ -23,7 +23,8 @@ def _map(function: Callable[[Any], Any], value: Any) -> Any:
 class LoadImage(BaseTransform):
     """Decodes ``img_path`` (or what is already in ``img``) as LLaVA does, to RGB.
 
-    Either may be a list: the pictures of one sample, in the order of their tags.
+    Either may be a list: the pictures of one sample, in the order of their tags;
+    that of a sample of text alone is empty.
 
     Args:
         exif: turn the picture as its EXIF orientation says; the original does not.

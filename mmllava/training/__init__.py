@@ -1,0 +1,1 @@
+"""Floor 3. A model is changed by data."""

@@ -1,0 +1,162 @@
+"""Floor 3. The training loop: one iteration is one optimizer step."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from mmengine.runner import BaseLoop, Runner
+from torch.utils.data import DataLoader
+
+from mmllava.errors import ConfigError
+from mmllava.registry import LOOPS
+
+
+@LOOPS.register_module()
+class StepLoop(BaseLoop):
+    """Trains for a number of passes over the data, counted in optimizer steps.
+
+    mmengine's loops count micro-batches, so that with accumulation its schedules,
+    logs and checkpoints fall between two steps. Here a step takes ``accumulate``
+    micro-batches, and everything happens after it. The loss of a step is the mean over
+    its micro-batches, and over processes, of each micro-batch's mean over its learned
+    tokens: that of the original (Trainer of transformers 4.37). Micro-batches that are
+    left at the end of a pass begin the next one.
+
+    Args:
+        runner, dataloader: as mmengine's.
+        max_epochs: passes over the data.
+        accumulate: micro-batches of a step, in each process.
+        val_begin: first step after which the val loop may run.
+        val_interval: steps between two runs of the val loop.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: Any,
+        max_epochs: int = 1,
+        accumulate: int = 1,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        if accumulate < 1 or max_epochs < 1:
+            raise ConfigError(
+                f'train_cfg has max_epochs={max_epochs} and accumulate={accumulate}, expected '
+                'whole numbers from 1 on.'
+            )
+        # Workers draw their seeds from here, not from the generator that dropout uses: a
+        # resumed run starts workers at another point than an undisturbed one.
+        self.dataloader.generator = torch.Generator()
+        self.accumulate, self._max_epochs = accumulate, max_epochs
+        self.batches_per_epoch = len(self.dataloader)
+        if self.batches_per_epoch < accumulate:
+            raise ConfigError(
+                f'a pass over the data is {self.batches_per_epoch} micro-batches, and a step takes '
+                f'accumulate={accumulate}. Lower accumulate or batch_size, or add data.'
+            )
+        self._max_iters = max_epochs * (self.batches_per_epoch // accumulate)
+        self._iter = self._epoch = 0
+        self.val_begin, self.val_interval = val_begin, val_interval
+        self.stop_training = False  # mmengine's EarlyStoppingHook sets it
+
+    @property
+    def max_epochs(self) -> int:
+        """Passes over the data."""
+        return self._max_epochs
+
+    @property
+    def max_iters(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self._max_iters
+
+    @property
+    def epoch(self) -> int:
+        """Passes that are complete."""
+        return self._epoch
+
+    @property
+    def iter(self) -> int:
+        """Optimizer steps that are done."""
+        return self._iter
+
+    def resume_at(self, step: int) -> None:
+        """Goes on after so many steps; called before `run`."""
+        self._iter = step
+        self._epoch = step * self.accumulate // self.batches_per_epoch
+
+    def run(self) -> torch.nn.Module:
+        """Trains to the end."""
+        runner = self.runner
+        runner.optim_wrapper.initialize_count_status(
+            runner.model, self._iter * self.accumulate, self._max_iters * self.accumulate
+        )
+        runner.call_hook('before_train')
+        runner.call_hook('before_train_epoch')
+        batches = self._micro_batches(self._iter * self.accumulate)
+        while self._iter < self._max_iters and not self.stop_training:
+            runner.model.train()
+            self._step(list(itertools.islice(batches, self.accumulate)))
+            self._epoch = self._iter * self.accumulate // self.batches_per_epoch
+            due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+            if runner.val_loop is not None and self._iter >= self.val_begin and due:
+                runner.val_loop.run()
+        runner.call_hook('after_train_epoch')
+        runner.call_hook('after_train')
+        return runner.model
+
+    def _step(self, batches: list[Any]) -> None:
+        """One optimizer step; the hooks see all its micro-batches."""
+        runner = self.runner
+        runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=batches)
+        outputs = [
+            runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper) for batch in batches
+        ]
+        runner.call_hook(
+            'after_train_iter', batch_idx=self._iter, data_batch=batches, outputs=_gather(outputs)
+        )
+        self._iter += 1
+
+    def _micro_batches(self, start: int) -> Iterator[Any]:
+        """All micro-batches from number ``start`` on, pass after pass.
+
+        Those before are skipped in the sampler's order and never loaded.
+        """
+        epoch, skip = divmod(start, self.batches_per_epoch)
+        while True:
+            sampler = self.dataloader.batch_sampler.sampler
+            if hasattr(sampler, 'set_epoch'):
+                sampler.set_epoch(epoch)
+            self.dataloader.generator.manual_seed(epoch)
+            yield from _after(self.dataloader, skip) if skip else self.dataloader
+            epoch, skip = epoch + 1, 0
+
+
+def _after(loader: DataLoader, skip: int) -> DataLoader:
+    """A loader of the batches that come after the first ``skip`` of this pass."""
+    return DataLoader(
+        loader.dataset,
+        batch_sampler=list(loader.batch_sampler)[skip:],
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        generator=loader.generator,
+        prefetch_factor=loader.prefetch_factor,
+    )
+
+
+def _gather(outputs: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """What is logged of a step: the mean of its losses, the sum of what is counted."""
+    merged = {}
+    for name in outputs[0]:
+        values = torch.stack([torch.as_tensor(out[name]).float().detach() for out in outputs])
+        counted = 'loss' not in name
+        value = values.sum() if counted else values.mean()
+        all_reduce(value, 'sum' if counted else 'mean')
+        merged[name] = value.cpu()
+    return merged

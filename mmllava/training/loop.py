@@ -18,16 +18,15 @@ class StepLoop(BaseLoop):
     """Trains for a number of passes over the data, counted in optimizer steps.
 
     mmengine's loops count micro-batches, so that with accumulation its schedules,
-    logs and checkpoints fall between two steps. Here a step takes ``accumulate``
-    micro-batches, and everything happens after it. The loss of a step is the mean over
-    its micro-batches, and over processes, of each micro-batch's mean over its learned
-    tokens: that of the original (Trainer of transformers 4.37). Micro-batches that are
-    left at the end of a pass begin the next one.
+    logs and checkpoints fall between two steps. Here a step takes as many micro-batches
+    as the optimizer wrapper's ``accumulative_counts``, and everything happens after it.
+    The loss of a step is the mean over its micro-batches, and over processes, of each
+    micro-batch's mean over its learned tokens: that of the original (Trainer of
+    transformers 4.37). Micro-batches that are left at the end of a pass begin the next.
 
     Args:
         runner, dataloader: as mmengine's.
         max_epochs: passes over the data.
-        accumulate: micro-batches of a step, in each process.
         val_begin: first step after which the val loop may run.
         val_interval: steps between two runs of the val loop.
     """
@@ -37,15 +36,16 @@ class StepLoop(BaseLoop):
         runner: Runner,
         dataloader: Any,
         max_epochs: int = 1,
-        accumulate: int = 1,
         val_begin: int = 1,
         val_interval: int = 1000,
     ) -> None:
         super().__init__(runner, dataloader)
+        # Still a config: the runner builds the optimizer after the loop.
+        accumulate = runner.optim_wrapper.get('accumulative_counts', 1)
         if accumulate < 1 or max_epochs < 1:
             raise ConfigError(
-                f'train_cfg has max_epochs={max_epochs} and accumulate={accumulate}, expected '
-                'whole numbers from 1 on.'
+                f'max_epochs={max_epochs} and accumulative_counts={accumulate}, expected whole '
+                'numbers from 1 on.'
             )
         # Workers draw their seeds from here, not from the generator that dropout uses: a
         # resumed run starts workers at another point than an undisturbed one.
@@ -55,10 +55,10 @@ class StepLoop(BaseLoop):
         if self.batches_per_epoch < accumulate:
             raise ConfigError(
                 f'a pass over the data is {self.batches_per_epoch} micro-batches, and a step takes '
-                f'accumulate={accumulate}. Lower accumulate or batch_size, or add data.'
+                f'accumulative_counts={accumulate}. Lower it or batch_size, or add data.'
             )
         self._max_iters = max_epochs * (self.batches_per_epoch // accumulate)
-        self._iter = self._epoch = 0
+        self._iter = self._epoch = self._first = 0
         self.val_begin, self.val_interval = val_begin, val_interval
         self.stop_training = False  # mmengine's EarlyStoppingHook sets it
 
@@ -84,12 +84,13 @@ class StepLoop(BaseLoop):
 
     def resume_at(self, step: int) -> None:
         """Goes on after so many steps; called before `run`."""
-        self._iter = step
-        self._epoch = step * self.accumulate // self.batches_per_epoch
+        # Not yet the present step: the runner would count it in micro-batches.
+        self._first = step
 
     def run(self) -> torch.nn.Module:
         """Trains to the end."""
-        runner = self.runner
+        runner, self._iter = self.runner, self._first
+        self._epoch = self._iter * self.accumulate // self.batches_per_epoch
         runner.optim_wrapper.initialize_count_status(
             runner.model, self._iter * self.accumulate, self._max_iters * self.accumulate
         )

@@ -70,9 +70,7 @@ class PartwiseOptimConstructor:
             group = groups.setdefault((rate, own), dict(params=[], lr=rate, weight_decay=own))
             group['params'].append(parameter)
         if not groups:
-            raise ConfigError(
-                'no parameter is trained, so there is nothing to optimize. See stage.'
-            )
+            raise ConfigError('no parameter is trained. Name some in the stage.')
         return list(groups.values())
 
 

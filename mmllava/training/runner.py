@@ -118,8 +118,8 @@ class TrainRunner(Runner):
         state = saving.read_state(folder)
         if state['shape'] != self._shape() or state['seed'] != self.seed:
             raise CheckpointError(
-                f'{folder} is of a run with {state["shape"]} and seed {state["seed"]}, and this one '
-                f'has {self._shape()} and seed {self.seed}: its batches would be others. Resume '
+                f'{folder} is of a run with {state["shape"]} and seed {state["seed"]}; this one '
+                f'has {self._shape()} and seed {self.seed}, so its batches would be others. Resume '
                 'with the same config and the same number of processes.'
             )
         saving.read_weights(folder, self.bare_model)
@@ -136,4 +136,4 @@ class TrainRunner(Runner):
 def _is_plain(value: Any) -> bool:
     if isinstance(value, (list, tuple)):
         return all(_is_plain(v) for v in value)
-    return isinstance(value, _PLAIN)
+    return type(value) in _PLAIN  # a NumPy float is a float too, and is refused in a file

@@ -4,7 +4,7 @@ As LLaVA trains (Hugging Face's Trainer, 4.37): no weight decay, gradients clipp
 norm 1, bfloat16 where there is a GPU for it. A leaf gives rate, batch size and passes.
 """
 
-train_cfg = dict(type='mmllava.StepLoop', max_epochs=1, accumulate=1)
+train_cfg = dict(type='mmllava.StepLoop', max_epochs=1)
 optim_wrapper = dict(
     type='mmllava.BFloat16OptimWrapper',
     constructor='mmllava.PartwiseOptimConstructor',

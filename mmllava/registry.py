@@ -70,8 +70,15 @@ OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'mmllava.training.optim')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'mmllava.training.optim')
 PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'mmllava.training.optim')
 DATASETS = _child('DATASETS', 'mmllava.datasets')
-DATA_SAMPLERS = _child('DATA_SAMPLERS')
+DATA_SAMPLERS = _child('DATA_SAMPLERS', 'mmllava.training.samplers')
 TRANSFORMS = _child('TRANSFORMS', 'mmllava.datasets')
+# mmpretrain has no child of this one.
+FUNCTIONS = Registry(
+    'function',
+    parent=mmengine.registry.FUNCTIONS,
+    scope='mmllava',
+    locations=['mmllava.datasets'],
+)
 MODELS = _child('MODELS', 'mmllava.models')
 MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
 WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')

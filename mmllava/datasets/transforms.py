@@ -23,7 +23,8 @@ def _map(function: Callable[[Any], Any], value: Any) -> Any:
 class LoadImage(BaseTransform):
     """Decodes ``img_path`` (or what is already in ``img``) as LLaVA does, to RGB.
 
-    Either may be a list: the pictures of one sample, in the order of their tags.
+    Either may be a list: the pictures of one sample, in the order of their tags;
+    of a sample of text alone it is empty, and so stays ``img``.
 
     Args:
         exif: turn the picture as its EXIF orientation says; the original does not.
@@ -45,7 +46,8 @@ class LoadImage(BaseTransform):
             if self.on_error == 'raise':
                 raise
             results['img'], results['error'] = None, str(error)
-        else:
+            return results
+        if results['img'] != []:  # a sample of text alone
             results['ori_shape'] = _map(lambda image: image.size[::-1], results['img'])
         return results
 

@@ -1,1 +1,1 @@
-"""Floor 3. How a model is changed: what learns, at which rate, in which steps, and what is kept."""
+"""Floor 3. A model is changed by data."""

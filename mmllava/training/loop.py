@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, get_world_size
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
@@ -27,6 +27,8 @@ class StepLoop(BaseLoop):
     Args:
         runner, dataloader: as mmengine's.
         max_epochs: passes over the data.
+        global_batch: samples of a step over all processes, where the recipe depends on
+            it; a run with another number is refused. None takes what comes.
         val_begin: first step after which the val loop may run.
         val_interval: steps between two runs of the val loop.
     """
@@ -36,17 +38,19 @@ class StepLoop(BaseLoop):
         runner: Runner,
         dataloader: Any,
         max_epochs: int = 1,
+        global_batch: int | None = None,
         val_begin: int = 1,
         val_interval: int = 1000,
     ) -> None:
-        super().__init__(runner, dataloader)
         # Still a config: the runner builds the optimizer after the loop.
         accumulate = runner.optim_wrapper.get('accumulative_counts', 1)
+        super().__init__(runner, _tell_sampler(dataloader, accumulate))
         if accumulate < 1 or max_epochs < 1:
             raise ConfigError(
                 f'max_epochs={max_epochs} and accumulative_counts={accumulate}, expected whole '
                 'numbers from 1 on.'
             )
+        _check_batch(global_batch, self.dataloader.batch_size, accumulate)
         # Workers draw their seeds from here, not from the generator that dropout uses: a
         # resumed run starts workers at another point than an undisturbed one.
         self.dataloader.generator = torch.Generator()
@@ -133,6 +137,33 @@ class StepLoop(BaseLoop):
             self.dataloader.generator.manual_seed(epoch)
             yield from _after(self.dataloader, skip) if skip else self.dataloader
             epoch, skip = epoch + 1, 0
+
+
+def _tell_sampler(loader: Any, accumulate: int) -> Any:
+    """A loader's config; our sampler, which groups by step, is told what a step is."""
+    sampler = loader.get('sampler') if isinstance(loader, dict) else None
+    if not sampler or not str(sampler.get('type')).endswith('ModalityLengthSampler'):
+        return loader
+    step = dict(batch_size=loader['batch_size'], accumulative_counts=accumulate)
+    return {**loader, 'sampler': {**step, **sampler}}
+
+
+def _check_batch(wanted: int | None, batch_size: int, accumulate: int) -> None:
+    processes = get_world_size()
+    found = processes * batch_size * accumulate
+    if wanted in (None, found):
+        return
+    each = processes * batch_size
+    advice = (
+        f'Set optim_wrapper.accumulative_counts={wanted // each}'
+        if wanted % each == 0
+        else f'Choose a batch_size that makes {wanted}'
+    )
+    raise ConfigError(
+        f'a step would learn {found} samples ({processes} processes x batch_size {batch_size} x '
+        f'accumulative_counts {accumulate}), and the recipe has {wanted}. {advice}, or change '
+        'train_cfg.global_batch, and the rate with it.'
+    )
 
 
 def _after(loader: DataLoader, skip: int) -> DataLoader:

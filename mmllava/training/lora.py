@@ -26,14 +26,15 @@ def add_lora(lm: nn.Module, r: int, alpha: int, dropout: float = 0.0) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise ConfigError(
-            f"stage.lora needs peft, which is not installed ({error}). pip install 'mmllava[lora]', "
+            f"stage.lora needs peft, which is not here ({error}). Run pip install 'mmllava[lora]', "
             'or leave lora out.'
         ) from error
     try:
         config = LoraConfig(
             r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(TARGETS), bias='none'
         )
-        inject_adapter_in_model(config, lm)
+        # On meta too: else 500 million random numbers are drawn, and thrown away.
+        inject_adapter_in_model(config, lm, low_cpu_mem_usage=next(lm.parameters()).is_meta)
     except ValueError as error:
         raise ConfigError(f'lora=dict(r={r}, alpha={alpha}, ...) does not work: {error}') from error
     lm.adapter_settings = dict(r=r, lora_alpha=alpha, lora_dropout=dropout)

@@ -57,6 +57,7 @@ def training_config(work_dir, stage, order=(0, 1, 2, 3), batch_size=4, epochs=6,
             train_dataloader=dict(
                 batch_size=batch_size,
                 num_workers=0,
+                collate_fn=dict(type='mmllava.keep_lists'),
                 dataset=dict(type='mmllava.RecordedBatch', order=list(order)),
                 sampler=dict(type='DefaultSampler', shuffle=False),
             ),

@@ -1,8 +1,10 @@
 """What every training run shares: AdamW, 3 % warm-up then cosine, one checkpoint kept.
 
 As LLaVA trains (Hugging Face's Trainer, 4.37): no weight decay, gradients clipped to
-norm 1, bfloat16 where there is a GPU for it. A leaf gives rate, batch size and passes.
+norm 1, bfloat16. A leaf gives rate, batch size and passes.
 """
+
+_base_ = ['../default_runtime.py']
 
 train_cfg = dict(type='mmllava.StepLoop', max_epochs=1)
 optim_wrapper = dict(
@@ -14,7 +16,7 @@ optim_wrapper = dict(
 param_scheduler = dict(type='mmllava.WarmupCosineLR', ratio=0.03, by_epoch=False)
 default_hooks = dict(
     # One line a step, as the original logs; each says its own loss, not a mean over lines.
-    logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+    logger=dict(interval=1, log_metric_by_epoch=False),
     checkpoint=dict(
         _delete_=True, type='mmllava.SafeCheckpointHook', interval=500, max_keep_ckpts=1
     ),

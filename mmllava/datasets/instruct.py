@@ -1,8 +1,9 @@
 """Floor 2. Instruction data: LLaVA's training JSON as a dataset to learn from."""
 
+import inspect
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
+from PIL import Image
 
 from mmllava.datasets.rows import BadSample, count_words, read_rows, to_sample
 from mmllava.datasets.transforms import LoadImage
@@ -40,7 +42,7 @@ class InstructDataset(BaseDataset):
     same modality comes in its place, so that a run that is resumed sees the same.
 
     Args:
-        ann_file: a JSON file, or several: each a path, or
+        ann_file: a JSON file, or a list of several: each a path, or
             ``dict(ann_file=, img_root=, weight=)``. An epoch has a file's rows
             ``weight`` times; of 2.5, every row twice and every other one once more.
         img_root: folder that the picture paths in the files are below, where a
@@ -63,21 +65,27 @@ class InstructDataset(BaseDataset):
 
     lengths: np.ndarray
     rows: np.ndarray
+    one_picture_each: bool
 
     def __init__(
         self,
-        ann_file: AnnFile | Sequence[AnnFile],
+        ann_file: str | Sequence[AnnFile],
         img_root: str = '',
         template: str = 'vicuna_v1',
         pipeline: Sequence[Any] = (),
         max_skipped: int = 100,
+        **unknown: Any,
     ) -> None:
+        for name in unknown:
+            known = inspect.signature(InstructDataset).parameters
+            raise unknown_name('setting of InstructDataset', name, known)
         get_template(template)
         if max_skipped < 0:
             raise ConfigError(f'max_skipped is {max_skipped}, expected 0 or more bad samples.')
-        files = [ann_file] if isinstance(ann_file, (str, Mapping)) else list(ann_file)
+        files = [ann_file] if isinstance(ann_file, str) else list(ann_file)
         self.sources = [_source(file, img_root) for file in files]
         self.template, self.max_skipped = template, max_skipped
+        self._checks: list[Callable[[dict[str, Any]], None]] = []
         super().__init__(pipeline=list(pipeline))
         for step in self.pipeline.transforms:
             if isinstance(step, LoadImage) and step.on_error == 'record':
@@ -98,9 +106,19 @@ class InstructDataset(BaseDataset):
                 numbers.append(total + n)
             total += len(rows)
         self.lengths, self.rows = np.array(lengths, np.int32), np.array(numbers, np.int32)
+        images = [d['row'].get('image') for d in data if isinstance(d['row'], dict)]
+        self.one_picture_each = all(isinstance(image, str) for image in images)
         # Shared, so that the workers of a loader count together.
         self._bad = torch.zeros(total, dtype=torch.uint8).share_memory_()
         return data
+
+    def add_check(self, check: Callable[[dict[str, Any]], None]) -> None:
+        """Has every packed sample looked at; one for which it raises BadSample is skipped.
+
+        For what only a model can tell (`mmllava.training.examine.check_learned`); to be
+        called before workers are made.
+        """
+        self._checks.append(check)
 
     @property
     def num_skipped(self) -> int:
@@ -130,12 +148,16 @@ class InstructDataset(BaseDataset):
         info = self.get_data_info(idx)
         sample = to_sample(info['row'], self.sources[info['source']].img_root, self.template)
         try:
-            return self.pipeline(dict(sample, sample_idx=idx))
+            packed = self.pipeline(dict(sample, sample_idx=idx))
         except ImageError as error:
             paths = sample['img_path']
             paths = paths if isinstance(paths, list) else [paths]
             kind = 'broken' if all(map(os.path.exists, paths)) else 'missing'
+            kind = 'huge' if isinstance(error.__cause__, Image.DecompressionBombError) else kind
             raise BadSample(kind, str(error)) from error
+        for check in self._checks:
+            check(packed)
+        return packed
 
     def describe(self, index: int) -> str:
         """Where a sample stands: file, row and, where it has one, id."""

@@ -20,7 +20,8 @@ from mmllava.structures import IMAGE_TAG, Turn
 #: kind of a bad sample -> what is wrong with it
 KINDS = {
     'missing': 'no picture at its path',
-    'broken': 'a picture that cannot be decoded',
+    'broken': 'a picture that cannot be decoded, or made square',
+    'huge': 'a picture of more pixels than Pillow opens',
     'marks': f'{IMAGE_TAG} marks and pictures differ in number',
     'format': 'not a row of the format, or not a conversation',
     'empty': 'nothing to learn',

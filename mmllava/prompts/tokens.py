@@ -160,6 +160,11 @@ class LlamaTokenizer:
                 runs.append([])
         return text + self.pieces.decode_pieces(runs[-1])
 
+    def spell(self, id_: int) -> str:
+        """What one id stands for: a special token's name, a byte as ``<0x0A>``, or text."""
+        word = self._word_of.get(id_)
+        return self.pieces.id_to_piece(id_).replace(SPACE, ' ') if word is None else word
+
     def _is_piece(self, id_: int) -> bool:
         return id_ < self.pieces.get_piece_size()
 
@@ -266,6 +271,10 @@ class HuggingFaceTokenizer:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, without special tokens."""
         return self.tokenizer.decode([i for i in ids if i >= 0], skip_special_tokens=True)
+
+    def spell(self, id_: int) -> str:
+        """What one id stands for, a special token by its name."""
+        return self.tokenizer.decode([id_])
 
 
 def _spans(pieces: Sequence[str], text: str, start: int, prefix: bool) -> list[tuple[int, int]]:

@@ -24,7 +24,7 @@ PANELS = {
     'tokens_per_s': 'tokens/s',
     'padding': 'padding, share of positions',
 }
-_WINDOW = 50  # steps; the line through a noisy curve is their mean
+_SHARE = 20  # the line through a noisy curve is the mean of a 20th of its steps
 
 Steps = dict[int, dict[str, Any]]
 
@@ -68,12 +68,10 @@ def read_log(folder: Path) -> Steps:
     return dict(sorted(steps.items()))
 
 
-def smooth(values: Sequence[float]) -> list[float]:
-    """The mean of each value and those before it, `_WINDOW` at most."""
-    return [
-        sum(values[max(0, k - _WINDOW + 1) : k + 1]) / len(values[max(0, k - _WINDOW + 1) : k + 1])
-        for k in range(len(values))
-    ]
+def smooth(values: Sequence[float], window: int) -> list[float]:
+    """The mean of each value and those before it, ``window`` of them at most."""
+    parts = (values[max(0, k - window + 1) : k + 1] for k in range(len(values)))
+    return [sum(part) / len(part) for part in parts]
 
 
 def draw(runs: Mapping[str, Steps], out: Path) -> None:
@@ -90,11 +88,12 @@ def draw(runs: Mapping[str, Steps], out: Path) -> None:
             if not points:
                 continue
             x, y = zip(*points, strict=True)
-            noisy = len(x) > _WINDOW and key != 'lr'
+            window = len(x) // _SHARE
+            noisy = window > 1 and key != 'lr'
             colour = f'C{number}'
             axis.plot(x, y, color=colour, alpha=0.25 if noisy else 1, label=None if noisy else name)
             if noisy:
-                axis.plot(x, smooth(y), color=colour, label=f'{name}, mean of {_WINDOW}')
+                axis.plot(x, smooth(y, window), color=colour, label=f'{name}, mean of {window}')
         axis.set(xlabel='step', ylabel=label)
         axis.grid(alpha=0.3)
         if axis.lines:

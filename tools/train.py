@@ -67,6 +67,8 @@ def load_config(args: argparse.Namespace) -> Any:
             f'{args.config} has no {", ".join(missing)}, so it cannot be trained. '
             'configs/train/README.md lists those that can.'
         )
+    for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
+        cfg.pop(key, None)  # of a config that can be tested too; the runner would want all three
     cfg.default_scope = 'mmllava'
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'

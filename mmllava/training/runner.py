@@ -129,7 +129,7 @@ class TrainRunner(Runner):
         self.message_hub.update_info_dict(state['info'])
         loop: StepLoop = self.train_loop
         loop.resume_at(state['step'])
-        # saving.restore_random_state(state['random'][self.rank])
+        saving.restore_random_state(state['random'][self.rank])
         self.logger.info(f'resumed from {folder}: {state["step"]} of {loop.max_iters} steps done')
 
 

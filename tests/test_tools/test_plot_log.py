@@ -3,7 +3,6 @@
 import json
 import sys
 
-import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
@@ -45,9 +44,9 @@ def test_a_line_that_is_broken_in_the_middle_is_named(tmp_path, capsys):
     assert 'line 2 of' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('values', [(), (1.0,), (1.0, 3.0)])
-def test_smoothing_is_the_mean_of_what_came_before(values):
-    assert plot_log.smooth(values) == list(values[:1]) + [2.0] * (len(values) > 1)
+def test_smoothing_is_the_mean_of_so_many_values_up_to_each():
+    assert plot_log.smooth([1.0, 3.0, 5.0], 2) == [1.0, 2.0, 4.0]
+    assert plot_log.smooth([], 2) == []
 
 
 def test_a_folder_without_a_log_is_refused(tmp_path, capsys):

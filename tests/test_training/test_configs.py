@@ -31,6 +31,8 @@ RECIPES = {
     'v1.5_pretrain': (558_128, 1, 256, 1e-3, None, None),
     'v1.5_finetune': (665_298, 1, 128, 2e-5, None, None),
     'v1.5_lora': (665_298, 1, 128, 2e-4, 2e-5, (128, 256)),
+    'v1.5_task': (10_000, 1, 128, 2e-5, None, None),  # the user's rows, how many there may be
+    'v1.5_task-lora': (10_000, 1, 128, 2e-4, 2e-5, (128, 256)),
 }
 STEPS = {
     'v1_pretrain': 4361,
@@ -39,6 +41,8 @@ STEPS = {
     'v1.5_pretrain': 2181,
     'v1.5_finetune': 5198,
     'v1.5_lora': 5198,
+    'v1.5_task': 79,
+    'v1.5_task-lora': 79,
 }
 PROCESSES = 8
 

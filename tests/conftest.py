@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
@@ -21,17 +22,8 @@ VERSIONS = {
 settings.register_profile('unit', derandomize=True, deadline=None, database=None)
 settings.register_profile('hard', max_examples=5000, deadline=None, database=None)
 settings.load_profile('unit')
-
-
-@pytest.fixture
-def one_thread():
-    """One thread: where models are tiny and the cores are busy, two take ten times as long."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+# The models are tiny: two threads take longer than one, and ten times as long on busy cores.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope='session')

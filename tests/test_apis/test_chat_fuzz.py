@@ -19,7 +19,6 @@ from mmllava.structures import IMAGE_TAG, Turn
 from tests.conftest import MODELS, VERSIONS, tiny_config
 from tests.dialogues import texts
 
-pytestmark = pytest.mark.usefixtures('one_thread')
 PICTURES = [str(MODELS / f'images/{k}.png') for k in range(6)]
 #: one of each style that can chat, and how the session stops there
 PATCHES = '<im_patch>' * 2  # is v0's form of a picture, of another length than a picture

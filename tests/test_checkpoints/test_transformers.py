@@ -22,7 +22,8 @@ from mmllava.checkpoints import (
 from mmllava.checkpoints.processor_hf import TEMPLATES
 from mmllava.checkpoints.tokenizer_hf import tokenizer_files
 from mmllava.errors import CheckpointError
-from mmllava.prompts.templates import get_template, render
+from mmllava.prompts.render import render
+from mmllava.prompts.templates import get_template
 from mmllava.structures import Turn
 from tests.conftest import MODELS, tiny_config
 

@@ -13,7 +13,6 @@ from mmllava.structures import IGNORE_INDEX, IMAGE_TAG
 from tests.conftest import MODELS
 from tests.dialogues import dialogues, questions
 
-pytestmark = pytest.mark.usefixtures('one_thread')
 FEW = settings(max_examples=max(settings.default.max_examples // 25, 4))
 PICTURES = [str(MODELS / f'images/{k}.png') for k in range(6)]
 

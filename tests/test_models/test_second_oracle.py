@@ -16,7 +16,6 @@ from mmllava.models.llava import Llava
 from mmllava.structures import IMAGE_TOKEN_INDEX
 from tests.conftest import MODELS
 
-pytestmark = pytest.mark.usefixtures('one_thread')
 WORDS = 1000  # of the recorded tokenizer; transformers' placeholder is one row more
 TOWER = dict(
     hidden_size=32,

@@ -12,9 +12,9 @@ from typing import Any
 from mmllava.checkpoints.entry import TensorEntry
 from mmllava.checkpoints.fetch import is_hub_id
 from mmllava.checkpoints.identify import Kind, kind_of, read_weights
-from mmllava.checkpoints.plan import TOWER_SOURCE, TOWER_TARGET
+from mmllava.checkpoints.keymaps import TOWER, to_original
 from mmllava.checkpoints.reader import read_config
-from mmllava.checkpoints.sidecars import tower_sizes
+from mmllava.checkpoints.sidecars import describe_tower
 from mmllava.errors import CheckpointError, unknown_name
 from mmllava.images.anyres import read_grid
 from mmllava.images.clip import ASPECTS
@@ -71,7 +71,8 @@ def describe(folder: Path, tower: str | Path | None = None) -> Found:
     """Reads headers, config.json and tokenizer files of an original LLaVA folder.
 
     Args:
-        folder: with weights, ``config.json`` and ``tokenizer.model``; v0 to v1.6.
+        folder: with weights, ``config.json`` and ``tokenizer.model``; v0 to v1.6, in the
+            authors' names or (``tools/convert.py --to mmllava``) in ours.
         tower: CLIP, a folder or hub id, in the place of the one that ``config.json``
             names. Where the checkpoint has its own inside, those weights stay and
             only the number of heads is read here.
@@ -82,7 +83,7 @@ def describe(folder: Path, tower: str | Path | None = None) -> Found:
     """
     entries, config = read_weights(folder), read_config(folder)
     kind = kind_of(entries, folder)
-    if kind.layout != 'original':
+    if kind.layout not in ('original', 'mmllava') or (kind.layout == 'mmllava' and not config):
         raise CheckpointError(
             f'{folder} is not a LLaVA folder as its authors store it, but layout {kind.layout}: '
             f'{kind.reason} {_ADVICE[kind.layout]}.'
@@ -151,7 +152,8 @@ def _tower(
     )
     layer = f'hidden state {reads["select_layer"]} is read'
     if kind.has_tower:
-        return {**_own_tower(entries, config, given), **reads}, f'inside the checkpoint; {layer}'
+        own = _own_tower(entries, config, kind.layout, given)
+        return {**own, **reads}, f'inside the checkpoint; {layer}'
     if given is not None:
         return dict(name_or_path=str(given), **reads), f'{given}, as given; {layer}'
     if not named or not is_hub_id(str(named)):
@@ -167,12 +169,15 @@ def _tower(
 
 
 def _own_tower(
-    entries: Mapping[str, TensorEntry], config: Mapping[str, Any], given: str | Path | None
+    entries: Mapping[str, TensorEntry],
+    config: Mapping[str, Any],
+    layout: str,
+    given: str | Path | None,
 ) -> dict[str, Any]:
     """Sizes of the tower inside a checkpoint; only the number of heads is in no tensor."""
-    inside = TOWER_TARGET.removesuffix(TOWER_SOURCE)
-    shapes = {n.removeprefix(inside): e.shape for n, e in entries.items() if n.startswith(inside)}
-    sizes = tower_sizes(shapes, 'the checkpoint')
+    inside = TOWER.removesuffix('vision_model.')
+    originals = {to_original(name, layout): entry.shape for name, entry in entries.items()}
+    shapes = {n.removeprefix(inside): s for n, s in originals.items() if n.startswith(inside)}
     named = str(config.get('mm_vision_tower'))
     told = config.get('mm_vision_config') or TOWERS.get(named, {})
     if given is not None:
@@ -184,8 +189,7 @@ def _own_tower(
             f'no tensor; config.json names {named!r}. Give the folder of the '
             'CLIP that it was tuned from: tower=FOLDER.'
         )
-    kept = ('num_attention_heads', 'hidden_act', 'layer_norm_eps')
-    return sizes | {key: told[key] for key in kept if key in told}
+    return describe_tower(told, shapes, Path('the checkpoint'))
 
 
 def _size_of(tower: str) -> int:

@@ -1,5 +1,6 @@
 """Floor 2. The language model: transformers' own, fed with embeddings."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,8 @@ class LanguageModel(nn.Module):
                 f'hidden_size {self.sizes["hidden_size"]} cannot be divided among '
                 f'{self.sizes["num_attention_heads"]} attention heads. One of the two is wrong.'
             )
-        self.lm = model_class(config_class(**self.sizes))
+        # A copy: transformers writes into rope_scaling.
+        self.lm = model_class(config_class(**copy.deepcopy(self.sizes)))
 
     @property
     def config(self) -> Any:

@@ -44,6 +44,7 @@ class LazyModel(BaseModel):
         self.dtype = dtype and getattr(torch, dtype)
         self.bits, self._quantized = bits, False
         self._spread = False  # over several devices, by accelerate
+        self.mixed = False  # dtypes differ on purpose: training holds what it changes in float32
 
     @abstractmethod
     def _build(self) -> None:
@@ -167,6 +168,8 @@ class LazyModel(BaseModel):
 
         What bitsandbytes packed is integers, and stays.
         """
+        if self.mixed:
+            return
         parameters = [p for p in self.parameters() if p.is_floating_point()]
         dtype = self.dtype
         if dtype is None and device == 'cpu':

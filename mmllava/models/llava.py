@@ -27,7 +27,7 @@ from mmllava.prompts.render import render
 from mmllava.prompts.templates import get_template
 from mmllava.prompts.training import encode_training
 from mmllava.registry import MODELS, TOKENIZER
-from mmllava.structures import EncodedPrompt, Segment, Turn
+from mmllava.structures import IGNORE_INDEX, EncodedPrompt, Segment, Turn
 
 Samples = Sequence[BaseDataElement]
 TASKS = {'caption': 'Image Caption', 'vqa': 'Visual Question Answering'}
@@ -64,6 +64,8 @@ class Llava(LazyModel):
             ``flat``, ``spatial`` or (v1.6) ``spatial_unpad``.
         image_grid_pinpoints: v1.6: the resolutions that the pipeline cuts tiles
             with, (width, height) each.
+        max_tokens: rows to learn from are cut to so many tokens, pictures included;
+            None is the language model's context. LLaVA trained with 2048.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None is float32 on CPU
             and the checkpoint's half precision on GPU.
         bits: 4 or 8: the language model's blocks in so many bits, on a GPU, by
@@ -94,6 +96,7 @@ class Llava(LazyModel):
         mm_proj_depth: int = 1,
         mm_patch_merge_type: str = 'flat',
         image_grid_pinpoints: Sequence[tuple[int, int]] | None = None,
+        max_tokens: int | None = None,
         dtype: str | None = None,
         bits: int | None = None,
         data_preprocessor: dict | None = None,
@@ -119,8 +122,10 @@ class Llava(LazyModel):
         self._mm_hidden_size, self._mm_proj_depth = mm_hidden_size, mm_proj_depth
         self.mm_patch_merge_type = mm_patch_merge_type
         self.image_grid_pinpoints = [tuple(p) for p in image_grid_pinpoints or ()]
+        self.max_tokens = max_tokens
         self._folder: Path | None = None  # of the checkpoint, for its tokenizer
         self._tokenizer: Any = None
+        self.tokenizer_folder: Path | None = None  # known once the tokenizer is read
         self._meta: Any = None
         with torch.device('meta'):
             self._build()
@@ -184,7 +189,7 @@ class Llava(LazyModel):
             )
             for word in self.extra_tokens:
                 self._check_row(word, tokenizer.token_id(word))
-            self._tokenizer = tokenizer
+            self._tokenizer, self.tokenizer_folder = tokenizer, folder
         return self._tokenizer
 
     def _check_row(self, word: str, id_: int) -> None:
@@ -223,7 +228,7 @@ class Llava(LazyModel):
         return ask(question, num_images, self.use_im_start_end, self.template.mmtag)
 
     def encode_conversation(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
-        """The ids and labels of a training sample's ``conversations``, cut to the context.
+        """The ids and labels of a training sample's ``conversations``.
 
         Raises:
             PromptError: no conversation, or nothing in it to learn.
@@ -233,7 +238,10 @@ class Llava(LazyModel):
             raise PromptError("mode 'loss' needs data_sample.conversations, got none.")
         several = num_images > 1
         turns = from_json(conversations, self.template_name, self.use_im_start_end, several)
-        return encode_training(self.template, turns, self.tokenizer, num_images)
+        prompt = encode_training(self.template, turns, self.tokenizer, num_images)
+        if all(label == IGNORE_INDEX for label in prompt.labels):
+            raise PromptError('the conversation has no answer, so there is nothing to learn.')
+        return prompt
 
     def decode_answer(self, ids: Sequence[int]) -> str:
         """The text of new ids up to the template's end mark, stripped."""
@@ -300,7 +308,7 @@ class Llava(LazyModel):
     def batch(self, images: Images, data_samples: Samples, encode: Any, side: str) -> Batch:
         """Samples as one batch: prompts by ``encode(sample, num_images)``, pictures put in.
 
-        Rows are padded on one side and cut to the context.
+        Rows are padded on one side; those to learn from, on the right, are cut to the context.
         """
         pictures = [pictures_of(image) for image in images]
         prompts = [
@@ -312,7 +320,8 @@ class Llava(LazyModel):
             for size in sizes_of(sample, own)
         ]
         features = iter(self.extract_feat([p for own in pictures for p in own], sizes))
-        end, rows = self.language.max_tokens, []
+        end = None if side == 'left' else self.max_tokens or self.language.max_tokens
+        rows = []
         for prompt, own in zip(prompts, pictures, strict=True):
             embeds, labels = splice(self.language, prompt, [next(features) for _ in own])
             rows.append((embeds[:end], labels[:end]))
@@ -321,12 +330,26 @@ class Llava(LazyModel):
     def logits(self, images: Images, data_samples: Samples) -> Tensor:
         """Mode ``tensor``."""
         batch = self.batch(images, data_samples, self.encode_prompt, 'left')
+        self.language.limit_tokens({}, batch.mask.shape[1])
         return self.language(batch.embeds, batch.mask)
 
     def loss(self, images: Images, data_samples: Samples) -> dict[str, Tensor]:
-        """Mode ``loss``: cross entropy of the answers, mean over their tokens."""
+        """Mode ``loss``: cross entropy of the answers, mean over their tokens.
+
+        A batch without a picture still runs tower and projector, on a black picture
+        that takes no position: with several processes every trained weight needs a
+        gradient in each of them. ``tokens`` and ``slots`` count what the rows hold
+        without and with their padding.
+        """
         batch = self.batch(images, data_samples, self.encode_conversation, 'right')
-        return dict(loss=self.language.loss(batch.embeds, batch.mask, batch.labels))
+        embeds = batch.embeds
+        if self.training and not any(pictures_of(image) for image in images):
+            side = self.vision_tower.image_size
+            row = self.extract_feat([embeds.new_zeros(1, 3, side, side)], [(side, side)])[0]
+            embeds = torch.cat([embeds, row[None, :0].to(embeds).expand(len(embeds), -1, -1)], 1)
+        loss = self.language.loss(embeds, batch.mask, batch.labels)
+        tokens = batch.mask.sum().float()  # mmengine logs means, of floats only
+        return dict(loss=loss, tokens=tokens, slots=torch.full_like(tokens, batch.mask.numel()))
 
     @torch.no_grad()
     def predict(self, images: Images, data_samples: Samples, **generation: Any) -> Samples:

@@ -4,13 +4,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
 from mmllava.checkpoints.fetch import fetch
 from mmllava.checkpoints.keymaps import to_model_names
 from mmllava.errors import CheckpointError
+from mmllava.models.changes import Changes, add_adapter, read_changes
 from mmllava.models.checks import check_not_delta
+from mmllava.models.sources import find_checkpoint
 
 _NAMED = 5  # how many tensors an error names before it only counts them
 
@@ -25,20 +28,81 @@ def load_checkpoint(model: nn.Module, path: str | Path, dtype: torch.dtype | Non
         model: a `Llava`.
         path: ``.pth``, ``.bin`` or ``.safetensors`` file, or a folder with an
             index, in the original layout. If it has no vision tower, the tower
-            comes from ``model.vision_tower.pretrained``.
+            comes from ``model.vision_tower.pretrained``; if it lacks some of the
+            language model, that comes from ``model.language.pretrained``, or from
+            where the checkpoint itself says that training began.
         dtype: of every weight; None keeps each as it is in its file.
 
     Raises:
         CheckpointError: tensors are missing, unexpected, or of another shape
             than the model's; or the file cannot be read or trusted.
     """
+    changes = read_changes(path)
     found = _entries(path, 'original')
+    if any(n not in found for n, _ in model.named_parameters() if n.startswith('language.')):
+        found = _base_entries(model, changes) | found
     if not any(name.startswith('vision_tower.') for name in found):
         found |= _tower_entries(model, path)
     _check_fit(model, found, path)
     check_not_delta(found, path)
     tensors = {name: to_tensor(found[name], dtype) for name, _ in model.named_parameters()}
+    if changes:
+        add_adapter(tensors, changes)
     model.load_state_dict(tensors, assign=True, strict=True)
+
+
+def load_start(model: nn.Module, dtype: torch.dtype | None) -> None:
+    """Weights to begin with: ``language.pretrained``, the tower's, a projector at random.
+
+    A vocabulary that is larger than the language model's grows by rows that are the
+    mean of the others, as the original's does.
+
+    Args:
+        model: a `Llava`.
+        dtype: of every weight; None keeps each as it is in its file.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+    """
+    path = model.language.pretrained
+    found = _entries(fetch(path), 'original')
+    check_not_delta(found, path)
+    if not any(name.startswith('vision_tower.') for name in found):
+        found |= _tower_entries(model, path)
+    grown = {
+        name: _grow(to_tensor(found[name], dtype), model.language.config.vocab_size)
+        for name in ('language.lm.model.embed_tokens.weight', 'language.lm.lm_head.weight')
+        if name in found and found[name].shape[0] < model.language.config.vocab_size
+    }
+    new = {} if any(name.startswith('projector.') for name in found) else _draw_projector(model)
+    made = {**grown, **new}
+    _check_fit(model, found, path, made)
+    tensors = {
+        name: made[name] if name in made else to_tensor(found[name], dtype)
+        for name, _ in model.named_parameters()
+    }
+    model.load_state_dict(tensors, assign=True, strict=True)
+    if new:
+        print_log('the projector begins at random', logger='current')
+
+
+def _grow(rows: Tensor, count: int) -> Tensor:
+    mean = rows.float().mean(0, keepdim=True).to(rows.dtype)
+    return torch.cat([rows, mean.expand(count - len(rows), -1)])
+
+
+def _draw_projector(model: nn.Module) -> dict[str, Tensor]:
+    """New weights as PyTorch draws those of a linear layer; of the newline as LLaVA does."""
+    drawn = {}
+    for number, layer in enumerate(model.projector.layers):
+        if isinstance(layer, nn.Linear):
+            fresh = nn.Linear(layer.in_features, layer.out_features)
+            drawn[f'projector.layers.{number}.weight'] = fresh.weight.detach()
+            drawn[f'projector.layers.{number}.bias'] = fresh.bias.detach()
+    if model.image_newline is not None:
+        width = len(model.image_newline)
+        drawn['image_newline'] = torch.randn(width) / width**0.5
+    return drawn
 
 
 def to_tensor(entry: TensorEntry, dtype: torch.dtype | None = None) -> Tensor:
@@ -65,9 +129,56 @@ def _tower_entries(model: nn.Module, path: str | Path) -> dict[str, TensorEntry]
     return {name: entry for name, entry in found.items() if name.startswith('vision_tower.')}
 
 
-def _check_fit(model: nn.Module, found: Mapping[str, TensorEntry], path: str | Path) -> None:
-    """Refuses a checkpoint that does not fit, naming the first few tensors of each kind."""
-    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+def _base_entries(model: nn.Module, changes: Changes | None) -> dict[str, TensorEntry]:
+    """The language model that a checkpoint was trained on; none known is no tensor."""
+    source = model.language.pretrained or (changes and changes.base)
+    if not source:
+        return {}
+    base = _entries(fetch(source), 'original')
+    if changes:
+        changes.check_base(base, source)
+    return base
+
+
+def find_base(model: nn.Module) -> tuple[str | Path | None, dict[str, TensorEntry]]:
+    """Where the language model that a training run began with is, and its tensors.
+
+    Raises:
+        CheckpointError: it began with a checkpoint that holds changes to the language
+            model, which cannot be told from the new ones.
+    """
+    source = (model.init_cfg or {}).get('checkpoint')
+    if source is None:
+        source = model.language.pretrained
+        return source, _entries(fetch(source), 'original') if source else {}
+    path = find_checkpoint(source)
+    found = _entries(path, 'original')
+    changes = read_changes(path)
+    if not any(name.startswith('language.') for name in found) and not (
+        changes and changes.adapter
+    ):
+        source = model.language.pretrained or (changes and changes.base)
+        return source, _base_entries(model, changes)
+    if changes:
+        raise CheckpointError(
+            f'{source} holds changes to a language model, and what is trained on it now could not '
+            'be told from them. Train the whole language model, or merge the checkpoint first.'
+        )
+    return source, found
+
+
+def _check_fit(
+    model: nn.Module,
+    found: Mapping[str, TensorEntry],
+    path: str | Path,
+    made: Iterable[str] = (),
+) -> None:
+    """Refuses a checkpoint that does not fit, naming the first few tensors of each kind.
+
+    Those in ``made`` come from elsewhere.
+    """
+    shapes = {n: tuple(p.shape) for n, p in model.named_parameters() if n not in set(made)}
+    known = {name for name, _ in model.named_parameters()}
     wrong = [
         f'{name} is {found[name].shape} in the file and {shape} in the model'
         for name, shape in shapes.items()
@@ -75,7 +186,7 @@ def _check_fit(model: nn.Module, found: Mapping[str, TensorEntry], path: str | P
     ]
     problems = [
         _some('missing', (name for name in shapes if name not in found)),
-        _some('unexpected', (found[name].name for name in found if name not in shapes)),
+        _some('unexpected', (found[name].name for name in found if name not in known)),
         _some('of another shape', wrong),
     ]
     problems = [problem for problem in problems if problem]

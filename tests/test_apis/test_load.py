@@ -51,7 +51,7 @@ def test_what_was_found_and_why_is_printed():
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     said = done.stdout + done.stderr
     for line in (
-        'layout     original: it holds model.embed_tokens.weight and model.mm_projector.0.weight',
+        'layout     original: it holds model.layers.0.',
         'projector  2 linear layer(s), by its tensors',
         'tower      inside the checkpoint; hidden state -2 is read',
         'pictures   anyres, by image_aspect_ratio, up to 168 px',
@@ -182,6 +182,24 @@ def test_a_merged_folder_with_its_tower_needs_nothing_else(tmp_path):
     write_merge(merge, tmp_path / 'whole')
     model = mmllava.load(tmp_path / 'whole', device='cpu')
     assert model.template_name == 'llava_v1' and model.use_im_start_end
+
+
+@pytest.mark.parametrize('layout', ['mmllava', 'hf'])
+@pytest.mark.parametrize('version', ['v1.5', 'v1.6'])
+def test_what_the_converter_wrote_is_loaded_and_answers_as_before(
+    golden, tmp_path, version, layout
+):
+    from mmllava.checkpoints import prepare_conversion, write_conversion
+
+    written = tmp_path / 'written'
+    write_conversion(prepare_conversion(MODELS / f'llava-{version}', layout, tower=TOWER), written)
+    if layout == 'hf':  # and back
+        back, written = written, tmp_path / 'back'
+        write_conversion(prepare_conversion(back, 'original'), written)
+    model = mmllava.load(written, device='cpu')
+    row = golden['models'][version]['predict'][0]
+    out = inference_model(model, str(MODELS / row['image']), row['question'], max_new_tokens=24)
+    assert out['pred_answer'] == row['greedy_text']
 
 
 @pytest.mark.parametrize(

@@ -146,11 +146,8 @@ def test_logits_come_to_the_device_of_the_words(language, monkeypatch):
     embeds = torch.zeros(1, 2, 16)
     there = torch.zeros(1, 1, 12)
     moved = []
-    monkeypatch.setattr(
-        language,
-        'lm',
-        lambda **kwargs: SimpleNamespace(logits=_Elsewhere(there, moved)),
-    )
+    answer = SimpleNamespace(logits=_Elsewhere(there, moved))
+    monkeypatch.setattr(language.lm, 'forward', lambda **kwargs: answer)
     language.extend(embeds, language.new_cache())
     assert moved == [(embeds.device, torch.float32)]
 

@@ -1,0 +1,28 @@
+"""LLaVA v1.0, 13B, on Instruct-80K: adapters and projector are tuned.
+
+Weights: lmsys/vicuna-13b-v1.3 and the projector of llava-13b-v1_pretrain.
+Memory:  30.7 GB a process for weights, gradients and AdamW (computed), and activations.
+Trained: 255,595,520 parameters; 2e-5 at the top, 1 pass, 128 samples a step.
+Source:  scripts/finetune_lora.sh of LLaVA.
+Run:     torchrun --nproc_per_node 8 tools/train.py \\
+             configs/train/llava-13b-v1_lora.py --launcher pytorch
+"""
+
+_base_ = [
+    '../_base_/models/llava_13b_v1.3.py',
+    '../_base_/datasets/train_instruct80k_224_square.py',
+    '../_base_/schedules/default.py',
+]
+
+model = dict(
+    init_cfg=dict(
+        type='Pretrained',
+        checkpoint='work_dirs/llava-13b-v1_pretrain/iter_4361',
+    ),
+    lang_encoder=dict(pretrained='lmsys/vicuna-13b-v1.3'),
+    max_tokens=2048,
+    dtype='bfloat16',  # of what is frozen
+)
+stage = dict(train=['projector'], lora=dict(r=64, alpha=16, dropout=0.05), recompute=True)
+train_cfg = dict(global_batch=128)
+optim_wrapper = dict(optimizer=dict(lr=2e-5))

@@ -1,0 +1,139 @@
+"""Floor 3. mmengine's runner, with a stage, and with checkpoints that a kill cannot harm."""
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.device import get_device
+from mmengine.dist import barrier
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import nn
+
+from mmllava.errors import CheckpointError, ConfigError
+from mmllava.registry import RUNNERS
+from mmllava.training import saving, stages
+from mmllava.training.loop import StepLoop
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+@RUNNERS.register_module()
+class TrainRunner(Runner):
+    """mmengine's ``Runner``. Different are three things.
+
+    - Weights come first, then the config's ``stage`` freezes and adds adapters, then the
+      model is wrapped and the optimizer is built: mmengine loads weights after that, and
+      an optimizer would hold parameters that the model no longer has.
+    - A checkpoint is a folder (`mmllava.training.saving`), written beside and renamed.
+    - Resuming restores the random numbers of every process too, and refuses a run that
+      would not go on where it was.
+    """
+
+    def build_model(self, model: Any) -> nn.Module:
+        """Builds, loads and prepares the model.
+
+        Raises:
+            ConfigError: ``stage`` is missing or wrong.
+            CheckpointError: the weights do not fit.
+        """
+        stage = stages.read_stage(self.cfg.get('stage'))
+        model = super().build_model(model)
+        stages.load_weights(model)
+        stages.apply(model, stage, get_device())
+        self._base = saving.describe_base(model)
+        return model
+
+    def _init_model_weights(self) -> None:
+        """Nothing: `build_model` has done it, and the wrapper of several processes the rest."""
+
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model without a wrapper."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
+        """Writes the folder ``out_dir/filename``; called by the hook in every process.
+
+        Args:
+            out_dir: the work folder.
+            filename: ``iter_N``.
+            args, kwargs: mmengine's; ``save_optimizer=False`` and what else it may say
+                does not apply, a checkpoint always can be resumed.
+        """
+        random_states = saving.all_random_states()
+        if self.rank == 0:
+            info = self.message_hub.runtime_info.items()
+            state = dict(
+                step=self.iter + 1,
+                shape=self._shape(),
+                seed=self.seed,
+                optimizer=self.optim_wrapper.state_dict(),
+                schedules=[scheduler.state_dict() for scheduler in self.param_schedulers or []],
+                random=random_states,
+                info={k: v for k, v in info if k != 'cfg' and _is_plain(v)},
+            )
+            folder = Path(out_dir) / filename
+            saving.write(folder, self.bare_model, state, self.cfg.pretty_text, self._base)
+        barrier()
+
+    def _shape(self) -> dict[str, int]:
+        """What must be the same for a resumed run to see the same batches."""
+        loop = self.train_loop
+        return dict(
+            processes=self.world_size,
+            accumulate=loop.accumulate,
+            batches_per_epoch=loop.batches_per_epoch,
+            max_epochs=loop.max_epochs,
+        )
+
+    def load_or_resume(self) -> None:
+        """Resumes from the latest checkpoint, or from ``load_from``, where ``resume`` is set."""
+        if not self._resume:
+            if self._load_from is not None:
+                raise ConfigError(
+                    f'load_from={self._load_from!r} would load weights after the optimizer took '
+                    "hold of the model's. Set model.init_cfg=dict(type='Pretrained', "
+                    'checkpoint=...), or add --resume to go on with a run.'
+                )
+            return
+        folder = Path(self._load_from) if self._load_from else saving.find_latest(self.work_dir)
+        if folder is None:
+            self.logger.info(f'{self.work_dir} has no checkpoint yet: the run begins.')
+        else:
+            self.resume(folder)
+
+    def resume(self, filename: str | Path, *args: Any, **kwargs: Any) -> None:
+        """Restores weights, optimizer, schedules, random numbers and the step.
+
+        Args:
+            filename: an ``iter_N`` folder.
+            args, kwargs: mmengine's, which ask for less than all; none is taken.
+
+        Raises:
+            CheckpointError: it is not of this run.
+        """
+        if args or kwargs:
+            raise ConfigError('resume restores everything, and takes a checkpoint alone.')
+        folder = Path(filename)
+        state = saving.read_state(folder)
+        if state['shape'] != self._shape() or state['seed'] != self.seed:
+            raise CheckpointError(
+                f'{folder} is of a run with {state["shape"]} and seed {state["seed"]}; this one '
+                f'has {self._shape()} and seed {self.seed}, so its batches would be others. Resume '
+                'with the same config and the same number of processes.'
+            )
+        saving.read_weights(folder, self.bare_model)
+        self.optim_wrapper.load_state_dict(state['optimizer'])
+        for scheduler, stored in zip(self.param_schedulers or [], state['schedules'], strict=True):
+            scheduler.load_state_dict(stored)
+        self.message_hub.update_info_dict(state['info'])
+        loop: StepLoop = self.train_loop
+        loop.resume_at(state['step'])
+        saving.restore_random_state(state['random'][self.rank])
+        self.logger.info(f'resumed from {folder}: {state["step"]} of {loop.max_iters} steps done')
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    return type(value) in _PLAIN  # a NumPy float is a float too, and is refused in a file

@@ -1,0 +1,187 @@
+"""Floor 3. A checkpoint of a run: what was trained, for use, and what resuming needs.
+
+A folder ``iter_N`` that appears whole or not at all:
+
+- ``model.safetensors``: what training changed, in the original's names; all weights
+  where the language model was trained;
+- ``base.json``: which base the rest comes from (not where all weights are inside);
+- ``adapter_model.safetensors``, ``adapter_config.json``: LoRA, as PEFT writes it;
+- the tokenizer's files, and ``config.py``, the whole config;
+- ``resume.pth``: optimizer, schedules, random numbers, the step.
+"""
+
+import json
+import random
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mmllava.checkpoints.fetch import is_local
+from mmllava.checkpoints.staging import staged
+from mmllava.errors import CheckpointError
+from mmllava.models.changes import (
+    ADAPTER_FILE,
+    ADAPTER_PREFIX,
+    BASE_FILE,
+    fingerprint,
+    original_name,
+)
+from mmllava.models.weights import find_base
+from mmllava.training.lora import adapter_config, is_adapter, plain_name
+
+WEIGHTS_FILE, RESUME_FILE, CONFIG_FILE = 'model.safetensors', 'resume.pth', 'config.py'
+_TOKENIZER_FILES = (
+    'tokenizer.model',
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'special_tokens_map.json',
+    'added_tokens.json',
+)
+_STEP = re.compile(r'iter_(\d+)')
+
+
+def trained_tensors(model: nn.Module) -> dict[str, dict[str, Tensor]]:
+    """The tensors that a checkpoint holds: file name -> name in it -> tensor.
+
+    All of a model whose language model is trained; else what is trained, and projector
+    and newline in any case, since no base may have them.
+    """
+    parameters = dict(model.named_parameters())
+    whole = all(p.requires_grad for n, p in parameters.items() if n.startswith('language.'))
+    tower = any(p.requires_grad for n, p in parameters.items() if n.startswith('vision_tower.'))
+    always = ('projector.', 'image_newline') + ('vision_tower.',) * tower
+    weights, adapter = {}, {}
+    for name, parameter in parameters.items():
+        if is_adapter(name):
+            own = plain_name(name).removeprefix('language.lm.')
+            adapter[ADAPTER_PREFIX + own] = parameter.detach()
+        elif whole or parameter.requires_grad or name.startswith(always):
+            weights[original_name(name)] = parameter.detach()
+    return {WEIGHTS_FILE: weights} | ({ADAPTER_FILE: adapter} if adapter else {})
+
+
+def write(
+    folder: Path, model: nn.Module, state: Mapping[str, Any], config: str, base: Mapping | None
+) -> None:
+    """Writes a checkpoint folder; on a crash there is none, or the one that was there.
+
+    Raises:
+        CheckpointError: the disk has too little room.
+    """
+    files = trained_tensors(model)
+    sizes = [t.numel() * t.element_size() for tensors in files.values() for t in tensors.values()]
+    with staged(folder, 4 * sum(sizes), may_replace=lambda path: None) as part:
+        part.mkdir()
+        for name, tensors in files.items():
+            save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, part / name)
+        settings = adapter_config(model.language.lm)
+        if settings:
+            _write_json(part / 'adapter_config.json', settings)
+        if base:
+            _write_json(part / BASE_FILE, base)
+        (part / CONFIG_FILE).write_text(config, encoding='utf-8')
+        source = model.tokenizer_folder
+        for name in _TOKENIZER_FILES:
+            if source is not None and (source / name).is_file():
+                shutil.copyfile(source / name, part / name)
+        torch.save(dict(state), part / RESUME_FILE)
+
+
+def _write_json(file: Path, value: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
+
+
+def describe_base(model: nn.Module) -> dict[str, Any] | None:
+    """What ``base.json`` says: where the rest of the weights is, and how to know it again.
+
+    None where the checkpoint will hold all weights, or the base is random.
+    """
+    if all(p.requires_grad for n, p in model.named_parameters() if n.startswith('language.')):
+        return None
+    source, entries = find_base(model)
+    if source is None:
+        return None
+    settings = adapter_config(model.language.lm)
+    scale = settings['lora_alpha'] / settings['r'] if settings else 1.0
+    where = str(Path(source).resolve()) if is_local(source) else str(source)
+    return dict(base=where, fingerprint=fingerprint(entries), adapter_scale=scale)
+
+
+def read_weights(folder: Path, model: nn.Module) -> None:
+    """Puts a checkpoint's tensors into a model that is prepared for the same stage.
+
+    Raises:
+        CheckpointError: it was written by another stage.
+    """
+    for name, tensors in trained_tensors(model).items():
+        file = folder / name
+        found = load_file(file) if file.is_file() else {}
+        if {k: t.shape for k, t in found.items()} != {k: t.shape for k, t in tensors.items()}:
+            raise CheckpointError(
+                f'{file} holds {len(found)} tensors, and this stage trains {len(tensors)} others. '
+                'Resume with the config that the run began with.'
+            )
+        for key, tensor in tensors.items():
+            tensor.copy_(found[key])
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What ``resume.pth`` holds; never runs code from it.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    file = folder / RESUME_FILE
+    if not file.is_file():
+        raise CheckpointError(
+            f'{folder} has no {RESUME_FILE}, so no run can go on from it. Name an iter_N folder '
+            'of a work folder.'
+        )
+    return torch.load(file, map_location='cpu', weights_only=True)
+
+
+def find_latest(work_dir: str | Path) -> Path | None:
+    """The checkpoint of the most steps in a work folder; None if it has none.
+
+    Read from the folder itself: a kill may come before ``last_checkpoint`` is written.
+    """
+    found = [
+        (int(match[1]), path)
+        for path in Path(work_dir).iterdir()
+        if (match := _STEP.fullmatch(path.name)) and (path / RESUME_FILE).is_file()
+    ]
+    return max(found)[1] if found else None
+
+
+def random_state() -> dict[str, Any]:
+    """The state of every generator of random numbers in this process."""
+    kind, keys, *rest = np.random.get_state()
+    return dict(
+        torch=torch.get_rng_state(),
+        cuda=torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+        numpy=[kind, torch.from_numpy(keys.astype(np.int64)), *rest],
+        python=random.getstate(),
+    )
+
+
+def restore_random_state(state: Mapping[str, Any]) -> None:
+    """The other way."""
+    torch.set_rng_state(state['torch'])
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'])
+    kind, keys, *rest = state['numpy']
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    random.setstate(state['python'])
+
+
+def all_random_states() -> list[dict[str, Any]]:
+    """`random_state` of every process, by rank; each must call it."""
+    return all_gather_object(random_state())

@@ -1,0 +1,173 @@
+"""Floor 3. What learns and what is frozen: said once, in the config's ``stage``."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmllava.errors import ConfigError, unknown_name
+from mmllava.models.weights import load_start
+from mmllava.prompts.conversation import IMAGE_WORDS
+from mmllava.training.lora import add_lora
+
+#: What ``stage.train`` may name.
+PARTS = ('projector', 'language', 'tower', 'image_words')
+_EMBEDDING = 'language.lm.model.embed_tokens.weight'
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a training run changes.
+
+    Args:
+        train: of `PARTS`. ``projector`` includes v1.6's newline. ``tower`` is its blocks
+            up to the one that is read. ``image_words`` are the rows of ``<im_start>`` and
+            ``<im_end>`` in the word embeddings; no other row moves.
+        lora: ``r``, ``alpha`` and ``dropout`` of adapters in the language model, which
+            itself stays as it is.
+        recompute: keep no activations of the language model's blocks; compute them again
+            in the backward pass (activation checkpointing).
+    """
+
+    train: tuple[str, ...] = ()
+    lora: Mapping[str, Any] | None = None
+    recompute: bool = False
+
+    def __post_init__(self) -> None:
+        for part in self.train:
+            if part not in PARTS:
+                raise unknown_name('part of stage.train', part, PARTS)
+        if self.lora and {'language', 'image_words'} & set(self.train):
+            raise ConfigError(
+                f'stage.train={list(self.train)} with stage.lora: LoRA keeps the language model as '
+                "it is. Leave out 'language' and 'image_words', or lora."
+            )
+        if not self.train and not self.lora:
+            raise ConfigError(f'stage trains nothing. Name some of {", ".join(PARTS)}, or lora.')
+
+
+def read_stage(config: Mapping[str, Any] | None) -> Stage:
+    """The stage of a config.
+
+    Raises:
+        ConfigError: there is none, or a setting or a part that does not exist.
+    """
+    if config is None:
+        raise ConfigError(
+            "the config has no stage. Say what is trained: stage = dict(train=['projector'])."
+        )
+    for name in config:
+        if name not in Stage.__dataclass_fields__:
+            raise unknown_name('setting of stage', name, Stage.__dataclass_fields__)
+    config = dict(config)
+    return Stage(**{**config, 'train': tuple(config.get('train', ()))})
+
+
+def load_weights(model: nn.Module) -> None:
+    """Gives a model the weights that training begins with.
+
+    ``init_cfg``'s checkpoint; else the language model of ``lang_encoder.pretrained`` and a
+    new projector; else random ones.
+    """
+    if model.init_cfg is None and model.language.pretrained is not None:
+        load_start(model, model.dtype)
+        model.vision_tower.rebuild_buffers()
+        model.language.rebuild_buffers()
+    else:
+        model.init_weights()
+
+
+def apply(model: nn.Module, stage: Stage, device: str) -> None:
+    """Freezes, adds adapters, and holds in float32 what is trained.
+
+    Args:
+        model: a `Llava` with weights.
+        stage: of the config.
+        device: where it will run, ``cpu`` or ``cuda``: decides the dtype of what is frozen
+            where the config does not.
+
+    Raises:
+        ConfigError: ``image_words`` of a model that has none.
+    """
+    model._settle_dtype(device)
+    model.requires_grad_(False)
+    if stage.lora:
+        add_lora(model.language.lm, **stage.lora)
+    for part in stage.train:
+        for _, parameter in parameters_of(model, part):
+            parameter.requires_grad_(True)
+    if 'image_words' in stage.train and 'language' not in stage.train:
+        _hold_other_rows(model)
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            # A copy of its own: weights as loaded lie in their file's pages.
+            parameter.data = parameter.data.float().clone()
+    model.mixed = True
+    if stage.recompute:
+        # mmengine's own switch passes no keyword arguments on, which transformers needs.
+        model.language.lm.gradient_checkpointing_enable(dict(use_reentrant=False))
+    print_log(describe(model), logger='current')
+
+
+def parameters_of(model: nn.Module, part: str) -> Iterator[tuple[str, nn.Parameter]]:
+    """The parameters of one of `PARTS`, with their names.
+
+    Blocks of the tower after the one that is read get no gradient, and several
+    processes would wait for it for ever; they are no part of ``tower`` here.
+    """
+    unread = tuple(
+        f'vision_tower.layers.{k}.'
+        for k in range(model.vision_tower.num_read, len(model.vision_tower.layers))
+    )
+    heads = dict(
+        projector=('projector.', 'image_newline'),
+        language=('language.',),
+        tower=('vision_tower.',),
+        image_words=(_EMBEDDING,),
+    )[part]
+    for name, parameter in model.named_parameters():
+        if name.startswith(heads) and not name.startswith(unread):
+            yield name, parameter
+
+
+def _hold_other_rows(model: nn.Module) -> None:
+    """Only the image words' rows of the embedding get a gradient, as in the original's v0."""
+    ids = [model.tokenizer.token_id(word) for word in model.extra_tokens if word in IMAGE_WORDS]
+    if not ids:
+        raise ConfigError(
+            'stage.train has image_words, and the model has none. Set '
+            'model.use_im_start_end=True, or leave them out.'
+        )
+    weight = dict(model.named_parameters())[_EMBEDDING]
+
+    def keep(gradient: Tensor) -> Tensor:
+        kept = torch.zeros_like(gradient)
+        kept[ids] = gradient[ids]
+        return kept
+
+    weight.register_hook(keep)
+
+
+def describe(model: nn.Module) -> str:
+    """A table: each part's parameters, how many of them are trained, and their dtypes."""
+    lines = [f'{"part":<12}{"parameters":>16}{"trained":>16}  dtype']
+    total = trained = 0
+    for part, name in (
+        ('tower', 'vision_tower'),
+        ('projector', 'projector'),
+        ('language', 'language'),
+        ('newline', 'image_newline'),
+    ):
+        own = [p for n, p in model.named_parameters() if n.split('.')[0] == name]
+        if not own:
+            continue
+        count = sum(p.numel() for p in own)
+        learn = sum(p.numel() for p in own if p.requires_grad)
+        kinds = sorted({str(p.dtype).removeprefix('torch.') for p in own})
+        lines.append(f'{part:<12}{count:>16,}{learn:>16,}  {", ".join(kinds)}')
+        total, trained = total + count, trained + learn
+    lines.append(f'{"all":<12}{total:>16,}{trained:>16,}  {100 * trained / total:.3f} % trained')
+    return 'What is trained:\n' + '\n'.join(lines)

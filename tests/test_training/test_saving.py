@@ -1,0 +1,151 @@
+"""What a checkpoint holds, and that a model can be used from it at once."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mmllava import get_model
+from mmllava.errors import CheckpointError
+from mmllava.training import saving
+from tests.conftest import MODELS, tiny_config
+from tests.test_training.tiny import RecordedBatch, losses, train, training_config
+
+STAGES = {
+    'projector': dict(train=['projector']),
+    'full': dict(train=['projector', 'language']),
+    'lora': dict(train=['projector'], lora=dict(r=4, alpha=8)),
+}
+
+
+@pytest.fixture(scope='module', params=STAGES)
+def trained(request, tmp_path_factory):
+    """Name of the stage, and the last checkpoint of six steps."""
+    if request.param == 'lora':
+        pytest.importorskip('peft')
+    folder = tmp_path_factory.mktemp(request.param)
+    assert train(training_config(folder, STAGES[request.param]), folder) == 0
+    return request.param, folder / 'iter_6'
+
+
+def loss_of(model):
+    """The loss of the recorded batch."""
+    data = [RecordedBatch(range(4))[k] for k in range(4)]
+    batch = {key: [sample[key] for sample in data] for key in data[0]}
+    with torch.no_grad():
+        return float(model(**model.data_preprocessor(batch), mode='loss')['loss'])
+
+
+def test_get_model_runs_what_was_trained(trained, tmp_path):
+    stage, checkpoint = trained
+    model = get_model(tiny_config('v1.5'), pretrained=str(checkpoint), device='cpu')
+    seventh = training_config(tmp_path, STAGES[stage], epochs=7)
+    assert train(seventh, tmp_path) == 0
+    assert loss_of(model) == pytest.approx(losses(tmp_path)[-1], abs=1e-5)
+
+
+def test_it_holds_what_was_trained_and_not_the_base(trained):
+    stage, checkpoint = trained
+    names = set(load_file(checkpoint / 'model.safetensors'))
+    projector = {f'model.mm_projector.{k}.{kind}' for k in (0, 2) for kind in ('weight', 'bias')}
+    assert projector <= names
+    assert (names == projector) == (stage != 'full')
+    assert (checkpoint / 'base.json').is_file() == (stage != 'full')
+    assert (checkpoint / 'tokenizer.model').is_file()
+    if stage == 'full':
+        assert any('embed_tokens' in name for name in names)
+        assert any('vision_tower' in name for name in names)
+
+
+def test_adapters_are_files_that_peft_reads(trained):
+    stage, checkpoint = trained
+    if stage != 'lora':
+        assert not (checkpoint / 'adapter_model.safetensors').exists()
+        return
+    peft = pytest.importorskip('peft')
+    plain = get_model(tiny_config('v1.5'), pretrained=str(MODELS / 'llava-v1.5'), device='cpu')
+    theirs = peft.PeftModel.from_pretrained(plain.language.lm, checkpoint).merge_and_unload()
+    ours = get_model(tiny_config('v1.5'), pretrained=str(checkpoint), device='cpu').language.lm
+    for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(a, b, atol=1e-6), name
+
+
+def test_another_base_is_refused(trained, tmp_path):
+    stage, checkpoint = trained
+    if stage == 'full':
+        return
+    other = tmp_path / 'base'
+    shutil.copytree(MODELS / 'llava-v1.5', other)
+    shard = sorted(other.glob('*.safetensors'))[0]
+    tensors = load_file(shard)
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, shard)
+    config = tiny_config('v1.5')
+    config.model.lang_encoder.pretrained = str(other)
+    with pytest.raises(CheckpointError, match='is not the base .* fingerprint .* expected'):
+        get_model(config, pretrained=str(checkpoint), device='cpu')
+
+
+def test_a_base_that_does_not_say_what_it_is_is_refused(trained, tmp_path):
+    stage, checkpoint = trained
+    if stage == 'full':
+        return
+    copy = tmp_path / 'copy'
+    shutil.copytree(checkpoint, copy)
+    (copy / 'base.json').write_text(json.dumps(dict(base='somewhere')))
+    with pytest.raises(CheckpointError, match='lacks base or fingerprint'):
+        get_model(tiny_config('v1.5'), pretrained=str(copy), device='cpu')
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    config = training_config(tmp_path, STAGES['projector'])
+    config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=2)
+    assert train(config, tmp_path) == 0
+    assert sorted(p.name for p in tmp_path.glob('iter_*')) == ['iter_5', 'iter_6']
+    assert saving.find_latest(tmp_path).name == 'iter_6'
+
+
+def test_the_old_checkpoint_stays_until_the_new_one_is_there(tmp_path, monkeypatch):
+    config = training_config(tmp_path, STAGES['projector'])
+    config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
+    write = saving.write
+
+    def fail_at_three(folder, *args):
+        if folder.name == 'iter_3':
+            raise KeyboardInterrupt
+        write(folder, *args)
+
+    monkeypatch.setattr(saving, 'write', fail_at_three)
+    assert train(config, tmp_path) == 130
+    assert [p.name for p in tmp_path.glob('iter_*')] == ['iter_2']
+
+
+def test_a_resumed_run_with_other_batches_is_refused(tmp_path, capsys):
+    config = training_config(tmp_path, STAGES['projector'], epochs=2)
+    assert train(config, tmp_path) == 0
+    config = training_config(tmp_path, STAGES['projector'], order=[0, 1, 2, 3] * 2, epochs=2)
+    assert train(config, tmp_path, '--resume') == 2
+    assert 'its batches would be others. Resume with the same config' in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_checkpoint_of_a_run_is_refused(tmp_path, capsys):
+    config = training_config(tmp_path, STAGES['projector'])
+    assert train(config, tmp_path, '--resume', str(MODELS / 'llava-v1.5')) == 2
+    assert 'has no resume.pth' in capsys.readouterr().err
+
+
+def test_load_from_is_refused_since_the_optimizer_would_miss_it(tmp_path, capsys):
+    config = training_config(tmp_path, STAGES['projector'], load_from=str(MODELS / 'llava-v1.5'))
+    assert train(config, tmp_path) == 2
+    assert 'Set model.init_cfg' in capsys.readouterr().err
+
+
+def test_the_next_stage_begins_with_the_projector_of_the_last(tmp_path):
+    first = training_config(tmp_path / '1', STAGES['projector'])
+    assert train(first, tmp_path / '1') == 0
+    second = training_config(tmp_path / '2', STAGES['full'], epochs=1)
+    second.model.init_cfg.checkpoint = str(tmp_path / '1/iter_6')
+    assert train(second, tmp_path / '2') == 0
+    model = get_model(tiny_config('v1.5'), pretrained=str(tmp_path / '1/iter_6'), device='cpu')
+    assert losses(tmp_path / '2')[0] == pytest.approx(loss_of(model), abs=1e-6)

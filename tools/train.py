@@ -1,0 +1,113 @@
+#!/usr/bin/env python
+"""Trains a model as a config says.
+
+  python tools/train.py configs/train/llava-7b-v1.5_pretrain.py
+
+Checkpoints and logs go to the work folder. A run that was stopped, by a kill too,
+goes on from its latest checkpoint with --resume. On several GPUs:
+
+  torchrun --nproc_per_node 8 tools/train.py CONFIG --launcher pytorch
+
+The last line of output is one JSON object. Exit status: 0 done, 2 refused (the reason is
+on stderr), 130 stopped.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmllava.errors import ConfigError, MMLlavaError
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='default: work_dirs/NAME_OF_CONFIG')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from the latest checkpoint of the work folder, or from this one',
+    )
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    # torch.distributed.launch passes it; torchrun sets the variable instead.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args(argv)
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def load_config(args: argparse.Namespace) -> Any:
+    """The config with the command line's changes in it."""
+    from mmengine.config import Config, DictAction
+
+    if not Path(args.config).is_file():
+        raise ConfigError(f'no config file at {args.config}; configs/train/README.md lists ours.')
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        parser = argparse.ArgumentParser()
+        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+        options = parser.parse_args(['--cfg-options', *args.cfg_options])
+        cfg.merge_from_dict(options.cfg_options)
+    missing = [k for k in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(k)]
+    if missing:
+        raise ConfigError(
+            f'{args.config} has no {", ".join(missing)}, so it cannot be trained. '
+            'configs/train/README.md lists those that can.'
+        )
+    for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
+        cfg.pop(key, None)  # of a config that can be tested too; the runner would want all three
+    cfg.default_scope = 'mmllava'
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    cfg.resume = args.resume is not None
+    if args.resume not in (None, 'auto'):
+        cfg.load_from = args.resume
+    return cfg
+
+
+def run(args: argparse.Namespace) -> None:
+    import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
+
+    cfg = load_config(args)
+    from mmllava.training.processes import prepare_processes
+    from mmllava.training.runner import TrainRunner
+
+    prepare_processes(cfg)
+    runner = TrainRunner.from_cfg(cfg)
+    runner.train()
+    if runner.rank == 0:
+        last = runner.message_hub.get_info('last_ckpt', None)
+        print(json.dumps(dict(steps=runner.iter, checkpoint=last)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        run(args)
+    except MMLlavaError as error:
+        print(f'train: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'train: {error}. Check the paths in {args.config}.', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('train: stopped; the same command with --resume goes on', file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

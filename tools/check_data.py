@@ -206,7 +206,7 @@ def run(args: argparse.Namespace) -> int:
     cfg = load_config(args)
     out = Path(args.out or f'work_dirs/{Path(args.config).stem}')
     dataset, model = build(cfg)
-    max_tokens = args.max_tokens or getattr(model, 'max_tokens', None) or model.language.max_tokens
+    max_tokens = args.max_tokens or model.max_tokens or model.language.max_tokens
     found = examine_all(dataset, model, max_tokens, args.workers)
     findings = [
         dict(where=dataset.describe(e.index), kind=kind, message=message)

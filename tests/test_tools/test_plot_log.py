@@ -8,7 +8,7 @@ from PIL import Image
 from tests.conftest import ROOT
 
 sys.path.insert(0, str(ROOT / 'tools'))
-import plot_log  # noqa: E402
+import plot_log
 
 sys.path.pop(0)
 

@@ -66,6 +66,7 @@ class Llava(LazyModel):
             with, (width, height) each.
         max_tokens: rows are cut to so many tokens, pictures included; None is the
             language model's context. LLaVA trained with 2048.
+        pack: in training, a batch is one row without padding, its samples kept apart.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None is float32 on CPU
             and the checkpoint's half precision on GPU.
         bits: 4 or 8: the language model's blocks in so many bits, on a GPU, by
@@ -97,6 +98,7 @@ class Llava(LazyModel):
         mm_patch_merge_type: str = 'flat',
         image_grid_pinpoints: Sequence[tuple[int, int]] | None = None,
         max_tokens: int | None = None,
+        pack: bool = False,
         dtype: str | None = None,
         bits: int | None = None,
         data_preprocessor: dict | None = None,
@@ -122,7 +124,7 @@ class Llava(LazyModel):
         self._mm_hidden_size, self._mm_proj_depth = mm_hidden_size, mm_proj_depth
         self.mm_patch_merge_type = mm_patch_merge_type
         self.image_grid_pinpoints = [tuple(p) for p in image_grid_pinpoints or ()]
-        self.max_tokens = max_tokens
+        self.max_tokens, self.pack = max_tokens, pack
         self._folder: Path | None = None  # of the checkpoint, for its tokenizer
         self._tokenizer: Any = None
         self.tokenizer_folder: Path | None = None  # known once the tokenizer is read
@@ -336,13 +338,14 @@ class Llava(LazyModel):
         gradient in each of them. ``tokens`` and ``slots`` count what the rows hold
         without and with their padding.
         """
-        batch = self.batch(images, data_samples, self.encode_conversation, 'right')
+        side = 'packed' if self.pack else 'right'
+        batch = self.batch(images, data_samples, self.encode_conversation, side)
         embeds = batch.embeds
         if self.training and not any(pictures_of(image) for image in images):
-            side = self.vision_tower.image_size
-            row = self.extract_feat([embeds.new_zeros(1, 3, side, side)], [(side, side)])[0]
+            px = self.vision_tower.image_size
+            row = self.extract_feat([embeds.new_zeros(1, 3, px, px)], [(px, px)])[0]
             embeds = torch.cat([embeds, row[None, :0].to(embeds).expand(len(embeds), -1, -1)], 1)
-        loss = self.language.loss(embeds, batch.mask, batch.labels)
+        loss = self.language.loss(embeds, batch.mask, batch.labels, batch.positions)
         tokens = batch.mask.sum().float()  # mmengine logs means, of floats only
         return dict(loss=loss, tokens=tokens, slots=torch.full_like(tokens, batch.mask.numel()))
 

@@ -49,6 +49,6 @@ test_dataloader = dict(
         ],
     )
 )
-train_cfg = dict(global_batch=4, max_epochs=15)
+train_cfg = dict(global_batch=4, max_epochs=30)
 optim_wrapper = dict(type='OptimWrapper', accumulative_counts=2, optimizer=dict(lr=3e-3))
 default_hooks = dict(checkpoint=dict(interval=10))

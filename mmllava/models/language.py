@@ -52,9 +52,8 @@ STEPPED = frozenset(
         'top_k',
         'top_p',
         'repetition_penalty',
-        'length_penalty',  # of beams: it changes nothing here
     ]
-)
+) | {'length_penalty'}  # of beams: it changes nothing in a loop without
 _OPTIONAL = (
     'num_key_value_heads',
     'max_position_embeddings',
@@ -134,16 +133,27 @@ class LanguageModel(nn.Module):
         # On meta it is offloaded, and accelerate brings weights and ids together.
         return words(ids if words.weight.is_meta else ids.to(words.weight.device))
 
-    def forward(self, embeds: Tensor, mask: Tensor) -> Tensor:
-        """Logits ``(B, L, V)`` of embeddings ``(B, L, D)``; ``mask`` ``(B, L)`` is 1 on tokens."""
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    def forward(
+        self, embeds: Tensor, mask: Tensor | None, positions: Tensor | None = None
+    ) -> Tensor:
+        """Logits ``(B, L, V)`` of embeddings ``(B, L, D)``; ``mask`` ``(B, L)`` is 1 on tokens.
+
+        With ``positions`` ``(1, L)`` one row holds several samples, which do not see each
+        other: transformers tells them apart where positions begin again.
+        """
+        if positions is None:
+            positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        else:
+            mask = None
         return self.lm(
             inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False
         ).logits
 
-    def loss(self, embeds: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross entropy of the next token over all labelled tokens of the batch."""
-        logits = self(embeds, mask)[:, :-1].float()
+    def loss(
+        self, embeds: Tensor, mask: Tensor, labels: Tensor, positions: Tensor | None = None
+    ) -> Tensor:
+        """Mean cross entropy of the next token over all labelled tokens; see `forward`."""
+        logits = self(embeds, mask, positions)[:, :-1].float()
         labels = labels.to(logits.device)
         return nn.functional.cross_entropy(
             logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE_INDEX

@@ -10,23 +10,23 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmllava.checkpoints.fetch import fetch
 from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.models.checks import check_folder_config
 from mmllava.models.lazy import LazyModel
 from mmllava.models.pictures import Images, pictures_of, sizes_of
-from mmllava.models.sources import TOKENIZER_FILES, find_checkpoint
+from mmllava.models.sources import find_checkpoint
 from mmllava.models.splice import Batch, collate, splice
 from mmllava.models.tiles import merge_tiles
 from mmllava.models.upstream import translate
 from mmllava.models.weights import load_checkpoint
+from mmllava.models.words import read_tokenizer
 from mmllava.prompts.conversation import IMAGE_WORDS, ask, from_json, from_patches
 from mmllava.prompts.encode import encode
 from mmllava.prompts.presets import get_preset, override
 from mmllava.prompts.render import render
 from mmllava.prompts.templates import get_template
 from mmllava.prompts.training import encode_training
-from mmllava.registry import MODELS, TOKENIZER
+from mmllava.registry import MODELS
 from mmllava.structures import IGNORE_INDEX, EncodedPrompt, Segment, Turn
 
 Samples = Sequence[BaseDataElement]
@@ -66,6 +66,7 @@ class Llava(LazyModel):
             with, (width, height) each.
         max_tokens: rows to learn from are cut to so many tokens, pictures included;
             None is the language model's context. LLaVA trained with 2048.
+        pack: in training, a batch is one row without padding, its samples kept apart.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None is float32 on CPU
             and the checkpoint's half precision on GPU.
         bits: 4 or 8: the language model's blocks in so many bits, on a GPU, by
@@ -97,6 +98,7 @@ class Llava(LazyModel):
         mm_patch_merge_type: str = 'flat',
         image_grid_pinpoints: Sequence[tuple[int, int]] | None = None,
         max_tokens: int | None = None,
+        pack: bool = False,
         dtype: str | None = None,
         bits: int | None = None,
         data_preprocessor: dict | None = None,
@@ -122,7 +124,7 @@ class Llava(LazyModel):
         self._mm_hidden_size, self._mm_proj_depth = mm_hidden_size, mm_proj_depth
         self.mm_patch_merge_type = mm_patch_merge_type
         self.image_grid_pinpoints = [tuple(p) for p in image_grid_pinpoints or ()]
-        self.max_tokens = max_tokens
+        self.max_tokens, self.pack = max_tokens, pack
         self._folder: Path | None = None  # of the checkpoint, for its tokenizer
         self._tokenizer: Any = None
         self.tokenizer_folder: Path | None = None  # known once the tokenizer is read
@@ -178,27 +180,13 @@ class Llava(LazyModel):
         folder, then the hub id in the config.
         """
         if self._tokenizer is None:
-            config = dict(self._parts['tokenizer'])
-            source = config.pop('name_or_path')
-            own = self._folder and (self._folder / 'tokenizer.model').is_file()
-            if own and not Path(source).is_dir():
-                source = self._folder
-            folder = fetch(source, TOKENIZER_FILES)
-            tokenizer = TOKENIZER.build(
-                dict(config, name_or_path=str(folder), extra_tokens=self.extra_tokens)
+            self._tokenizer, self.tokenizer_folder = read_tokenizer(
+                self._parts['tokenizer'],
+                self._folder,
+                self.extra_tokens,
+                self.language.config.vocab_size,
             )
-            for word in self.extra_tokens:
-                self._check_row(word, tokenizer.token_id(word))
-            self._tokenizer, self.tokenizer_folder = tokenizer, folder
         return self._tokenizer
-
-    def _check_row(self, word: str, id_: int) -> None:
-        rows = self.language.config.vocab_size
-        if id_ >= rows:
-            raise ConfigError(
-                f'the token {word} has id {id_}, but the language model has {rows} rows. Use the '
-                'tokenizer of the checkpoint: its added_tokens.json names the ids.'
-            )
 
     def encode_prompt(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
         """The ids that ask for one sample's caption or answer, its pictures in them.
@@ -341,13 +329,14 @@ class Llava(LazyModel):
         gradient in each of them. ``tokens`` and ``slots`` count what the rows hold
         without and with their padding.
         """
-        batch = self.batch(images, data_samples, self.encode_conversation, 'right')
+        side = 'packed' if self.pack else 'right'
+        batch = self.batch(images, data_samples, self.encode_conversation, side)
         embeds = batch.embeds
         if self.training and not any(pictures_of(image) for image in images):
-            side = self.vision_tower.image_size
-            row = self.extract_feat([embeds.new_zeros(1, 3, side, side)], [(side, side)])[0]
+            px = self.vision_tower.image_size
+            row = self.extract_feat([embeds.new_zeros(1, 3, px, px)], [(px, px)])[0]
             embeds = torch.cat([embeds, row[None, :0].to(embeds).expand(len(embeds), -1, -1)], 1)
-        loss = self.language.loss(embeds, batch.mask, batch.labels)
+        loss = self.language.loss(embeds, batch.mask, batch.labels, batch.positions)
         tokens = batch.mask.sum().float()  # mmengine logs means, of floats only
         return dict(loss=loss, tokens=tokens, slots=torch.full_like(tokens, batch.mask.numel()))
 

@@ -13,11 +13,15 @@ from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one length L: embeddings ``(B, L, D)``, mask and labels ``(B, L)``."""
+    """Rows of one length L: embeddings ``(B, L, D)``, mask and labels ``(B, L)``.
+
+    ``positions`` ``(1, L)`` where one row holds several samples: each begins again at 0.
+    """
 
     embeds: Tensor
     mask: Tensor
     labels: Tensor
+    positions: Tensor | None = None
 
 
 def splice(
@@ -60,7 +64,13 @@ def splice(
 
 
 def collate(rows: Sequence[tuple[Tensor, Tensor]], side: str) -> Batch:
-    """Pads rows of `splice` to one length, on the ``left`` to generate, ``right`` to learn."""
+    """Rows of `splice` as one batch.
+
+    Padded to one length, on the ``left`` to generate, on the ``right`` to learn; or
+    ``packed``: all in one row, none padded.
+    """
+    if side == 'packed':
+        return _pack(rows)
     embeds = [row[0] for row in rows]
     mask = [row[1].new_ones(len(row[1])) for row in rows]
     labels = [row[1] for row in rows]
@@ -71,3 +81,12 @@ def collate(rows: Sequence[tuple[Tensor, Tensor]], side: str) -> Batch:
         )
 
     return Batch(pad(embeds, 0), pad(mask, 0), pad(labels, IGNORE_INDEX))
+
+
+def _pack(rows: Sequence[tuple[Tensor, Tensor]]) -> Batch:
+    """One row; what a sample's last token predicts is not the first of the next."""
+    embeds = torch.cat([row[0] for row in rows])[None]
+    ignored = rows[0][1].new_full((1,), IGNORE_INDEX)
+    labels = torch.cat([part for row in rows for part in (ignored, row[1][1:])])[None]
+    positions = [torch.arange(len(row[1]), device=labels.device) for row in rows]
+    return Batch(embeds, torch.ones_like(labels), labels, torch.cat(positions)[None])

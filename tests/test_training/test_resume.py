@@ -32,6 +32,7 @@ def long_config(work_dir, stage, workers=0):
     )
     config.optim_wrapper.accumulative_counts = 2
     config.train_dataloader.update(sampler=SHUFFLED, num_workers=workers)
+    config.model.pack = True
     config.optim_wrapper.clip_grad = dict(max_norm=1.0)
     config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=2)
     return config

@@ -1,0 +1,72 @@
+"""Samples in one row learn what they learn side by side."""
+
+import pytest
+import torch
+from mmengine.structures import BaseDataElement
+
+from mmllava.images.anyres import tiles
+from mmllava.images.clip import to_square
+from mmllava.images.load import load_image
+from mmllava.registry import MODELS as BUILD
+from tests.conftest import MODELS, VERSIONS, tiny_config
+from tests.test_training.tiny import TRAIN
+
+
+def batch_of(model, version):
+    """The recorded batch, with the text-only sample in its midst, as this version sees it."""
+    samples = [*TRAIN['batch'][:2], dict(conversations=TRAIN['text_sample']), *TRAIN['batch'][2:]]
+    inputs, data_samples = [], []
+    for sample in samples:
+        data = BaseDataElement(conversations=sample['conversations'])
+        pictures = []
+        if 'image' in sample:
+            image = load_image(MODELS / sample['image'])
+            if version == 'v1.6':
+                views = tiles(image, 56, model.image_grid_pinpoints).transpose(0, 3, 1, 2)
+            else:
+                views = to_square(image, 56, VERSIONS[version][1]).transpose(2, 0, 1)
+            pictures = torch.from_numpy(views.copy())
+            data.set_field([image.size[::-1]], 'ori_shape')
+        inputs.append(pictures if isinstance(pictures, list) else [pictures])
+        data_samples.append(data)
+    return dict(inputs=inputs, data_samples=data_samples)
+
+
+def learn(model, batch, pack):
+    """Loss, positions that ran, and gradients."""
+    model.pack = pack
+    model.zero_grad()
+    losses = model(**model.data_preprocessor(batch), mode='loss')
+    losses['loss'].backward()
+    gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    return losses, gradients
+
+
+def test_a_packed_batch_has_the_loss_and_gradients_of_a_padded_one(version, checkpoints):
+    model = BUILD.build(tiny_config(version, dtype='float32').model)
+    model.load_weights(checkpoints[version])
+    model.train()
+    batch = batch_of(model, version)
+    (padded, theirs), (packed, ours) = (learn(model, batch, pack) for pack in (False, True))
+    assert packed['loss'].item() == pytest.approx(padded['loss'].item(), abs=1e-6)
+    assert packed['slots'] == packed['tokens'] == padded['tokens'] < padded['slots']
+    assert ours.keys() == theirs.keys()
+    for name, gradient in ours.items():
+        assert torch.allclose(gradient, theirs[name], atol=1e-6), name
+
+
+def test_a_sample_does_not_see_its_neighbour(checkpoints):
+    """The same first sample, before another second one, learns from the same logits."""
+    model = BUILD.build(tiny_config('v1.5', pack=True).model)
+    model.load_weights(checkpoints['v1.5'])
+    whole = batch_of(model, 'v1.5')
+    outputs = []
+    for other in (2, 3):
+        part = {key: [values[other], values[1]] for key, values in whole.items()}
+        data = model.data_preprocessor(part)
+        batch = model.batch(*data.values(), model.encode_conversation, 'packed')
+        with torch.no_grad():
+            logits = model.language(batch.embeds, None, batch.positions)
+        start = int((batch.positions[0] == 0).nonzero()[1])
+        outputs.append(logits[0, start:])
+    assert torch.allclose(*outputs, atol=1e-5)

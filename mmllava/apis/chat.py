@@ -52,6 +52,7 @@ class ChatSession:
     def reset(self) -> None:
         """Forgets the dialogue and its pictures."""
         self.turns: list[Turn] = []
+        self._answers = 0
         self.images: list[str] = []  # what each was given as, for `save`
         self._features: list[torch.Tensor] = []
         self._fed: list[Any] = []  # what each position of the cache stands for
@@ -110,6 +111,7 @@ class ChatSession:
             text = _without_tags(''.join(said))
             if text:  # without a word of answer the dialogue stays as it was
                 self.turns = [*turns, Turn('assistant', text)]
+                self._answers += 1
                 self._features = features
                 self.images += [_name_of(p) for p in pictures]
             else:  # its pictures are in the cache under numbers that others get now
@@ -170,7 +172,7 @@ class ChatSession:
     ) -> Iterator[str]:
         """The pieces of an answer; keeps account of what the cache holds."""
         tokenizer = self.model.tokenizer
-        seed = None if self.seed is None else self.seed + len(self.turns) // 2
+        seed = None if self.seed is None else self.seed + self._answers
         stop = self.model.template.stop
         ids = decode(self.model.language, embeds, self._cache, tokenizer, settings, seed, stop)
         self._fed = list(keys)

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 
-from mmllava.checkpoints import TensorEntry, map_tensor
+from mmllava.checkpoints import TensorEntry
 from mmllava.checkpoints.fetch import is_hub_id
+from mmllava.checkpoints.fingerprint import is_difference
 from mmllava.checkpoints.reader import read_json
 from mmllava.errors import CheckpointError, DeviceError
 from mmllava.images.anyres import read_grid
@@ -21,7 +22,6 @@ _LANGUAGE = dict(
     rope_theta=10000.0,
     rope_scaling=None,
 )
-_LEAST_NORM = 0.3  # of LLaMA's last norm it is 1.5 to 2; of a published delta a few hundredths
 
 
 def check_device(device: Any) -> None:
@@ -53,10 +53,10 @@ def check_not_delta(entries: Mapping[str, TensorEntry], path: str | Path) -> Non
         CheckpointError: with the command that merges.
     """
     entry = entries.get('language.lm.model.norm.weight')
-    if entry is None or entry.dtype not in ('float16', 'float32'):
+    if entry is None:
         return
-    size = float(abs(map_tensor(entry).astype('float32')).mean())
-    if size < _LEAST_NORM:
+    difference, size = is_difference(entry)
+    if difference:
         raise CheckpointError(
             f'{path} looks like a delta: its last norm is {size:.3f} on average, and that of a '
             'model about 1. Merge it with LLaMA first: python '

@@ -204,7 +204,7 @@ class Llava(LazyModel):
             )
         if self.prompt_tmpl is not None:
             text = self.prompt_tmpl.replace('{question}', question)
-            segments = [Segment(from_patches(text, self.vision_tower.num_patches))]
+            segments = [Segment(self._sentinels(text))]
         else:
             text = question + self.preset.suffix if self.task == 'vqa' else self.preset.prompt
             segments = render(self.template, self.ask(text, num_images))
@@ -212,8 +212,13 @@ class Llava(LazyModel):
 
     def ask(self, question: str, num_images: int) -> list[Turn]:
         """A question and its pictures as this model's template takes them; the answer open."""
-        question = from_patches(question, self.vision_tower.num_patches)
+        question = self._sentinels(question)
         return ask(question, num_images, self.use_im_start_end, self.template.mmtag)
+
+    def _sentinels(self, text: str) -> str:
+        """v0's pictures as ``<image>``; to later models ``<im_patch>`` is text like other."""
+        v0 = self.use_im_start_end or self.tokenizer.find('<im_patch>') is not None
+        return from_patches(text, self.vision_tower.num_patches) if v0 else text
 
     def encode_conversation(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
         """The ids and labels of a training sample's ``conversations``.

@@ -264,6 +264,7 @@ def test_files_beside_the_weights_that_cannot_be_true(tmp_path, refuses, name, t
 ODD = [None, [], {}, '', 'x', -1, 0, 1.5, True, [[1]], {'a': []}, 10**30]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('to', ['hf', 'original'])
 def test_any_value_of_any_setting_is_taken_or_refused(tmp_path, tool, capsys, monkeypatch, to):
     """A setting may not matter for a layout; what matters must never end in a traceback."""

@@ -77,6 +77,12 @@ def test_a_prompt_of_v0_is_that_of_its_sentinel_form_picture_features_included(m
     assert model.encode_prompt(BaseDataElement(question='Why?')).num_images == 1
 
 
+def test_to_a_model_without_that_word_patches_are_text(source):
+    model = get_model(tiny_config('v1.5'), pretrained=str(source), device='cpu')
+    sample = BaseDataElement(question='What is <im_patch><im_patch>?')
+    assert model.encode_prompt(sample).num_images == 1
+
+
 @pytest.mark.parametrize('form', ['folder', 'pth', 'pth with state_dict', 'safetensors'])
 def test_every_form_of_checkpoint_gives_the_same_weights(source, tmp_path, form):
     from safetensors.torch import save_file

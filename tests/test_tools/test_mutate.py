@@ -61,6 +61,7 @@ def test_every_mutant_has_its_text_once_and_tests_that_are_there(mutate):
     assert all((ROOT / test).exists() for mutant in mutate.MUTANTS for test in mutant.tests)
 
 
+@pytest.mark.slow
 def test_killed_is_what_a_test_fails_on_and_neither_what_none_sees_nor_what_cannot_run(
     mutate, tree, capsys, tmp_path
 ):

@@ -1,6 +1,7 @@
 """Floor 2. The language model: transformers' own, fed with embeddings."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import transformers
 from mmengine.logging import print_log
 from torch import Tensor, nn
 from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
     DynamicCache,
     GenerationConfig,
     LogitsProcessorList,
@@ -20,10 +23,14 @@ from transformers import (
 )
 
 from mmllava.errors import ConfigError, PromptError, unknown_name
+from mmllava.models.attention import apart
 from mmllava.models.sources import pick_sizes, read_config
 from mmllava.registry import MODELS
 from mmllava.structures import IGNORE_INDEX
 
+_APART = 'mmllava_apart'  # transformers' default, and rows of several samples
+AttentionInterface.register(_APART, apart(AttentionInterface()['sdpa']))
+AttentionMaskInterface.register(_APART, AttentionMaskInterface()['sdpa'])
 FAMILIES = {  # names, not classes: a family is imported when it is built
     'llama': ('LlamaConfig', 'LlamaForCausalLM'),
     'mistral': ('MistralConfig', 'MistralForCausalLM'),
@@ -133,14 +140,23 @@ class LanguageModel(nn.Module):
         """Logits ``(B, L, V)`` of embeddings ``(B, L, D)``; ``mask`` ``(B, L)`` is 1 on tokens.
 
         With ``positions`` ``(1, L)`` one row holds several samples, which do not see each
-        other: transformers tells them apart where positions begin again.
+        other; each begins at position 0.
         """
+        settings: dict[str, Any] = {}
         if positions is None:
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
         else:
-            mask = None
+            starts = (positions[0] == 0).nonzero().flatten().tolist()
+            settings['lengths'] = [b - a for a, b in pairwise([*starts, positions.shape[1]])]
+            mask = embeds.new_empty(1, 1, 1, 1)  # four dimensions: transformers makes none itself
+            if self.config._attn_implementation != _APART:
+                self.lm.set_attn_implementation(_APART)
         return self.lm(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=False,
+            **settings,
         ).logits
 
     def loss(

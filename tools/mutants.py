@@ -232,8 +232,9 @@ MUTANTS = [
     mutant(
         'attention to padding',
         'models/language.py',
-        'inputs_embeds=embeds, attention_mask=mask, position',
-        'inputs_embeds=embeds, attention_mask=torch.ones_like(mask), position',
+        'attention_mask=mask,\n            position_ids=positions,\n            use_cache=False',
+        'attention_mask=torch.ones_like(mask),\n            position_ids=positions,\n'
+        '            use_cache=False',
         PARTS,
     ),
     mutant(
@@ -246,9 +247,9 @@ MUTANTS = [
     mutant(
         'padding of the loop',
         'models/language.py',
-        '            attention_mask=mask,\n            position_ids=positions,',
-        '            attention_mask=mask if mask is None else torch.ones_like(mask),\n'
-        '            position_ids=positions,',
+        'attention_mask=mask,\n            position_ids=positions,\n            past_key_values',
+        'attention_mask=mask if mask is None else torch.ones_like(mask),\n'
+        '            position_ids=positions,\n            past_key_values',
         GOLDEN,
     ),
     mutant(
@@ -279,7 +280,7 @@ MUTANTS = [
         'len(answer) >= max(rooms)',
         STEPS,
     ),
-    mutant('words to draw from', 'models/language.py', 'top_k=50', 'top_k=5', STEPS),
+    mutant('words to draw from', 'models/settings.py', 'top_k=50', 'top_k=5', STEPS),
     mutant(
         'stop text', 'models/llava.py', 'text.split(self.template.stop)[0] if', 'text if', STREAM
     ),
@@ -314,7 +315,7 @@ MUTANTS = [
     ),
     mutant(
         'repetition penalty of a session',
-        'models/language.py',
+        'models/settings.py',
         'RepetitionPenaltyLogitsProcessor(config.repetition_penalty)',
         'RepetitionPenaltyLogitsProcessor(1.0)',
         CHAT,

@@ -15,7 +15,7 @@ from mmllava.datasets.collate import collate
 from mmllava.errors import ConfigError, ImageError, PromptError
 from mmllava.images.annotate import annotate, side_by_side
 from mmllava.images.load import list_images, load_image
-from mmllava.models.language import GENERATION_SETTINGS
+from mmllava.models.settings import GENERATION_SETTINGS
 from mmllava.registry import TRANSFORMS
 
 _LOADERS = ('LoadImageFromFile', 'LoadImage')

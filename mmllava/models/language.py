@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,22 @@ import transformers
 from mmengine.logging import print_log
 from torch import Tensor, nn
 from transformers import (
+    AttentionInterface,
+    AttentionMaskInterface,
     DynamicCache,
     GenerationConfig,
-    LogitsProcessorList,
-    RepetitionPenaltyLogitsProcessor,
-    StoppingCriteria,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
 )
 
 from mmllava.errors import ConfigError, PromptError, unknown_name
+from mmllava.models.attention import apart
+from mmllava.models.settings import STEPPED, StopText, generation_config, warpers
 from mmllava.models.sources import pick_sizes, plain_rope, read_config
 from mmllava.registry import MODELS
 from mmllava.structures import IGNORE_INDEX
 
+_APART = 'mmllava_apart'  # transformers' default, and rows of several samples
+AttentionInterface.register(_APART, apart(AttentionInterface()['sdpa']))
+AttentionMaskInterface.register(_APART, AttentionMaskInterface()['sdpa'])
 FAMILIES = {  # names, not classes: a family is imported when it is built
     'llama': ('LlamaConfig', 'LlamaForCausalLM'),
     'mistral': ('MistralConfig', 'MistralForCausalLM'),
@@ -38,22 +40,6 @@ _SIZES = (
     'num_hidden_layers',
     'num_attention_heads',
 )
-#: What a user may set for a generation, in a config or in a call.
-GENERATION_SETTINGS = frozenset(
-    name for name in vars(GenerationConfig()) if not name.startswith(('_', 'return_', 'output_'))
-) - {'num_return_sequences', 'bos_token_id', 'eos_token_id', 'pad_token_id'}
-#: What `LanguageModel.steps` follows; transformers' loop knows more.
-STEPPED = frozenset(
-    [
-        'max_new_tokens',
-        'num_beams',
-        'do_sample',
-        'temperature',
-        'top_k',
-        'top_p',
-        'repetition_penalty',
-    ]
-) | {'length_penalty'}  # of beams: it changes nothing in a loop without
 _OPTIONAL = (
     'num_key_value_heads',
     'max_position_embeddings',
@@ -139,14 +125,23 @@ class LanguageModel(nn.Module):
         """Logits ``(B, L, V)`` of embeddings ``(B, L, D)``; ``mask`` ``(B, L)`` is 1 on tokens.
 
         With ``positions`` ``(1, L)`` one row holds several samples, which do not see each
-        other: transformers tells them apart where positions begin again.
+        other; each begins at position 0.
         """
+        settings: dict[str, Any] = {}
         if positions is None:
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
         else:
-            mask = None
+            starts = (positions[0] == 0).nonzero().flatten().tolist()
+            settings['lengths'] = [b - a for a, b in pairwise([*starts, positions.shape[1]])]
+            mask = embeds.new_empty(1, 1, 1, 1)  # four dimensions: transformers makes none itself
+            if self.config._attn_implementation != _APART:
+                self.lm.set_attn_implementation(_APART)
         return self.lm(
-            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=False,
+            **settings,
         ).logits
 
     def loss(
@@ -240,7 +235,7 @@ class LanguageModel(nn.Module):
         """`generate` in transformers' loop, which knows every setting; one limit for all rows."""
         config = generation_config(settings, tokenizer, self.config.vocab_size)
         end = tokenizer.find(stop) if stop else None
-        criteria = [_StopText(stop, tokenizer)] if stop and end is None else None
+        criteria = [StopText(stop, tokenizer)] if stop and end is None else None
         if end is not None:
             config.eos_token_id = [tokenizer.eos_id, end]
         out = self.lm.generate(
@@ -302,7 +297,7 @@ class LanguageModel(nn.Module):
             mask: ``(B, held + L)``, 0 on padding on the left; None if there is none.
             generator: makes sampling repeatable; None uses torch's own.
         """
-        warp = _warpers(config)
+        warp = warpers(config)
         ids = torch.empty((len(embeds), 0), dtype=torch.long, device=embeds.device)
         while True:
             scores = warp(ids, self.extend(embeds, cache, mask))
@@ -333,63 +328,7 @@ class LanguageModel(nn.Module):
         return out.logits[:, -1].to(embeds.device, torch.float32)
 
 
-def generation_config(settings: dict[str, Any], tokenizer: Any, num_rows: int) -> GenerationConfig:
-    """transformers' settings object; the tokenizer's ids, never those of a ``config.json``.
-
-    Raises:
-        ConfigError: a name or a value that ``GenerationConfig`` does not take.
-    """
-    for name in settings:
-        if name not in GENERATION_SETTINGS:
-            raise unknown_name('generation setting', name, GENERATION_SETTINGS)
-    if settings.get('do_sample'):  # transformers 4's default, in LLaVA's time; 5 has none
-        settings = dict(dict(top_k=50), **settings)
-    # A [PAD] beyond the matrix (13B-v0 has one) would be embedded when a row is done.
-    pad = tokenizer.pad_id if tokenizer.pad_id < num_rows else tokenizer.eos_id
-    beams = settings.get('num_beams')
-    if beams is not None and not (type(beams) is int and beams >= 1):
-        raise ConfigError(f'num_beams is {beams!r}, expected a whole number from 1 on.')
-    try:
-        config = GenerationConfig(
-            bos_token_id=tokenizer.bos_id,
-            eos_token_id=tokenizer.eos_id,
-            pad_token_id=pad,
-            **settings,
-        )
-        _warpers(config)  # they look at the values
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f'generation settings {settings} do not work: {error}') from error
-    return config
-
-
-def _warpers(config: GenerationConfig) -> LogitsProcessorList:
-    """What changes the logits before a token is chosen, in transformers' order."""
-    steps = LogitsProcessorList()
-    if config.repetition_penalty not in (None, 1.0):
-        steps.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
-    if not config.do_sample:
-        return steps
-    if config.temperature not in (None, 1.0):
-        steps.append(TemperatureLogitsWarper(config.temperature))
-    if config.top_k:
-        steps.append(TopKLogitsWarper(config.top_k))
-    if config.top_p not in (None, 1.0):
-        steps.append(TopPLogitsWarper(config.top_p))
-    return steps
-
-
 def _choose(scores: Tensor, sample: bool, generator: torch.Generator | None) -> Tensor:
     if not sample:
         return scores.argmax(-1)
     return torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0]
-
-
-class _StopText(StoppingCriteria):
-    """Ends a row when its new text holds the stop text."""
-
-    def __init__(self, stop: str, tokenizer: Any) -> None:
-        self.stop, self.tokenizer = stop, tokenizer
-
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        found = [self.stop in self.tokenizer.decode(ids) for ids in input_ids.tolist()]
-        return torch.tensor(found, device=input_ids.device)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement
 
+from mmllava import get_model, inference_model
 from mmllava.images.anyres import tiles
 from mmllava.images.clip import to_square
 from mmllava.images.load import load_image
@@ -70,3 +71,13 @@ def test_a_sample_does_not_see_its_neighbour(checkpoints):
         start = int((batch.positions[0] == 0).nonzero()[1])
         outputs.append(logits[0, start:])
     assert torch.allclose(*outputs, atol=1e-5)
+
+
+def test_a_model_that_was_packed_answers_as_before(checkpoints):
+    model = get_model(tiny_config('v1.5'), pretrained=str(checkpoints['v1.5']), device='cpu')
+    picture, question = str(MODELS / 'images/1.png'), 'What is it?'
+    before = inference_model(model, picture, question)
+    model.train()
+    learn(model, batch_of(model, 'v1.5'), True)
+    model.eval()
+    assert inference_model(model, picture, question) == before

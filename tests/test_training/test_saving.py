@@ -149,3 +149,25 @@ def test_the_next_stage_begins_with_the_projector_of_the_last(tmp_path):
     assert train(second, tmp_path / '2') == 0
     model = get_model(tiny_config('v1.5'), pretrained=str(tmp_path / '1/iter_6'), device='cpu')
     assert losses(tmp_path / '2')[0] == pytest.approx(loss_of(model), abs=1e-6)
+
+
+def test_the_image_words_of_a_first_stage_are_in_its_checkpoint(tmp_path, checkpoints):
+    config = training_config(tmp_path, dict(train=['projector', 'image_words']), epochs=2)
+    config.model = tiny_config('v1').model
+    config.model.init_cfg = dict(type='Pretrained', checkpoint=str(checkpoints['v1']))
+    assert train(config, tmp_path) == 0
+    before = get_model(tiny_config('v1'), pretrained=str(checkpoints['v1']), device='cpu')
+    after = get_model(tiny_config('v1'), pretrained=str(tmp_path / 'iter_2'), device='cpu')
+    rows = [m.language.lm.model.embed_tokens.weight for m in (before, after)]
+    moved = (rows[0] != rows[1]).any(1).nonzero().flatten().tolist()
+    assert moved == sorted(after.tokenizer.token_id(w) for w in ('<im_start>', '<im_end>'))
+
+
+def test_adapters_on_top_of_a_checkpoint_of_adapters_are_refused(tmp_path, capsys):
+    pytest.importorskip('peft')
+    first = training_config(tmp_path / '1', STAGES['lora'], epochs=1)
+    assert train(first, tmp_path / '1') == 0
+    second = training_config(tmp_path / '2', STAGES['lora'])
+    second.model.init_cfg.checkpoint = str(tmp_path / '1/iter_1')
+    assert train(second, tmp_path / '2') == 2
+    assert 'Train the whole language model, or merge the checkpoint' in capsys.readouterr().err

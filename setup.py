@@ -79,10 +79,11 @@ setup(
         # Their own [multimodal] extra is not asked for: it forbids transformers 5.
         'mm': ['onedl-mmcv>=2.3', 'onedl-mmengine>=0.10.8', 'onedl-mmpretrain>=1.3'],
         'quantize': ['bitsandbytes>=0.46'],  # bits=4 and bits=8, on a GPU
+        'lora': ['peft'],
         'device-map': ['accelerate'],  # a model over several GPUs and CPU
         'java-metrics': ['pycocoevalcap'],
         # Without bitsandbytes: mmengine imports it wherever it is, which takes seconds.
-        'test': ['accelerate', 'hypothesis', 'pytest', 'ruff'],
+        'test': ['accelerate', 'hypothesis', 'peft', 'pytest', 'ruff'],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

@@ -1,5 +1,6 @@
 """Floor 3. mmengine's runner, with a stage, and with checkpoints that a kill cannot harm."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
+from mmllava.datasets.instruct import InstructDataset
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.registry import RUNNERS
 from mmllava.training import saving, stages
+from mmllava.training.examine import check_learned
 from mmllava.training.loop import StepLoop
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -50,6 +53,19 @@ class TrainRunner(Runner):
     def bare_model(self) -> nn.Module:
         """The model without a wrapper."""
         return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def build_train_loop(self, loop: Any) -> StepLoop:
+        """Builds the loop, and has every sample of `InstructDataset` looked at by the model.
+
+        A row whose answers all lie beyond the cut would have no loss, NaN, and ruin the weights;
+        it is skipped, counted and named like any other bad row.
+        """
+        loop = super().build_train_loop(loop)
+        dataset, model = loop.dataloader.dataset, self.bare_model
+        if isinstance(dataset, InstructDataset):
+            limit = model.max_tokens or model.language.max_tokens
+            dataset.add_check(partial(check_learned, model=model, max_tokens=limit))
+        return loop
 
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         """Writes the folder ``out_dir/filename``; called by the hook in every process.

@@ -50,3 +50,13 @@ def test_one_bad_row_too_many_ends_a_run_with_2(tmp_path, capsys):
     rows = [TRAIN['batch'][0], MISSING]
     assert train(config_of(rows, tmp_path, 2, max_skipped=0), tmp_path) == 2
     assert 'max_skipped=0 may be skipped' in capsys.readouterr().err
+
+
+def test_a_row_whose_answer_lies_beyond_the_cut_is_named_and_no_loss_is_nan(tmp_path):
+    long = dict(TRAIN['batch'][0], conversations=talk('<image> ' + 'why ' * 300))
+    config = config_of([TRAIN['batch'][0], long], tmp_path, 1)
+    config.model.max_tokens = 100
+    assert train(config, tmp_path) == 0
+    assert all(loss == loss for loss in losses(tmp_path))
+    (log,) = tmp_path.glob('*/*.log')
+    assert log.read_text().count('rows.json[1]: ') == 1

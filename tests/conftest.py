@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / 'tests/golden/models'
@@ -14,6 +16,14 @@ VERSIONS = {
     'v1.5': ('llava-v1.5', 'pad', 2),
     'v1.6': ('llava-v1.6', 'anyres', 2),
 }
+
+# The same examples each time, so that a run can be repeated. To look for new ones:
+# python -m pytest --hypothesis-profile hard tests/test_prompts/test_fuzz.py
+settings.register_profile('unit', derandomize=True, deadline=None, database=None)
+settings.register_profile('hard', max_examples=5000, deadline=None, database=None)
+settings.load_profile('unit')
+# The models are tiny: two threads take longer than one, and ten times as long on busy cores.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope='session')

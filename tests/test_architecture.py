@@ -37,6 +37,7 @@ DOORS = {  # a heavy or optional package enters through these files only
     'transformers': [
         'models/language.py',
         'models/attention.py',
+        'models/settings.py',
         'models/vision_tower.py',
         'prompts/tokens.py',
         'compat.py',

@@ -164,14 +164,12 @@ def print_sample(dataset: Any, model: Any, index: int) -> None:
     prompt, lengths = encode_sample(dataset.prepare_data(index), model)
     runs = spell(prompt, lengths, model.tokenizer)
     print(f'\n{dataset.describe(index)}, what it learns in {start}this{end}:')
-    # Colour ends with each line, for pagers that read line by line.
     print(''.join(_mark(text, start, end) if learned else text for text, learned in runs))
 
 
 def _mark(text: str, start: str, end: str) -> str:
-    if start == '[[':
-        return start + text + end
-    return '\n'.join(start + line + end if line else line for line in text.split('\n'))
+    """Learned text; a line break is shown, and no colour runs over it."""
+    return start + text.replace('\n', f'\u21b5{end}\n{start}') + end
 
 
 def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
@@ -208,7 +206,7 @@ def run(args: argparse.Namespace) -> int:
     cfg = load_config(args)
     out = Path(args.out or f'work_dirs/{Path(args.config).stem}')
     dataset, model = build(cfg)
-    max_tokens = args.max_tokens or getattr(model, 'max_tokens', None) or model.language.max_tokens
+    max_tokens = args.max_tokens or model.max_tokens or model.language.max_tokens
     found = examine_all(dataset, model, max_tokens, args.workers)
     findings = [
         dict(where=dataset.describe(e.index), kind=kind, message=message)

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dataset import pseudo_collate
 
 from mmllava.apis.inference import CaptionInferencer
 from mmllava.apis.predictions import write_json
+from mmllava.datasets.collate import collate
 from mmllava.errors import ConfigError, PromptError
 from mmllava.generation.decode import check_settings, decode, stream_text
 from mmllava.images.load import Picture
@@ -52,6 +52,7 @@ class ChatSession:
     def reset(self) -> None:
         """Forgets the dialogue and its pictures."""
         self.turns: list[Turn] = []
+        self._answers = 0
         self.images: list[str] = []  # what each was given as, for `save`
         self._features: list[torch.Tensor] = []
         self._fed: list[Any] = []  # what each position of the cache stands for
@@ -63,20 +64,20 @@ class ChatSession:
         self._cancelled = True
 
     def ask(
-        self, question: str, images: Picture | Sequence[Picture] = (), **generation: Any
+        self, question: str, images: Picture | Sequence[Picture] | None = None, **generation: Any
     ) -> str:
         """The whole answer to one more question. Arguments as for `stream`."""
         return ''.join(self.stream(question, images, **generation))
 
     def stream(
-        self, question: str, images: Picture | Sequence[Picture] = (), **generation: Any
+        self, question: str, images: Picture | Sequence[Picture] | None = None, **generation: Any
     ) -> Iterator[str]:
         """Yields the answer to one more question in pieces, as they are certain.
 
         Args:
             question: text; ``<image>`` in it says where each picture belongs,
                 without it pictures come first.
-            images: pictures that come with this question.
+            images: picture or pictures that come with this question.
             generation: settings of this answer, over the session's.
 
         Raises:
@@ -94,7 +95,7 @@ class ChatSession:
                 f'num_beams={settings["num_beams"]}: beams cannot be streamed. Use num_beams=1, '
                 'or inference_model for one answer.'
             )
-        pictures = images if isinstance(images, (list, tuple)) else [images]
+        pictures = images if isinstance(images, (list, tuple)) else [images] * (images is not None)
         features = self._features + [f for p in pictures for f in self._encode(p)]
         asked = self.model.ask(question, len(pictures))
         turns = [*self.turns, *asked[:-1]]
@@ -107,12 +108,14 @@ class ChatSession:
                 said.append(piece)
                 yield piece
         finally:  # also when the caller stops listening
-            if said:  # without a word of answer the dialogue stays as it was
-                # A tag that the model wrote is no picture; it would be counted as one.
-                text = ''.join(said).replace(IMAGE_TAG, '')
+            text = _without_tags(''.join(said))
+            if text:  # without a word of answer the dialogue stays as it was
                 self.turns = [*turns, Turn('assistant', text)]
+                self._answers += 1
                 self._features = features
                 self.images += [_name_of(p) for p in pictures]
+            else:  # its pictures are in the cache under numbers that others get now
+                self._fed = []
 
     def save(self, path: str | Path) -> None:
         """Writes the dialogue in LLaVA's instruction JSON, whole or not at all."""
@@ -125,7 +128,7 @@ class ChatSession:
         model = self.model
         model.check_weights()
         sample = self._pipeline.pipeline(dict(img=picture))
-        data = model.data_preprocessor(pseudo_collate([sample]))
+        data = model.data_preprocessor(collate([sample]))
         with torch.no_grad():
             pictures = pictures_of(data['images'][0])
             return model.extract_feat(pictures, sizes_of(sample['data_samples'], pictures))
@@ -169,7 +172,7 @@ class ChatSession:
     ) -> Iterator[str]:
         """The pieces of an answer; keeps account of what the cache holds."""
         tokenizer = self.model.tokenizer
-        seed = None if self.seed is None else self.seed + len(self.turns) // 2
+        seed = None if self.seed is None else self.seed + self._answers
         stop = self.model.template.stop
         ids = decode(self.model.language, embeds, self._cache, tokenizer, settings, seed, stop)
         self._fed = list(keys)
@@ -187,6 +190,13 @@ class ChatSession:
             if self._cancelled:
                 return
             self._fed.append(token)  # it is fed when the next one is asked for
+
+
+def _without_tags(text: str) -> str:
+    """A tag that the model wrote is no picture, nor is what is left of two in one another."""
+    while IMAGE_TAG in text:
+        text = text.replace(IMAGE_TAG, '')
+    return text
 
 
 def _name_of(picture: Picture) -> str:

@@ -7,15 +7,15 @@ from typing import Any, ClassVar
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
 from PIL import Image
 
 from mmllava.apis.hub import ImageCaptionInferencer, VisualQuestionAnsweringInferencer
 from mmllava.datasets import LoadImage
+from mmllava.datasets.collate import collate
 from mmllava.errors import ConfigError, ImageError, PromptError
-from mmllava.images.annotate import annotate
+from mmllava.images.annotate import annotate, side_by_side
 from mmllava.images.load import list_images, load_image
-from mmllava.models.language import GENERATION_SETTINGS
+from mmllava.models.settings import GENERATION_SETTINGS
 from mmllava.registry import TRANSFORMS
 
 _LOADERS = ('LoadImageFromFile', 'LoadImage')
@@ -40,7 +40,7 @@ class _PillowPictures:
     def preprocess(self, inputs: Sequence[dict], batch_size: int = 1) -> Iterator[dict]:
         """Batches of the pipeline's output."""
         samples = map(self._sample, inputs)
-        yield from map(pseudo_collate, self._get_chunk_data(samples, batch_size))
+        yield from map(collate, self._get_chunk_data(samples, batch_size))
 
     def _sample(self, item: dict) -> dict:
         """One input through the pipeline, its question kept whether or not the config packs it."""
@@ -71,7 +71,7 @@ class _PillowPictures:
             except ImageError as error:
                 records[number]['error'] = str(error)
         if samples:
-            preds = self.forward(pseudo_collate(list(samples.values())))
+            preds = self.forward(collate(list(samples.values())))
             self.visualize([inputs[k] for k in samples], preds, show_dir=show_dir)
             for number, answer in zip(samples, self.postprocess(preds, None), strict=True):
                 records[number] |= answer
@@ -89,9 +89,11 @@ class _PillowPictures:
             return None
         pictures = []
         for number, (sample, pred) in enumerate(zip(ori_inputs, preds, strict=True)):
-            picture = annotate(load_image(sample['img']), self._text(pred))
+            source = sample['img'] if isinstance(sample['img'], list) else [sample['img']]
+            picture = side_by_side([load_image(one) for one in source])
+            picture = annotate(picture, self._text(pred))
             if show_dir is not None:
-                save_drawing(picture, sample['img'], show_dir, number)
+                save_drawing(picture, source[0] if source else None, show_dir, number)
             if show:
                 picture.show()
             pictures.append(picture)
@@ -120,7 +122,10 @@ class CaptionInferencer(_PillowPictures, ImageCaptionInferencer):
         return super().__call__(images, return_datasamples, batch_size, **kwargs)
 
     def _inputs_to_list(self, inputs: Any) -> list[dict]:
-        return [dict(img=picture) for picture in _pictures(inputs)]
+        pictures = _pictures(inputs)
+        if any(isinstance(p, list) and not p for p in pictures):
+            raise ImageError('there is no picture to caption; expected one picture or more.')
+        return [dict(img=picture) for picture in pictures]
 
     def _text(self, pred: Any) -> list[str]:
         return [pred.get('pred_caption')]
@@ -130,7 +135,9 @@ class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
     """Answers questions about pictures.
 
     One picture and one question; several pictures with one question for all,
-    or with as many questions; or one picture with several questions.
+    or with as many questions; or one picture with several questions. In the place
+    of a picture may stand a list, the pictures of one sample: ``[[a, b]]`` asks about
+    both at once. None is a question without a picture.
     """
 
     visualize_kwargs: ClassVar[set[str]] = {'show', 'show_dir'}
@@ -176,9 +183,15 @@ def _check_batch_size(batch_size: int) -> None:
 
 
 def _pictures(inputs: Any) -> list:
+    """One entry a sample: a picture, or the list of its pictures."""
+    if inputs is None:
+        return [[]]
     if isinstance(inputs, (str, Path)) and Path(inputs).is_dir():
         return list_images(inputs)
-    return list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    pictures = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    if not pictures:
+        raise ImageError('the list of pictures is empty; expected one picture or more.')
+    return [list(p) if isinstance(p, tuple) else p for p in pictures]
 
 
 def _name(step: dict) -> str:

@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 
 from mmllava.apis.hub import get_model
 from mmllava.checkpoints.fetch import fetch
-from mmllava.errors import CheckpointError, unknown_name
+from mmllava.errors import CheckpointError, ConfigError, unknown_name
 from mmllava.models.folder import Found, describe
 from mmllava.models.llava import Llava
 
@@ -48,7 +48,7 @@ def load(
     Raises:
         CheckpointError: another kind of checkpoint, with the command that converts
             it; or weights that do not fit.
-        ConfigError: an unknown task or setting.
+        ConfigError: an unknown task or setting, or device and device_map both.
         DeviceError: a device that is not there.
 
     Example:
@@ -65,6 +65,10 @@ def load(
         )
     found = describe(path, tower)
     print_log('\n'.join([f'{folder}:', *('  ' + r for r in found.reasons)]), logger='current')
+    if device is not None and device_map is not None:
+        raise ConfigError(
+            f'device={device!r} and device_map={device_map!r} exclude each other. Give one of them.'
+        )
     if device_map is None and device is None:
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
     return get_model(

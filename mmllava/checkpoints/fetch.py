@@ -9,6 +9,14 @@ from mmllava.errors import CheckpointError
 
 SAFETENSORS = ('model.safetensors', 'model-*.safetensors', 'model.safetensors.index.json')
 TORCH = ('pytorch_model.bin', 'pytorch_model-*.bin', 'pytorch_model.bin.index.json')
+# Of a repository that has no model: a LoRA or a projector.
+TRAINED = (
+    'adapter_config.json',
+    'adapter_model.safetensors',
+    'adapter_model.bin',
+    'non_lora_trainables.bin',
+    'mm_projector.bin',
+)
 BESIDE = (
     'config.json',
     'generation_config.json',
@@ -83,8 +91,10 @@ def _download(hub: ModuleType, source: str, patterns: Sequence[str] | None) -> P
     except Exception as error:  # offline is many errors; a refusal by the hub is two
         if type(error).__name__ in ('GatedRepoError', 'RepositoryNotFoundError'):
             raise
-        patterns = [*SAFETENSORS, *TORCH, *BESIDE]
+        patterns = [*SAFETENSORS, *TORCH, *TRAINED, *BESIDE]
         return Path(hub.snapshot_download(source, allow_patterns=patterns, local_files_only=True))
     has_safetensors = any(f in files for f in (SAFETENSORS[0], SAFETENSORS[2]))
-    patterns = [*(SAFETENSORS if has_safetensors else TORCH), *BESIDE]
+    has_torch = any(f in files for f in (TORCH[0], TORCH[2]))
+    weights = SAFETENSORS if has_safetensors else TORCH if has_torch else TRAINED
+    patterns = [*weights, *BESIDE]
     return Path(hub.snapshot_download(source, allow_patterns=patterns))

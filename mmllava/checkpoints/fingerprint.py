@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from mmllava.checkpoints.entry import DTYPES, TensorEntry, map_tensor
-from mmllava.checkpoints.plan import EMBED, FLOATS, Entries
+from mmllava.checkpoints.moves import FLOATS, Entries
+from mmllava.checkpoints.plan import EMBED
 from mmllava.errors import CheckpointError
 
 NORM = 'model.norm.weight'

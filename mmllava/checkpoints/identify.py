@@ -39,7 +39,7 @@ _TELLING = (
     ('mmllava', r'^(language\.lm|projector\.layers)\.'),
     ('mmpretrain', r'^model\.lang_encoder\.'),
     ('hf', r'^(model\.)?multi_modal_projector\.'),
-    ('original', r'^model\.layers\.\d+\.|^model\.embed_tokens\.'),
+    ('original', r'^model\.layers\.\d+\.'),
     ('projector', r'(^|\.)mm_projector\.'),
     ('clip', r'^vision_model\.'),
 )

@@ -1,6 +1,6 @@
 """Floor 1. What lies beside the weights: config, generation config, tokenizer."""
 
-import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,34 @@ def sentence_pieces(file: Path) -> list[str]:
     Raises:
         CheckpointError: if the file is something else.
     """
+    return [piece for piece, _ in sentence_model(file)[0]]
+
+
+def sentence_model(file: Path) -> tuple[list[tuple[str, float]], dict[str, Any]]:
+    """Reads a SentencePiece model: its pieces with their scores, and how it treats text.
+
+    Returns:
+        (piece, score) in the order of ids; and ``model_type`` (1 unigram, 2 BPE),
+        ``charsmap`` (whether it rewrites characters), ``add_dummy_prefix`` and
+        ``remove_extra_whitespaces``.
+
+    Raises:
+        CheckpointError: if the file is something else.
+    """
     try:
-        pieces = [_first_text(value) for field, value in _fields(file.read_bytes()) if field == 1]
-    except (IndexError, UnicodeDecodeError, ValueError, TypeError) as error:
+        top = list(_fields(file.read_bytes()))
+        pieces = [_piece(value) for field, value in top if field == 1]
+        trainer = dict(_fields(b''.join(v for f, v in top if f == 2)))
+        normalizer = dict(_fields(b''.join(v for f, v in top if f == 3)))
+    except (
+        IndexError,
+        KeyError,
+        UnicodeDecodeError,
+        ValueError,
+        TypeError,
+        struct.error,
+        AttributeError,
+    ) as error:
         pieces = []
         reason = f' ({error})'
     else:
@@ -46,11 +71,18 @@ def sentence_pieces(file: Path) -> list[str]:
             f'{file} is no SentencePiece model{reason}. Download it again; a file of a few '
             'hundred bytes is often a Git-LFS pointer.'
         )
-    return pieces
+    return pieces, dict(
+        model_type=trainer.get(3, 1),
+        charsmap=bool(normalizer.get(2)),
+        add_dummy_prefix=bool(normalizer.get(3, 1)),
+        remove_extra_whitespaces=bool(normalizer.get(4, 1)),
+    )
 
 
-def _first_text(message: bytes) -> str:
-    return next(value for field, value in _fields(message) if field == 1).decode()
+def _piece(message: bytes) -> tuple[str, float]:
+    """Text and score of one piece."""
+    fields = dict(_fields(message))
+    return fields[1].decode(), struct.unpack('<f', fields.get(2, bytes(4)))[0]
 
 
 def _fields(data: bytes):
@@ -102,15 +134,8 @@ def special_ids(folder: Path, rows: int) -> dict[str, int]:
     Returns:
         ``bos_token_id``, ``eos_token_id``, ``pad_token_id``; those that are known.
     """
-    ids: dict[str, int] = {}
-    if (folder / 'tokenizer.model').is_file():
-        ids.update((p, k) for k, p in enumerate(sentence_pieces(folder / 'tokenizer.model')))
+    ids = token_ids(folder)
     settings = _optional(folder / 'tokenizer_config.json')
-    whole = _optional(folder / 'tokenizer.json').get('added_tokens', [])
-    ids.update((token['content'], token['id']) for token in whole)
-    ids.update(_optional(folder / 'added_tokens.json'))
-    decoder = settings.get('added_tokens_decoder', {})
-    ids.update((token['content'], int(number)) for number, token in decoder.items())
     names = {**settings, **_optional(folder / 'special_tokens_map.json')}
     found = {}
     for role in ('bos', 'eos', 'pad'):
@@ -119,6 +144,26 @@ def special_ids(folder: Path, rows: int) -> dict[str, int]:
         if token in ids and ids[token] < rows:
             found[f'{role}_token_id'] = ids[token]
     return found
+
+
+def token_ids(folder: Path) -> dict[str, int]:
+    """Word -> id, of every word that the tokenizer files name."""
+    ids: dict[str, int] = {}
+    if (folder / 'tokenizer.model').is_file():
+        ids.update((p, k) for k, p in enumerate(sentence_pieces(folder / 'tokenizer.model')))
+    settings = _optional(folder / 'tokenizer_config.json')
+    whole = _optional(folder / 'tokenizer.json').get('added_tokens', [])
+    try:
+        ids.update((token['content'], token['id']) for token in whole)
+        ids.update(_optional(folder / 'added_tokens.json'))
+        decoder = settings.get('added_tokens_decoder', {})
+        ids.update((token['content'], int(number)) for number, token in decoder.items())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(
+            f'the tokenizer files in {folder} name their added tokens in a way that cannot be '
+            f'read ({type(error).__name__}: {error}). Download them again.'
+        ) from error
+    return ids
 
 
 def merged_config(delta: dict[str, Any], rows: int, ids: dict[str, int]) -> dict[str, Any]:
@@ -161,7 +206,31 @@ def tower_config(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
             f'{folder} has no config.json; the number of attention heads stands only there. '
             "Put the vision tower's config.json beside its weights."
         )
-    made = tower_sizes(shapes, folder)
+    return describe_tower(said, shapes, folder)
+
+
+def describe_tower(
+    said: dict[str, Any], shapes: dict[str, tuple[int, ...]], folder: Path
+) -> dict[str, Any]:
+    """``tower_config`` where the config is read already; ``folder`` is for the messages."""
+    prefix = 'vision_model.'
+    try:
+        width, _, patch, _ = shapes[f'{prefix}embeddings.patch_embedding.weight']
+        positions = shapes[f'{prefix}embeddings.position_embedding.weight'][0]
+        between = shapes[f'{prefix}encoder.layers.0.mlp.fc1.weight'][0]
+    except (KeyError, ValueError, IndexError) as error:
+        raise CheckpointError(
+            f'the vision tower in {folder} has no usable {error}; expected a CLIP model in '
+            'Hugging Face layout.'
+        ) from error
+    layers = {name.split('.')[3] for name in shapes if name.startswith(f'{prefix}encoder.layers.')}
+    made = dict(
+        hidden_size=width,
+        intermediate_size=between,
+        num_hidden_layers=len(layers),
+        patch_size=patch,
+        image_size=round((positions - 1) ** 0.5) * patch,
+    )
     wrong = {key: said[key] for key in made if key in said and said[key] != made[key]}
     if wrong:
         raise CheckpointError(
@@ -173,42 +242,9 @@ def tower_config(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
     return made | {key: said.get(key, value) for key, value in defaults.items()}
 
 
-def tower_sizes(shapes: dict[str, tuple[int, ...]], where: str | Path) -> dict[str, int]:
-    """The sizes of a CLIP tower that its tensors tell; the number of heads they do not.
-
-    Args:
-        shapes: of the tensors under ``vision_model.``.
-        where: what an error names.
-
-    Raises:
-        CheckpointError: if it is no CLIP tower.
-    """
-    prefix = 'vision_model.'
-    try:
-        width, _, patch, _ = shapes[f'{prefix}embeddings.patch_embedding.weight']
-        positions = shapes[f'{prefix}embeddings.position_embedding.weight'][0]
-        between = shapes[f'{prefix}encoder.layers.0.mlp.fc1.weight'][0]
-    except (KeyError, ValueError) as error:
-        raise CheckpointError(
-            f'the vision tower in {where} has no usable {error}; expected a CLIP model in '
-            'Hugging Face layout.'
-        ) from error
-    layers = {name.split('.')[3] for name in shapes if name.startswith(f'{prefix}encoder.layers.')}
-    return dict(
-        hidden_size=width,
-        intermediate_size=between,
-        num_hidden_layers=len(layers),
-        patch_size=patch,
-        image_size=round((positions - 1) ** 0.5) * patch,
-    )
-
-
-def copy_files(source: Path, names: tuple[str, ...], target: Path) -> list[str]:
-    """Copies those of the named files that exist; follows links, as a hub's cache has."""
-    found = [name for name in names if (source / name).is_file()]
-    for name in found:
-        shutil.copyfile(source / name, target / name)
-    return found
+def read_files(source: Path, names: tuple[str, ...]) -> dict[str, bytes]:
+    """Reads those of the named files that exist; follows links, as a hub's cache has."""
+    return {name: (source / name).read_bytes() for name in names if (source / name).is_file()}
 
 
 def _optional(file: Path) -> dict[str, Any]:

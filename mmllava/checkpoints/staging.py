@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mmllava.checkpoints.journal import journal_of
 from mmllava.errors import CheckpointError
 
 
 @contextmanager
 def staged(
-    destination: Path, needed_bytes: int, may_replace: Callable[[Path], None] | None
+    destination: Path,
+    needed_bytes: int,
+    may_replace: Callable[[Path], None] | None,
+    goes_on: Callable[[Path], bool] | None = None,
 ) -> Iterator[Path]:
     """Gives a temporary path beside the destination and renames it when all went well.
 
@@ -20,9 +24,12 @@ def staged(
         needed_bytes: disk space that it will take.
         may_replace: looks at what is there already and raises if it must stay;
             None where nothing may be replaced. An empty folder never counts.
+        goes_on: tells whether what a killed run left can be gone on with; None where
+            nothing is.
 
     Yields:
-        a path that does not exist; the caller makes a file or a folder of it.
+        a path that does not exist; the caller makes a file or a folder of it. Or, where
+        ``goes_on`` said so, what the killed run left.
 
     Raises:
         CheckpointError: if something is there already, if its folder is missing or
@@ -30,16 +37,21 @@ def staged(
             after any other error or a Ctrl-C.
     """
     destination = Path(os.path.realpath(destination))
-    check_destination(destination, needed_bytes, may_replace)
     part = destination.with_name(f'.{destination.name}.part-{os.getpid()}')
-    _remove(part)
+    left = next((p for p in leftovers(destination) if goes_on and goes_on(p)), None)
+    there = sum(file.stat().st_size for file in _files(left) if file.is_file()) if left else 0
+    check_destination(destination, needed_bytes - there, may_replace)
+    _remove_part(part)
+    if left:
+        os.rename(left, part)
+        os.rename(journal_of(left), journal_of(part))
     try:
         yield part
         for file in _files(part):
             _flush(file)
         _put(part, destination)
     finally:
-        _remove(part)
+        _remove_part(part)
 
 
 def check_destination(
@@ -65,7 +77,7 @@ def check_destination(
             f'{needed_bytes / 1e9:.2f} GB. Free some, or name a destination on another disk.'
             + ''.join(
                 f' An earlier run that was killed left {path}, which may be deleted.'
-                for path in _leftovers(destination)
+                for path in _remains(destination)
             )
         )
 
@@ -99,8 +111,16 @@ def _put(part: Path, destination: Path) -> None:
         _remove(old)
 
 
-def _leftovers(destination: Path) -> list[Path]:
+def leftovers(destination: Path) -> list[Path]:
+    """Unfinished results that killed runs left beside the destination, the newest first."""
+    found = [p for p in _remains(destination) if p.name.rpartition('-')[0].endswith('.part')]
+    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _remains(destination: Path) -> list[Path]:
     """What runs that are over left beside the destination."""
+    if not destination.parent.is_dir():
+        return []
     heads = tuple(f'.{destination.name}.{kind}-' for kind in ('part', 'old'))
     return sorted(
         path
@@ -140,6 +160,12 @@ def _flush(path: Path) -> None:
 
 def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
+
+
+def _remove_part(part: Path) -> None:
+    """Deletes an unfinished result and its journal."""
+    _remove(part)
+    _remove(journal_of(part))
 
 
 def _remove(path: Path) -> None:

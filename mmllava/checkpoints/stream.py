@@ -1,4 +1,4 @@
-"""Floor 1. Carry out a plan a few megabytes at a time, reading and adding beside the writing.
+"""Floor 1. Carry out a plan a few megabytes at a time: read, count, compute and write at once.
 
 Memory is ``IN_FLIGHT`` slots, whatever the model's size, and they are used again and
 again: asking the system for fresh pages for every piece costs as much as the sums.
@@ -6,188 +6,217 @@ Pieces are read with pread, not through mappings, so that a system's count of th
 process's memory stays what the process needs.
 """
 
-import mmap
-import os
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
+from threading import local
+from typing import NamedTuple
 
 import numpy as np
 
-from mmllava.checkpoints.entry import DTYPES, TensorEntry
+from mmllava.checkpoints.blas import one_thread
+from mmllava.checkpoints.disk import PAGE, open_files, pages, read_values, read_whole
 from mmllava.checkpoints.half import HalfAdder
-from mmllava.checkpoints.plan import Move
+from mmllava.checkpoints.moves import Move, Part
+from mmllava.checkpoints.sums import FileSums
+from mmllava.checkpoints.values import Adapters, add_half, all_finite, cast, row_mean
 from mmllava.checkpoints.writer import Sink
 from mmllava.errors import CheckpointError
 
 PIECE_VALUES = 1 << 20  # values of a tensor handled at a time: 2 MiB in float16
-PAGE = 4096  # bytes; what O_DIRECT wants offsets, lengths and memory to be multiples of
-WORKERS = 2  # one reads while the other adds
-IN_FLIGHT = 6  # pieces read ahead of the writer
+WORKERS = 2  # to read, and as many to compute; one counts sums, in order
+IN_FLIGHT = 16  # pieces read ahead of the writer; a busy machine wakes threads late
+
+
+class Piece(NamedTuple):
+    """Values ``start:stop`` of one part of move ``index``."""
+
+    index: int
+    move: Move
+    part: Part
+    start: int
+    stop: int
+    first: bool  # of its tensor
+    last: bool
+
+
+class PerThread(local):
+    """What every thread makes for itself, once."""
+
+    def __init__(self, make: Callable[[], Adapters]) -> None:
+        self._made = make()
+
+    def get(self) -> Adapters:
+        """This thread's own."""
+        return self._made
 
 
 class _Slot:
-    """The memory that one piece needs: a result, a second source, a wider source."""
+    """The memory that one piece needs: two sources and a result."""
 
     def __init__(self) -> None:
         # Room for the widest type; pages that are never touched take no memory.
-        self.result, self.other, self.wide = (_pages(8 * PIECE_VALUES + 2 * PAGE) for _ in 'abc')
+        self.sources = [pages(8 * PIECE_VALUES + 2 * PAGE) for _ in 'ab']
+        self.result, self.spare = (pages(8 * PIECE_VALUES + 2 * PAGE) for _ in 'ab')
         self.adder = HalfAdder()
 
 
-def _pages(nbytes: int) -> np.ndarray:
-    """Memory that begins at a page."""
-    return np.frombuffer(mmap.mmap(-1, nbytes), np.uint8)
-
-
-def carry_out(moves: list[Move], sink: Sink, progress: Callable[[int], None]) -> None:
-    """Writes the result of every move but the dropped ones.
+def carry_out(
+    moves: list[Move],
+    sink: Sink,
+    progress: Callable[[int], None],
+    finished: Callable[[int, str], None] = lambda index, digest: None,
+    sums: FileSums | None = None,
+    begin: int = 0,
+) -> None:
+    """Writes the result of every move; the caller closes the sink.
 
     Args:
-        moves: in the order of the sink's layout.
-        sink: where the tensors go; closed at the end, aborted on an error.
+        moves: in the order of the sink's layout, without dropped ones.
+        sink: where the tensors go; aborted on an error.
         progress: called with the bytes written since the last call.
+        finished: called with a tensor's position and SHA-256 once the system has its bytes.
+        sums: counts the sums of the source files along the way.
+        begin: position of the first move to be written; those before are there.
 
     Raises:
         CheckpointError: if a result is NaN or infinite (the tensor is named), or a
             source became shorter meanwhile.
     """
-    pieces = _pieces([move for move in moves if move.how != 'dropped'])
-    slots = [_Slot() for _ in range(IN_FLIGHT)]
-    waiting: deque[tuple[int, int, _Slot, Future[np.ndarray]]] = deque()
-    with _open_files(moves) as handles, ThreadPoolExecutor(WORKERS) as pool:
+    try:
+        digest = hashlib.sha256()
+        with closing(computed(moves, sums, begin)) as results:
+            for piece, data in results:
+                if piece.first:
+                    sink.begin(piece.index)
+                    digest = hashlib.sha256()
+                raw = memoryview(data.view(np.uint8))
+                sink.write(raw)
+                digest.update(raw)
+                if piece.last:
+                    sink.flush()
+                    finished(piece.index, digest.hexdigest())
+                progress(data.nbytes)
+    except BaseException:
+        sink.abort()
+        raise
 
-        def write_first() -> None:
-            index, start, slot, future = waiting.popleft()
-            data = future.result()
-            if start == 0:
-                sink.begin(index)
-            sink.write(memoryview(data.view(np.uint8)))
-            slots.append(slot)
-            progress(data.nbytes)
+
+def computed(
+    moves: list[Move], sums: FileSums | None = None, begin: int = 0
+) -> Iterator[tuple[Piece, np.ndarray]]:
+    """Yields each piece with its values, in order; they hold until the next piece is asked for."""
+    slots = [_Slot() for _ in range(IN_FLIGHT)]
+    waiting: deque[tuple[Piece, _Slot, Future[np.ndarray]]] = deque()
+    files = {entry.file for move in moves[begin:] for entry in move.sources}
+    with ExitStack() as stack:
+        handles = stack.enter_context(open_files(files))
+        readers, counter, computers = (
+            stack.enter_context(ThreadPoolExecutor(n)) for n in (WORKERS, 1, WORKERS)
+        )
+        if any(part.how == 'lora' for move in moves[begin:] for part in move.parts):
+            stack.enter_context(one_thread())
+        adapters = PerThread(lambda: Adapters(lambda entry: read_whole(entry, handles)))
+
+        def count(piece: Piece, reading: Future) -> list[np.ndarray]:
+            sources = reading.result()
+            if sums:
+                for entry, values in zip(piece.part.sources, sources, strict=False):
+                    at = entry.offset + piece.start * values.itemsize
+                    sums.feed(entry.file, at, memoryview(values.view(np.uint8)))
+            return sources
+
+        def compute(piece: Piece, counting: Future, slot: _Slot) -> np.ndarray:
+            return _compute(piece.move, piece, counting.result(), slot, adapters, handles)
 
         try:
-            for index, move, start, stop in pieces:
+            for piece in pieces(moves, begin):
                 if not slots:
-                    write_first()
+                    yield _first(waiting, slots)
                 slot = slots.pop()
-                future = pool.submit(_compute, move, start, stop, handles, slot)
-                waiting.append((index, start, slot, future))
+                reading = readers.submit(_read, piece, slot, handles)
+                counting = counter.submit(count, piece, reading)
+                waiting.append((piece, slot, computers.submit(compute, piece, counting, slot)))
             while waiting:
-                write_first()
-            sink.close()
-        except BaseException:
-            sink.abort()
-            pool.shutdown(cancel_futures=True)  # a Ctrl-C waits for two pieces at most
+                yield _first(waiting, slots)
+        except BaseException:  # a Ctrl-C waits for the pieces that are begun
+            for pool in (readers, counter, computers):
+                pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _pieces(moves: list[Move]) -> Iterator[tuple[int, Move, int, int]]:
-    """Cuts tensors into (position, move, first value, end); an empty one is one piece."""
-    for index, move in enumerate(moves):
-        count = move.nbytes // DTYPES[move.dtype].itemsize
-        for start in range(0, max(count, 1), PIECE_VALUES):
-            yield index, move, start, min(start + PIECE_VALUES, count)
+def _first(waiting: deque, slots: list[_Slot]) -> tuple[Piece, np.ndarray]:
+    """The piece that was begun first; its slot is free once the next one is asked for."""
+    piece, slot, future = waiting.popleft()
+    data = future.result()
+    slots.append(slot)
+    return piece, data
+
+
+def pieces(moves: list[Move], begin: int = 0) -> Iterator[Piece]:
+    """Cuts tensors into pieces; an empty tensor is one piece."""
+    for index, move in enumerate(moves[begin:], begin):
+        cuts = []
+        for part in move.parts:
+            count = int(np.prod(part.shape, dtype=np.int64))
+            cuts += [(part, at, min(at + PIECE_VALUES, count)) for at in _starts(count)]
+        for k, (part, start, stop) in enumerate(cuts):
+            yield Piece(index, move, part, start, stop, k == 0, k == len(cuts) - 1)
+
+
+def _starts(count: int) -> range:
+    return range(0, max(count, 1), PIECE_VALUES)
+
+
+def _read(piece: Piece, slot: _Slot, handles: dict[Path, int]) -> list[np.ndarray]:
+    """The values of the sources that have the shape of the part."""
+    part = piece.part
+    if part.how == 'mean':
+        return []
+    sources = part.sources[:1] if part.how in ('copy', 'lora') else part.sources
+    return [
+        read_values(entry, piece.start, piece.stop, handles, memory)
+        for entry, memory in zip(sources, slot.sources, strict=False)
+    ]
 
 
 def _compute(
-    move: Move, start: int, stop: int, handles: dict[Path, int], slot: _Slot
-) -> np.ndarray:
-    """Values ``start:stop`` of the result, counted row by row, in the slot's memory."""
-    delta, *rest = move.sources
-    if move.dtype != 'float16':  # a tower's tensor, taken as it is
-        return _read(delta, start, stop, handles, slot.result)
-    values = _read_half(delta, start, stop, handles, slot.result, slot.wide)
-    finite = slot.adder.all_finite(values)
-    # Rows are as long in base and delta, so the base's block is where the count begins.
-    for base in rest:
-        end = min(stop, base.nbytes // DTYPES[base.dtype].itemsize)
-        if end > start and finite:
-            part = values[: end - start]
-            other = _read_half(base, start, end, handles, slot.other, slot.wide)
-            finite = slot.adder.all_finite(other)
-            slot.adder.add(part, other)
-            finite = finite and slot.adder.all_finite(part)
-    if not finite:
-        where = ' + '.join(str(entry.file) for entry in move.sources)
-        raise CheckpointError(
-            f'{move.name} has values that are not finite in float16 ({where}). A source is '
-            'damaged, or the base is not the one that the delta was made from.'
-        )
-    return values
-
-
-def _read_half(
-    entry: TensorEntry,
-    start: int,
-    stop: int,
+    move: Move,
+    piece: Piece,
+    sources: list[np.ndarray],
+    slot: _Slot,
+    adapters: PerThread,
     handles: dict[Path, int],
-    memory: np.ndarray,
-    wide_memory: np.ndarray,
 ) -> np.ndarray:
-    """Reads values as float16 into ``memory``; wider types are rounded to nearest even."""
-    if entry.dtype == 'float16':
-        return _read(entry, start, stop, handles, memory)
-    values = _read(entry, start, stop, handles, wide_memory)
-    if entry.dtype == 'bfloat16':  # the upper half of a float32's bits
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    half = memory[: 2 * len(values)].view(np.float16)
-    with np.errstate(over='ignore', invalid='ignore'):
-        half[:] = values
-    return half
-
-
-def _read(
-    entry: TensorEntry, start: int, stop: int, handles: dict[Path, int], memory: np.ndarray
-) -> np.ndarray:
-    """Reads values ``start:stop`` of a tensor into ``memory``, with the pages around them."""
-    kind = DTYPES[entry.dtype]
-    offset = entry.offset + start * kind.itemsize
-    end = offset + (stop - start) * kind.itemsize
-    first = offset // PAGE * PAGE
-    wanted, whole = end - first, -(-(end - first) // PAGE) * PAGE
-    done = 0
-    while done < wanted:
-        got = os.preadv(handles[entry.file], [memory[done:whole]], first + done)
-        done += got
-        if got == 0 or (got % PAGE and done < wanted):  # the end of the file
-            raise CheckpointError(
-                f'{entry.file} ends at byte {first + done:,} but {entry.name} goes on to '
-                f'{entry.offset + entry.nbytes:,}. It was cut short after its header was read; '
-                'get it whole again.'
-            )
-    return memory[offset - first : end - first].view(kind)
-
-
-@contextmanager
-def _open_files(moves: list[Move]) -> Iterator[dict[Path, int]]:
-    """Opens every source once."""
-    handles: dict[Path, int] = {}
-    try:
-        for file in {entry.file for move in moves for entry in move.sources}:
-            handles[file] = _open(file)
-        yield handles
-    finally:
-        for handle in handles.values():
-            os.close(handle)
-
-
-def _open(file: Path) -> int:
-    """Opens a file for reading past the page cache, where the system and the disk let us.
-
-    Each byte is read once. Through the cache that took five times the system time
-    (15 s of it against 2.7 for 7.7 GB), and threw out everything else that was there.
-    """
-    if hasattr(os, 'O_DIRECT'):
-        try:
-            handle = os.open(file, os.O_RDONLY | os.O_DIRECT)
-        except OSError:  # tmpfs and some network disks
-            return os.open(file, os.O_RDONLY)
-        try:
-            os.preadv(handle, [_pages(PAGE)], 0)
-            return handle
-        except OSError:
-            os.close(handle)
-    return os.open(file, os.O_RDONLY)
+    """The piece's values in the move's type."""
+    part = piece.part
+    kinds = [entry.dtype for entry in part.sources]
+    finite = True
+    if part.how == 'copy':
+        values, kind = sources[0], kinds[0]
+    elif part.how in ('add', 'subtract'):
+        sign = 1 if part.how == 'add' else -1
+        total = cast(sources[0], kinds[0], 'float16', slot.result)
+        other = cast(sources[1], kinds[1], 'float16', slot.spare)
+        finite = add_half(total, other, sign, slot.adder)
+        values, kind = total, 'float16'
+    elif part.how == 'lora':
+        values, kind = cast(sources[0], kinds[0], 'float32', slot.result), 'float32'
+        adapters.get().add(values, part, piece.start)
+    else:
+        matrix = part.sources[0]
+        values, kind = row_mean(read_whole(matrix, handles), matrix.dtype, matrix.shape), 'float32'
+        values = values[piece.start : piece.stop]
+    made = cast(values, kind, move.dtype, slot.spare)
+    checked = part.how in ('add', 'subtract') and made is values
+    if not (finite and (checked or all_finite(made, move.dtype))):
+        where = ' + '.join(dict.fromkeys(str(entry.file) for entry in part.sources))
+        raise CheckpointError(
+            f'{move.name} has values that are not finite in {move.dtype} ({where}). A source is '
+            'damaged, the base is not the one that the delta or adapter was made from, or the '
+            'values are too large for the type: then name another by --dtype.'
+        )
+    return made

@@ -326,3 +326,12 @@ def _data_offset(handle: io.BufferedReader, member: zipfile.ZipInfo, file: Path)
             f'{start + member.file_size:,} expected. Download or copy it again.'
         )
     return start
+
+
+def read_member(file: Path, name: str) -> bytes | None:
+    """Reads a text that lies in a PyTorch file beside its list; None where there is none."""
+    if not has_member(file, name):
+        return None
+    with zipfile.ZipFile(file) as archive:
+        found = next(i for i in archive.infolist() if i.filename.partition('/')[2] == name)
+        return _read_small(file, archive, found, _MAX_PICKLE_BYTES)

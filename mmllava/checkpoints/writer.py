@@ -33,29 +33,40 @@ _STORAGE_NAMES = {
     'bool': 'BoolStorage',
 }
 _ALIGNMENT = 64  # bytes; torch's own, so that a mapped tensor is aligned
-_ZIP64_FROM = 2**31  # bytes; the standard library's limit for the short form
+_SHORT_BYTES = (2**31 - 1) / 1.05  # up to which the standard library takes zip's short form
 
 
 class Sink(Protocol):
     """Where tensors go: ``begin`` the next of the layout, ``write`` its bytes, ``close``.
 
-    ``abort`` instead of ``close`` lets go of the files, whatever state they are in.
+    ``begin`` of the tensor that is begun already does nothing. ``abort`` instead of
+    ``close`` lets go of the files, whatever state they are in. A sink that is opened over
+    what an earlier one left writes over it; ``place`` says where the tensor begun last lies.
     """
 
     def begin(self, index: int) -> None: ...
 
+    def place(self) -> tuple[Path, int]: ...
+
     def write(self, data: memoryview) -> None: ...
+
+    def flush(self) -> None: ...
 
     def close(self) -> None: ...
 
     def abort(self) -> None: ...
 
 
+def _open_over(file: Path) -> BinaryIO:
+    """Opens a file for writing from its start; what it holds beyond stays until it is cut."""
+    return open(file, 'r+b' if file.exists() else 'xb')
+
+
 class SafetensorsSink:
-    """Writes ``model-0000k-of-0000n.safetensors`` and their index into a new folder.
+    """Writes ``model-0000k-of-0000n.safetensors`` and their index into a folder.
 
     Args:
-        folder: does not exist yet.
+        folder: is made, or holds what an earlier sink of the same layout left.
         layout: every tensor that will come, in order.
         metadata: further entries of the index's ``metadata``.
         shard_bytes: tensors per file, in bytes; a larger tensor has its own file.
@@ -68,7 +79,7 @@ class SafetensorsSink:
         metadata: dict[str, str],
         shard_bytes: int = SHARD_BYTES,
     ) -> None:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         self._folder = folder
         self._layout = layout
         self._metadata = metadata
@@ -79,39 +90,57 @@ class SafetensorsSink:
         self._starts = {shard[0]: k for k, shard in enumerate(shards)}
         self._shards = shards
         self._handle: BinaryIO | None = None
+        self._begun = -1
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Tensor name -> file name, for every tensor of the layout."""
+        return {
+            self._layout[k][0]: name
+            for shard, name in zip(self._shards, self._names, strict=True)
+            for k in shard
+        }
 
     def begin(self, index: int) -> None:
         """Opens the next shard where the tensor is its first."""
+        if index == self._begun:
+            return
+        self._begun = index
         if index in self._starts:
             self._close_shard()
             shard = self._starts[index]
-            self._handle = open(self._folder / self._names[shard], 'xb')  # noqa: SIM115
+            self._handle = _open_over(self._folder / self._names[shard])
             tensors = [self._layout[k] for k in self._shards[shard]]
             self._handle.write(safetensors_header(tensors))
+
+    def place(self) -> tuple[Path, int]:
+        """File and offset of the next byte."""
+        return Path(self._handle.name), self._handle.tell()
 
     def write(self, data: memoryview) -> None:
         """Appends to the tensor begun last."""
         self._handle.write(data)
 
+    def flush(self) -> None:
+        """Hands what is buffered to the system: it outlives this process then."""
+        self._handle.flush()
+
     def close(self) -> None:
         """Closes the last shard and writes the index."""
         self._close_shard()
-        weight_map = {
-            self._layout[k][0]: name
-            for shard, name in zip(self._shards, self._names, strict=True)
-            for k in shard
-        }
         total = sum(nbytes_of(dtype, shape) for _, dtype, shape in self._layout)
-        index = dict(metadata=dict(total_size=total, **self._metadata), weight_map=weight_map)
+        index = dict(metadata=dict(total_size=total, **self._metadata), weight_map=self.files)
         (self._folder / INDEX).write_text(json.dumps(index, indent=2) + '\n')
 
     def abort(self) -> None:
         """Closes the open shard, which is lost."""
         with suppress(OSError):
-            self._close_shard()
+            if self._handle is not None:
+                self._handle.close()
 
     def _close_shard(self) -> None:
         if self._handle is not None:
+            self._handle.truncate()
             self._handle.close()
 
 
@@ -122,16 +151,19 @@ class TorchSink:
     (zip64) where a size needs it.
 
     Args:
-        file: does not exist yet.
+        file: is made, or is what an earlier sink of the same layout left.
         layout: every tensor that will come, in order.
         metadata: text for further members, by name; torch.load passes over them.
     """
 
     def __init__(self, file: Path, layout: Layout, metadata: dict[str, str] | None = None) -> None:
-        self._raw = open(file, 'xb')  # noqa: SIM115 - closed by close or abort
+        self._raw = _open_over(file)
         self._zip = zipfile.ZipFile(self._raw, 'w')
         self._layout = layout
         self._member: BinaryIO | None = None
+        self._begun = -1
+        # Where each lies inside: the file itself may get another name.
+        self.files = {name: f'data/{k}' for k, (name, _, _) in enumerate(layout)}
         self._add('data.pkl', torch_pickle(layout))
         self._add('byteorder', b'little')
         for name, text in (metadata or {}).items():
@@ -139,19 +171,37 @@ class TorchSink:
 
     def begin(self, index: int) -> None:
         """Opens the storage of the next tensor, its data at a multiple of 64 bytes."""
+        if index == self._begun:
+            return
+        self._begun = index
         self._close_member()
         _, dtype, shape = self._layout[index]
         self._member = self._open(f'data/{index}', nbytes_of(dtype, shape))
 
+    def place(self) -> tuple[Path, int]:
+        """File and offset of the next byte."""
+        return Path(self._raw.name), self._raw.tell()
+
     def write(self, data: memoryview) -> None:
         """Appends to the tensor begun last."""
         self._member.write(data)
+
+    def flush(self) -> None:
+        """Hands what is buffered to the system: it outlives this process then."""
+        self._raw.flush()
+
+    def attach(self, name: str, text: str) -> None:
+        """Adds a member with a text; after the last tensor."""
+        self._close_member()
+        self._member = None
+        self._add(name, text.encode())
 
     def close(self) -> None:
         """Writes the zip's directory."""
         self._close_member()
         self._add('version', b'3\n')
         self._zip.close()
+        self._raw.truncate()
         self._raw.close()
 
     def abort(self) -> None:
@@ -166,10 +216,10 @@ class TorchSink:
             member.write(data)
 
     def _open(self, name: str, nbytes: int) -> BinaryIO:
-        # No clock: the same merge gives the same bytes.
+        # No clock: the same conversion gives the same bytes.
         info = zipfile.ZipInfo(f'archive/{name}', (1980, 1, 1, 0, 0, 0))
         info.file_size = nbytes
-        zip64 = nbytes >= _ZIP64_FROM
+        zip64 = nbytes > _SHORT_BYTES
         # Local header: 30 bytes, the name, zip64's 20, and a field of our own
         # ('FB' as torch has it, its length, zeros) that makes the sum a multiple of 64.
         start = self._raw.tell() + 30 + len(info.filename) + 20 * zip64 + 4

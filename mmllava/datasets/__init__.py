@@ -1,7 +1,7 @@
 """Floor 2. Files become samples."""
 
-from mmllava.datasets.collate import keep_lists
+from mmllava.datasets.collate import collate
 from mmllava.datasets.instruct import InstructDataset
 from mmllava.datasets.transforms import CLIPResize, LoadImage
 
-__all__ = ['CLIPResize', 'InstructDataset', 'LoadImage', 'keep_lists']
+__all__ = ['CLIPResize', 'InstructDataset', 'LoadImage', 'collate']

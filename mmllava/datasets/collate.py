@@ -1,4 +1,4 @@
-"""Floor 2. Samples side by side, as a batch."""
+"""Floor 2. Samples to a batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,11 +6,15 @@ from typing import Any
 from mmllava.registry import FUNCTIONS
 
 
-@FUNCTIONS.register_module()
-def keep_lists(samples: Sequence[dict[str, Any]]) -> dict[str, list]:
-    """One list for each key of the samples, nothing stacked.
+@FUNCTIONS.register_module('keep_lists')
+def collate(samples: Sequence[dict[str, Any]]) -> dict[str, list]:
+    """Keeps each sample's pictures together; a config's ``mmllava.keep_lists``.
 
-    For a ``collate_fn``: mmengine's ``pseudo_collate`` looks into a list of pictures,
-    refuses two of unequal length and mixes the pictures of samples of equal length.
+    mmengine's ``pseudo_collate`` turns lists about: of two samples of two pictures
+    each, the first would get the first picture of both. Lists of unequal length, text
+    alone among them, it refuses.
+
+    Returns:
+        ``inputs`` and ``data_samples``, lists with one entry a sample.
     """
-    return {key: [sample[key] for sample in samples] for key in samples[0]}
+    return {name: [sample[name] for sample in samples] for name in ('inputs', 'data_samples')}

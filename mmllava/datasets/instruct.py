@@ -77,7 +77,7 @@ class InstructDataset(BaseDataset):
         **unknown: Any,
     ) -> None:
         for name in unknown:
-            known = inspect.signature(InstructDataset).parameters
+            known = set(inspect.signature(InstructDataset).parameters) - {'unknown'}
             raise unknown_name('setting of InstructDataset', name, known)
         get_template(template)
         if max_skipped < 0:

@@ -24,7 +24,7 @@ class LoadImage(BaseTransform):
     """Decodes ``img_path`` (or what is already in ``img``) as LLaVA does, to RGB.
 
     Either may be a list: the pictures of one sample, in the order of their tags;
-    of a sample of text alone it is empty, and so stays ``img``.
+    that of a sample of text alone is empty.
 
     Args:
         exif: turn the picture as its EXIF orientation says; the original does not.
@@ -46,8 +46,7 @@ class LoadImage(BaseTransform):
             if self.on_error == 'raise':
                 raise
             results['img'], results['error'] = None, str(error)
-            return results
-        if results['img'] != []:  # a sample of text alone
+        else:
             results['ori_shape'] = _map(lambda image: image.size[::-1], results['img'])
         return results
 

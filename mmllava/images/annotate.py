@@ -53,6 +53,18 @@ def annotate(picture: Image.Image, text: str | Sequence[str], max_lines: int = 1
     return page
 
 
+def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
+    """The pictures of one sample in a row, tops level, on white; none is a white strip."""
+    if not pictures:
+        return Image.new('RGB', (448, 8), PAPER)
+    width, height = sum(p.width for p in pictures), max(p.height for p in pictures)
+    page, left = Image.new('RGB', (width, height), PAPER), 0
+    for picture in pictures:
+        page.paste(picture, (left, 0))
+        left += picture.width
+    return page
+
+
 def _wrap(
     paragraphs: Sequence[str], font: ImageFont.FreeTypeFont, width_px: int, max_lines: int
 ) -> list[str]:

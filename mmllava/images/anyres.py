@@ -5,8 +5,10 @@ trained on: its ``image_grid_pinpoints``. Source: ``mm_utils.py`` and
 ``llava_arch.py`` of LLaVA 1.2.2.
 """
 
+import ast
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,6 +16,22 @@ from PIL import Image
 from mmllava.errors import ConfigError, ImageError
 
 Size = tuple[int, int]  # (width, height), as Pillow has it
+
+
+def read_grid(written: Any) -> list[Size]:
+    """The pinpoints of a ``config.json``: a list of pairs, or the text of one.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        pairs = ast.literal_eval(written) if isinstance(written, str) else written
+        return [(int(width), int(height)) for width, height in pairs]
+    except (ValueError, TypeError, SyntaxError) as error:
+        raise ConfigError(
+            f'image_grid_pinpoints in config.json is {written!r}, expected a list of [width, '
+            'height] in pixels.'
+        ) from error
 
 
 def best_resolution(size: Size, pinpoints: Sequence[Size]) -> Size:

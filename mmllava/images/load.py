@@ -56,7 +56,7 @@ def load_image(source: Picture, exif: bool = False) -> Image.Image:
             f'{name} is too large ({error}). Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if '
             'you trust it.'
         ) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # the last: AVIF's
         raise ImageError(
             f'{name} could not be decoded ({error}); it is damaged or cut short. Copy it again.'
         ) from error

@@ -21,14 +21,6 @@ BASE_FILE = 'base.json'
 ADAPTER_FILE = 'adapter_model.safetensors'
 ADAPTER_PREFIX = 'base_model.model.'  # PEFT's, before the language model's own names
 _SAMPLE = 4096  # bytes of each tensor that a fingerprint reads
-# Ours -> the original's; the way back is mmllava.checkpoints.keymaps.
-_NAMES = (
-    ('projector.layers.', 'model.mm_projector.'),
-    ('language.lm.', ''),
-    ('image_newline', 'model.image_newline'),
-    ('vision_tower.layers.', 'model.vision_tower.vision_tower.vision_model.encoder.layers.'),
-    ('vision_tower.', 'model.vision_tower.vision_tower.vision_model.'),
-)
 
 
 @dataclass(frozen=True)
@@ -86,14 +78,6 @@ def fingerprint(entries: Mapping[str, TensorEntry]) -> str:
             handle.seek(entry.offset)
             digest.update(handle.read(min(_SAMPLE, entry.nbytes)))
     return digest.hexdigest()[:16]
-
-
-def original_name(name: str) -> str:
-    """What the original calls one of our parameters."""
-    for ours, theirs in _NAMES:
-        if name.startswith(ours):
-            return theirs + name[len(ours) :]
-    raise ValueError(f'{name} is no parameter of Llava')
 
 
 def add_adapter(tensors: dict[str, Tensor], changes: Changes) -> None:

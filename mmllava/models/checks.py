@@ -6,10 +6,13 @@ from typing import Any
 
 import torch
 
-from mmllava.checkpoints import TensorEntry, map_tensor
+from mmllava.checkpoints import TensorEntry
 from mmllava.checkpoints.fetch import is_hub_id
+from mmllava.checkpoints.fingerprint import is_difference
 from mmllava.checkpoints.reader import read_json
 from mmllava.errors import CheckpointError, DeviceError
+from mmllava.images.anyres import read_grid
+from mmllava.models.sources import plain_rope
 
 # What changes answers and no shape tells: config.json key -> transformers' default.
 _LANGUAGE = dict(
@@ -19,7 +22,6 @@ _LANGUAGE = dict(
     rope_theta=10000.0,
     rope_scaling=None,
 )
-_LEAST_NORM = 0.3  # of LLaMA's last norm it is 1.5 to 2; of a published delta a few hundredths
 
 
 def check_device(device: Any) -> None:
@@ -51,10 +53,10 @@ def check_not_delta(entries: Mapping[str, TensorEntry], path: str | Path) -> Non
         CheckpointError: with the command that merges.
     """
     entry = entries.get('language.lm.model.norm.weight')
-    if entry is None or entry.dtype not in ('float16', 'float32'):
+    if entry is None:
         return
-    size = float(abs(map_tensor(entry).astype('float32')).mean())
-    if size < _LEAST_NORM:
+    difference, size = is_difference(entry)
+    if difference:
         raise CheckpointError(
             f'{path} looks like a delta: its last norm is {size:.3f} on average, and that of a '
             'model about 1. Merge it with LLaMA first: python '
@@ -71,7 +73,9 @@ def check_folder_config(model: Any, folder: Path) -> None:
     file = folder / 'config.json'
     if not file.is_file():
         return
-    stored = read_json(file)
+    stored = plain_rope(read_json(file))
+    if stored.get('image_grid_pinpoints'):
+        stored['image_grid_pinpoints'] = read_grid(stored['image_grid_pinpoints'])
     sizes = model.language.sizes
     ours = {name: sizes.get(name) or default for name, default in _LANGUAGE.items()}
     ours['num_key_value_heads'] = sizes.get('num_key_value_heads') or sizes['num_attention_heads']
@@ -80,7 +84,7 @@ def check_folder_config(model: Any, folder: Path) -> None:
     ours['mm_vision_select_feature'] = model.vision_tower.select_feature
     ours['mm_patch_merge_type'] = model.mm_patch_merge_type
     if model.image_grid_pinpoints:
-        ours['image_grid_pinpoints'] = [list(p) for p in model.image_grid_pinpoints]
+        ours['image_grid_pinpoints'] = model.image_grid_pinpoints
     towers = (str(model.vision_tower.pretrained), str(stored.get('mm_vision_tower')))
     if all(is_hub_id(t) and not Path(t).is_dir() for t in towers):  # a local folder may hold any
         ours['mm_vision_tower'] = towers[0]

@@ -4,7 +4,6 @@ What is decided here is decided by config.json, tensor names and tokenizer files
 what a folder is called says nothing.
 """
 
-import ast
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,15 @@ from typing import Any
 
 from mmllava.checkpoints.entry import TensorEntry
 from mmllava.checkpoints.fetch import is_hub_id
-from mmllava.checkpoints.identify import Kind, kind_of
-from mmllava.checkpoints.plan import TOWER_SOURCE, TOWER_TARGET
-from mmllava.checkpoints.reader import read_config, read_entries
-from mmllava.checkpoints.sidecars import tower_sizes
-from mmllava.errors import CheckpointError, ConfigError, unknown_name
+from mmllava.checkpoints.identify import Kind, kind_of, read_weights
+from mmllava.checkpoints.keymaps import TOWER, to_original
+from mmllava.checkpoints.reader import read_config
+from mmllava.checkpoints.sidecars import describe_tower
+from mmllava.errors import CheckpointError, unknown_name
+from mmllava.images.anyres import read_grid
 from mmllava.images.clip import ASPECTS
 from mmllava.models import sources
+from mmllava.models.tiles import MERGE_TYPES
 from mmllava.prompts.tokens import LlamaTokenizer
 
 _LARGE = dict(
@@ -70,7 +71,8 @@ def describe(folder: Path, tower: str | Path | None = None) -> Found:
     """Reads headers, config.json and tokenizer files of an original LLaVA folder.
 
     Args:
-        folder: with weights, ``config.json`` and ``tokenizer.model``; v0 to v1.6.
+        folder: with weights, ``config.json`` and ``tokenizer.model``; v0 to v1.6, in the
+            authors' names or (``tools/convert.py --to mmllava``) in ours.
         tower: CLIP, a folder or hub id, in the place of the one that ``config.json``
             names. Where the checkpoint has its own inside, those weights stay and
             only the number of heads is read here.
@@ -79,9 +81,9 @@ def describe(folder: Path, tower: str | Path | None = None) -> Found:
         CheckpointError: it is another kind of checkpoint, or config.json is missing.
         ConfigError: config.json asks for what LLaVA v0 to v1.6 does not have.
     """
-    entries, config = read_entries(folder), read_config(folder)
+    entries, config = read_weights(folder), read_config(folder)
     kind = kind_of(entries, folder)
-    if kind.layout != 'original':
+    if kind.layout not in ('original', 'mmllava') or (kind.layout == 'mmllava' and not config):
         raise CheckpointError(
             f'{folder} is not a LLaVA folder as its authors store it, but layout {kind.layout}: '
             f'{kind.reason} {_ADVICE[kind.layout]}.'
@@ -96,6 +98,9 @@ def describe(folder: Path, tower: str | Path | None = None) -> Found:
     tokenizer = LlamaTokenizer(folder)
     template, template_reason = _template(config, kind, tokenizer)
     start_end = bool(config.get('mm_use_im_start_end'))
+    merge = config.get('mm_patch_merge_type') or 'flat'
+    if merge not in MERGE_TYPES:
+        raise unknown_name('mm_patch_merge_type in config.json', str(merge), MERGE_TYPES)
     model = dict(
         type='mmllava.Llava',
         tokenizer=dict(type='mmllava.LlamaTokenizer', name_or_path=str(folder)),
@@ -104,7 +109,7 @@ def describe(folder: Path, tower: str | Path | None = None) -> Found:
             type='mmllava.LanguageModel', name_or_path=str(folder), vocab_size=kind.rows
         ),
         mm_proj_depth=kind.projector_depth,
-        mm_patch_merge_type=config.get('mm_patch_merge_type') or 'flat',
+        mm_patch_merge_type=merge,
         **grid,
         use_im_start_end=start_end,
         template=template,
@@ -125,7 +130,7 @@ def describe(folder: Path, tower: str | Path | None = None) -> Found:
 
 def _contradiction(config: Mapping[str, Any], kind: Kind) -> str:
     """What is wrong with ``mm_projector_type``; the tensors are right."""
-    said = config.get('mm_projector_type') or 'linear'
+    said = str(config.get('mm_projector_type') or 'linear')
     depth = dict(linear=1).get(said, said.removeprefix('mlp').removesuffix('x_gelu'))
     if str(depth) == str(kind.projector_depth):
         return ''
@@ -139,15 +144,16 @@ def _tower(
     given: str | Path | None,
 ) -> tuple[dict[str, Any], str]:
     """Settings of the vision tower, and the reason."""
-    named = config.get('mm_vision_tower')
+    named, layer = config.get('mm_vision_tower'), config.get('mm_vision_select_layer')
     reads = dict(
         # v0 named no layer, and its code read the last one.
-        select_layer=config.get('mm_vision_select_layer', -1),
+        select_layer=-1 if layer is None else layer,
         select_feature=config.get('mm_vision_select_feature') or 'patch',
     )
     layer = f'hidden state {reads["select_layer"]} is read'
     if kind.has_tower:
-        return {**_own_tower(entries, config, given), **reads}, f'inside the checkpoint; {layer}'
+        own = _own_tower(entries, config, kind.layout, given)
+        return {**own, **reads}, f'inside the checkpoint; {layer}'
     if given is not None:
         return dict(name_or_path=str(given), **reads), f'{given}, as given; {layer}'
     if not named or not is_hub_id(str(named)):
@@ -163,12 +169,15 @@ def _tower(
 
 
 def _own_tower(
-    entries: Mapping[str, TensorEntry], config: Mapping[str, Any], given: str | Path | None
+    entries: Mapping[str, TensorEntry],
+    config: Mapping[str, Any],
+    layout: str,
+    given: str | Path | None,
 ) -> dict[str, Any]:
     """Sizes of the tower inside a checkpoint; only the number of heads is in no tensor."""
-    inside = TOWER_TARGET.removesuffix(TOWER_SOURCE)
-    shapes = {n.removeprefix(inside): e.shape for n, e in entries.items() if n.startswith(inside)}
-    sizes = tower_sizes(shapes, 'the checkpoint')
+    inside = TOWER.removesuffix('vision_model.')
+    originals = {to_original(name, layout): entry.shape for name, entry in entries.items()}
+    shapes = {n.removeprefix(inside): s for n, s in originals.items() if n.startswith(inside)}
     named = str(config.get('mm_vision_tower'))
     told = config.get('mm_vision_config') or TOWERS.get(named, {})
     if given is not None:
@@ -180,14 +189,19 @@ def _own_tower(
             f'no tensor; config.json names {named!r}. Give the folder of the '
             'CLIP that it was tuned from: tower=FOLDER.'
         )
-    kept = ('num_attention_heads', 'hidden_act', 'layer_norm_eps')
-    return sizes | {key: told[key] for key in kept if key in told}
+    return describe_tower(told, shapes, Path('the checkpoint'))
 
 
 def _size_of(tower: str) -> int:
     """Side of the picture that a tower's ``config.json`` gives, in pixels."""
     config = sources.read_config(tower)
-    return config.get('vision_config', config)['image_size']
+    size = config.get('vision_config', config).get('image_size')
+    if not isinstance(size, int):
+        raise CheckpointError(
+            f'the config.json of the vision tower {tower} has no image_size: it is no CLIP. Give '
+            'the folder of the CLIP that the checkpoint was trained with: tower=FOLDER.'
+        )
+    return size
 
 
 def _pictures(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
@@ -199,20 +213,8 @@ def _pictures(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
     reason = f'{aspect}, by image_aspect_ratio' if said else f'{aspect}: no image_aspect_ratio'
     if aspect != 'anyres':
         return aspect, {}, reason
-    grid = _grid(config.get('image_grid_pinpoints'))
+    grid = read_grid(config.get('image_grid_pinpoints'))
     return aspect, dict(image_grid_pinpoints=grid), f'{reason}, up to {max(map(max, grid))} px'
-
-
-def _grid(written: Any) -> list[tuple[int, int]]:
-    """The resolutions of v1.6, a list or (as some configs have it) the text of one."""
-    try:
-        pairs = ast.literal_eval(written) if isinstance(written, str) else written
-        return [(int(width), int(height)) for width, height in pairs]
-    except (ValueError, TypeError, SyntaxError) as error:
-        raise ConfigError(
-            f'image_grid_pinpoints in config.json is {written!r}, expected a list of [width, '
-            'height] in pixels.'
-        ) from error
 
 
 def _template(config: Mapping[str, Any], kind: Kind, tokenizer: LlamaTokenizer) -> tuple[str, str]:
@@ -230,6 +232,9 @@ def _template(config: Mapping[str, Any], kind: Kind, tokenizer: LlamaTokenizer) 
         return 'llava_v0', 'one linear layer, and model_type llama or [PAD] and <im_patch>: v0'
     if has_patch and not config.get('mm_use_im_start_end'):
         return 'llava_v0', '<im_patch> without <im_start>: v0 for ScienceQA'
-    if config.get('rms_norm_eps') == 1e-5 and not config.get('mm_use_im_start_end'):
-        return 'llava_llama_2', 'one linear layer on Llama-2 (rms_norm_eps 1e-05)'
+    if not has_patch and not config.get('mm_use_im_start_end'):
+        if config.get('rms_norm_eps') == 1e-5 or config.get('max_position_embeddings') == 4096:
+            return 'llava_llama_2', 'one linear layer on Llama-2 (rms_norm_eps, context)'
+        # Early Llama-2-7B-chat configs say 1e-06 and 2048, as LLaMA's.
+        return 'llava_v1', "one linear layer on LLaMA, v1; if on Llama-2-Chat: 'llava_llama_2'"
     return 'llava_v1', 'one linear layer on LLaMA, v1'

@@ -1,5 +1,6 @@
 """Floor 2. The language model: transformers' own, fed with embeddings."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,12 @@ from torch import Tensor, nn
 from transformers import (
     DynamicCache,
     GenerationConfig,
-    LogitsProcessorList,
-    RepetitionPenaltyLogitsProcessor,
-    StoppingCriteria,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
 )
 
 from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.models.attention import settings_apart
-from mmllava.models.sources import pick_sizes, read_config
+from mmllava.models.settings import STEPPED, StopText, generation_config, warpers
+from mmllava.models.sources import pick_sizes, plain_rope, read_config
 from mmllava.registry import MODELS
 from mmllava.structures import IGNORE_INDEX
 
@@ -37,23 +33,6 @@ _SIZES = (
     'intermediate_size',
     'num_hidden_layers',
     'num_attention_heads',
-)
-#: What a user may set for a generation, in a config or in a call.
-GENERATION_SETTINGS = frozenset(
-    name for name in vars(GenerationConfig()) if not name.startswith(('_', 'return_', 'output_'))
-) - {'num_return_sequences', 'bos_token_id', 'eos_token_id', 'pad_token_id'}
-#: What `LanguageModel.steps` follows; transformers' loop knows more.
-STEPPED = frozenset(
-    [
-        'max_new_tokens',
-        'num_beams',
-        'do_sample',
-        'temperature',
-        'top_k',
-        'top_p',
-        'repetition_penalty',
-        'length_penalty',  # of beams: it changes nothing here
-    ]
 )
 _OPTIONAL = (
     'num_key_value_heads',
@@ -93,7 +72,7 @@ class LanguageModel(nn.Module):
         for name in sizes:
             if name not in (*_SIZES, *_OPTIONAL):
                 raise unknown_name('setting of LanguageModel', name, (*_SIZES, *_OPTIONAL))
-        read = read_config(name_or_path) if name_or_path is not None else {}
+        read = plain_rope(read_config(name_or_path)) if name_or_path is not None else {}
         model_type = model_type or read.get('model_type', 'llama')
         model_type = _MODEL_TYPES.get(model_type, model_type)
         if model_type not in FAMILIES:
@@ -104,7 +83,13 @@ class LanguageModel(nn.Module):
         config_class, model_class = (getattr(transformers, n) for n in FAMILIES[model_type])
         self.pretrained = pretrained
         self.sizes = pick_sizes('LanguageModel', sizes, read, _SIZES)
-        self.lm = model_class(config_class(**self.sizes))
+        if self.sizes['hidden_size'] % self.sizes['num_attention_heads']:
+            raise ConfigError(
+                f'hidden_size {self.sizes["hidden_size"]} cannot be divided among '
+                f'{self.sizes["num_attention_heads"]} attention heads. One of the two is wrong.'
+            )
+        # A copy: transformers writes into rope_scaling.
+        self.lm = model_class(config_class(**copy.deepcopy(self.sizes)))
 
     @property
     def config(self) -> Any:
@@ -150,6 +135,7 @@ class LanguageModel(nn.Module):
     ) -> Tensor:
         """Mean cross entropy of the next token over all labelled tokens; see `forward`."""
         logits = self(embeds, mask, positions)[:, :-1].float()
+        labels = labels.to(logits.device)
         return nn.functional.cross_entropy(
             logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE_INDEX
         )
@@ -216,7 +202,7 @@ class LanguageModel(nn.Module):
             for row in list(waiting):
                 answer = answers[row]
                 answer.append(chosen[row])
-                ended = chosen[row] in ends or len(answer) == rooms[row]
+                ended = chosen[row] in ends or len(answer) >= rooms[row]
                 if ended or (text_stop and text_stop in tokenizer.decode(answer)):
                     waiting.remove(row)
             if not waiting:
@@ -235,7 +221,7 @@ class LanguageModel(nn.Module):
         """`generate` in transformers' loop, which knows every setting; one limit for all rows."""
         config = generation_config(settings, tokenizer, self.config.vocab_size)
         end = tokenizer.find(stop) if stop else None
-        criteria = [_StopText(stop, tokenizer)] if stop and end is None else None
+        criteria = [StopText(stop, tokenizer)] if stop and end is None else None
         if end is not None:
             config.eos_token_id = [tokenizer.eos_id, end]
         out = self.lm.generate(
@@ -263,8 +249,8 @@ class LanguageModel(nn.Module):
                 f'{context}. Ask a shorter question.'
             )
         room, wanted = context - length, settings.get('max_new_tokens')
-        if wanted is not None and wanted < 1:
-            raise ConfigError(f'max_new_tokens is {wanted}, expected 1 or more.')
+        if wanted is not None and not (type(wanted) is int and wanted >= 1):
+            raise ConfigError(f'max_new_tokens is {wanted!r}, expected a whole number from 1 on.')
         if wanted and wanted > room:
             print_log(
                 f'max_new_tokens={wanted} is limited to {room}: the prompt takes {length} of '
@@ -297,7 +283,7 @@ class LanguageModel(nn.Module):
             mask: ``(B, held + L)``, 0 on padding on the left; None if there is none.
             generator: makes sampling repeatable; None uses torch's own.
         """
-        warp = _warpers(config)
+        warp = warpers(config)
         ids = torch.empty((len(embeds), 0), dtype=torch.long, device=embeds.device)
         while True:
             scores = warp(ids, self.extend(embeds, cache, mask))
@@ -324,61 +310,11 @@ class LanguageModel(nn.Module):
             use_cache=True,
             logits_to_keep=1,
         )
-        return out.logits[:, -1].float()
-
-
-def generation_config(settings: dict[str, Any], tokenizer: Any, num_rows: int) -> GenerationConfig:
-    """transformers' settings object; the tokenizer's ids, never those of a ``config.json``.
-
-    Raises:
-        ConfigError: a name or a value that ``GenerationConfig`` does not take.
-    """
-    for name in settings:
-        if name not in GENERATION_SETTINGS:
-            raise unknown_name('generation setting', name, GENERATION_SETTINGS)
-    if settings.get('do_sample'):  # transformers 4's default, in LLaVA's time; 5 has none
-        settings = dict(dict(top_k=50), **settings)
-    # A [PAD] beyond the matrix (13B-v0 has one) would be embedded when a row is done.
-    pad = tokenizer.pad_id if tokenizer.pad_id < num_rows else tokenizer.eos_id
-    try:
-        return GenerationConfig(
-            bos_token_id=tokenizer.bos_id,
-            eos_token_id=tokenizer.eos_id,
-            pad_token_id=pad,
-            **settings,
-        )
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f'generation settings {settings} do not work: {error}') from error
-
-
-def _warpers(config: GenerationConfig) -> LogitsProcessorList:
-    """What changes the logits before a token is chosen, in transformers' order."""
-    steps = LogitsProcessorList()
-    if config.repetition_penalty not in (None, 1.0):
-        steps.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
-    if not config.do_sample:
-        return steps
-    if config.temperature not in (None, 1.0):
-        steps.append(TemperatureLogitsWarper(config.temperature))
-    if config.top_k:
-        steps.append(TopKLogitsWarper(config.top_k))
-    if config.top_p not in (None, 1.0):
-        steps.append(TopPLogitsWarper(config.top_p))
-    return steps
+        # Spread over GPUs, the last layer may be on another one than the words.
+        return out.logits[:, -1].to(embeds.device, torch.float32)
 
 
 def _choose(scores: Tensor, sample: bool, generator: torch.Generator | None) -> Tensor:
     if not sample:
         return scores.argmax(-1)
     return torch.multinomial(scores.softmax(-1), 1, generator=generator)[:, 0]
-
-
-class _StopText(StoppingCriteria):
-    """Ends a row when its new text holds the stop text."""
-
-    def __init__(self, stop: str, tokenizer: Any) -> None:
-        self.stop, self.tokenizer = stop, tokenizer
-
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        found = [self.stop in self.tokenizer.decode(ids) for ids in input_ids.tolist()]
-        return torch.tensor(found, device=input_ids.device)

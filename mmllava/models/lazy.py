@@ -12,6 +12,7 @@ from mmllava.errors import CheckpointError, ConfigError, DeviceError, unknown_na
 from mmllava.models.checks import check_device
 from mmllava.models.quantize import check_bits, quantize
 
+_SPREADS = ('auto', 'balanced', 'balanced_low_0', 'sequential')  # accelerate's
 _DTYPES = ('float32', 'float16', 'bfloat16')
 
 
@@ -126,13 +127,15 @@ class LazyModel(BaseModel):
 
         Raises:
             DeviceError: a GPU that is not there.
-            ConfigError: the model is quantised.
+            ConfigError: another word, or the model is quantised.
         """
         if self.bits:
             raise ConfigError(
                 f'bits={self.bits} and device_map={device_map!r} exclude each other. Use device='
                 "'cuda', or leave bits out."
             )
+        if not isinstance(device_map, dict) and device_map not in _SPREADS:
+            raise unknown_name('device_map', str(device_map), _SPREADS)
         if not isinstance(device_map, dict) and not torch.cuda.is_available():
             raise DeviceError(
                 f'device_map={device_map!r} spreads a model over GPUs and CPU, and PyTorch '
@@ -146,6 +149,10 @@ class LazyModel(BaseModel):
             self.init_weights()
         self._settle_dtype('cuda' if gpus else 'cpu')
         self._spread = True
+
+    def cpu(self) -> 'LazyModel':
+        """`to` the CPU."""
+        return self.to('cpu')
 
     def cuda(self, device: Any = None) -> 'LazyModel':
         """`to` a GPU."""

@@ -10,24 +10,24 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmllava.checkpoints.fetch import fetch
 from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.models.checks import check_folder_config
 from mmllava.models.lazy import LazyModel
 from mmllava.models.pictures import Images, pictures_of, sizes_of
-from mmllava.models.sources import TOKENIZER_FILES, find_checkpoint
+from mmllava.models.sources import find_checkpoint
 from mmllava.models.splice import Batch, collate, splice
 from mmllava.models.tiles import merge_tiles
 from mmllava.models.upstream import translate
 from mmllava.models.weights import load_checkpoint
+from mmllava.models.words import read_tokenizer
 from mmllava.prompts.conversation import IMAGE_WORDS, ask, from_json, from_patches
 from mmllava.prompts.encode import encode
 from mmllava.prompts.presets import get_preset, override
 from mmllava.prompts.render import render
 from mmllava.prompts.templates import get_template
 from mmllava.prompts.training import encode_training
-from mmllava.registry import MODELS, TOKENIZER
-from mmllava.structures import EncodedPrompt, Segment, Turn
+from mmllava.registry import MODELS
+from mmllava.structures import IGNORE_INDEX, EncodedPrompt, Segment, Turn
 
 Samples = Sequence[BaseDataElement]
 TASKS = {'caption': 'Image Caption', 'vqa': 'Visual Question Answering'}
@@ -64,8 +64,8 @@ class Llava(LazyModel):
             ``flat``, ``spatial`` or (v1.6) ``spatial_unpad``.
         image_grid_pinpoints: v1.6: the resolutions that the pipeline cuts tiles
             with, (width, height) each.
-        max_tokens: rows are cut to so many tokens, pictures included; None is the
-            language model's context. LLaVA trained with 2048.
+        max_tokens: rows to learn from are cut to so many tokens, pictures included;
+            None is the language model's context. LLaVA trained with 2048.
         pack: in training, a batch is one row without padding, its samples kept apart.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None is float32 on CPU
             and the checkpoint's half precision on GPU.
@@ -180,27 +180,13 @@ class Llava(LazyModel):
         folder, then the hub id in the config.
         """
         if self._tokenizer is None:
-            config = dict(self._parts['tokenizer'])
-            source = config.pop('name_or_path')
-            own = self._folder and (self._folder / 'tokenizer.model').is_file()
-            if own and not Path(source).is_dir():
-                source = self._folder
-            folder = fetch(source, TOKENIZER_FILES)
-            tokenizer = TOKENIZER.build(
-                dict(config, name_or_path=str(folder), extra_tokens=self.extra_tokens)
+            self._tokenizer, self.tokenizer_folder = read_tokenizer(
+                self._parts['tokenizer'],
+                self._folder,
+                self.extra_tokens,
+                self.language.config.vocab_size,
             )
-            for word in self.extra_tokens:
-                self._check_row(word, tokenizer.token_id(word))
-            self._tokenizer, self.tokenizer_folder = tokenizer, folder
         return self._tokenizer
-
-    def _check_row(self, word: str, id_: int) -> None:
-        rows = self.language.config.vocab_size
-        if id_ >= rows:
-            raise ConfigError(
-                f'the token {word} has id {id_}, but the language model has {rows} rows. Use the '
-                'tokenizer of the checkpoint: its added_tokens.json names the ids.'
-            )
 
     def encode_prompt(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
         """The ids that ask for one sample's caption or answer, its pictures in them.
@@ -218,7 +204,7 @@ class Llava(LazyModel):
             )
         if self.prompt_tmpl is not None:
             text = self.prompt_tmpl.replace('{question}', question)
-            segments = [Segment(from_patches(text, self.vision_tower.num_patches))]
+            segments = [Segment(self._sentinels(text))]
         else:
             text = question + self.preset.suffix if self.task == 'vqa' else self.preset.prompt
             segments = render(self.template, self.ask(text, num_images))
@@ -226,11 +212,16 @@ class Llava(LazyModel):
 
     def ask(self, question: str, num_images: int) -> list[Turn]:
         """A question and its pictures as this model's template takes them; the answer open."""
-        question = from_patches(question, self.vision_tower.num_patches)
+        question = self._sentinels(question)
         return ask(question, num_images, self.use_im_start_end, self.template.mmtag)
 
+    def _sentinels(self, text: str) -> str:
+        """v0's pictures as ``<image>``; to later models ``<im_patch>`` is text like other."""
+        v0 = self.use_im_start_end or self.tokenizer.find('<im_patch>') is not None
+        return from_patches(text, self.vision_tower.num_patches) if v0 else text
+
     def encode_conversation(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
-        """The ids and labels of a training sample's ``conversations``, cut to the context.
+        """The ids and labels of a training sample's ``conversations``.
 
         Raises:
             PromptError: no conversation, or nothing in it to learn.
@@ -240,7 +231,10 @@ class Llava(LazyModel):
             raise PromptError("mode 'loss' needs data_sample.conversations, got none.")
         several = num_images > 1
         turns = from_json(conversations, self.template_name, self.use_im_start_end, several)
-        return encode_training(self.template, turns, self.tokenizer, num_images)
+        prompt = encode_training(self.template, turns, self.tokenizer, num_images)
+        if all(label == IGNORE_INDEX for label in prompt.labels):
+            raise PromptError('the conversation has no answer, so there is nothing to learn.')
+        return prompt
 
     def decode_answer(self, ids: Sequence[int]) -> str:
         """The text of new ids up to the template's end mark, stripped."""
@@ -307,7 +301,7 @@ class Llava(LazyModel):
     def batch(self, images: Images, data_samples: Samples, encode: Any, side: str) -> Batch:
         """Samples as one batch: prompts by ``encode(sample, num_images)``, pictures put in.
 
-        Rows are padded on one side and cut to the context.
+        Rows are padded on one side; those to learn from, on the right, are cut to the context.
         """
         pictures = [pictures_of(image) for image in images]
         prompts = [
@@ -319,7 +313,8 @@ class Llava(LazyModel):
             for size in sizes_of(sample, own)
         ]
         features = iter(self.extract_feat([p for own in pictures for p in own], sizes))
-        end, rows = self.max_tokens or self.language.max_tokens, []
+        end = None if side == 'left' else self.max_tokens or self.language.max_tokens
+        rows = []
         for prompt, own in zip(prompts, pictures, strict=True):
             embeds, labels = splice(self.language, prompt, [next(features) for _ in own])
             rows.append((embeds[:end], labels[:end]))
@@ -328,6 +323,7 @@ class Llava(LazyModel):
     def logits(self, images: Images, data_samples: Samples) -> Tensor:
         """Mode ``tensor``."""
         batch = self.batch(images, data_samples, self.encode_prompt, 'left')
+        self.language.limit_tokens({}, batch.mask.shape[1])
         return self.language(batch.embeds, batch.mask)
 
     def loss(self, images: Images, data_samples: Samples) -> dict[str, Tensor]:

@@ -26,6 +26,6 @@ def sizes_of(sample: BaseDataElement, pictures: Sequence[Tensor]) -> list[tuple[
     shapes = sample.get('ori_shape')
     if shapes is None:
         shapes = [picture.shape[-2:] for picture in pictures]
-    elif not isinstance(shapes[0], Sequence):
+    elif shapes and not isinstance(shapes[0], Sequence):  # of one picture that is not in a list
         shapes = [shapes]
     return [(width, height) for height, width in shapes]

@@ -1,5 +1,6 @@
 """Floor 2. Where a component's sizes and files come from: a config, a folder, or the hub."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,22 @@ def read_config(name_or_path: str | Path) -> dict[str, Any]:
             'into the config, or give a folder that has one.'
         )
     return read_json(file)
+
+
+def plain_rope(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A language model's ``config.json`` with ``rope_theta`` and ``rope_scaling``.
+
+    transformers 5 writes both into ``rope_parameters`` and no longer by themselves.
+    """
+    rope = config.get('rope_parameters')
+    if not isinstance(rope, dict):
+        return dict(config)
+    scaling = {key: value for key, value in rope.items() if key != 'rope_theta'}
+    kind = scaling.get('rope_type', 'default')
+    plain = dict(rope_scaling=None if kind == 'default' else scaling)
+    if 'rope_theta' in rope:
+        plain['rope_theta'] = rope['rope_theta']
+    return {**config, **plain}
 
 
 def pick_sizes(kind: str, given: dict[str, Any], read: dict[str, Any], needed: tuple) -> dict:

@@ -38,11 +38,18 @@ def splice(
         Embeddings ``(L, D)`` and labels ``(L,)``; a picture's labels are ignored.
 
     Raises:
-        PromptError: slots and pictures differ in number.
+        PromptError: slots and pictures differ in number, or a token has no row.
     """
     if prompt.num_images != len(features):
         raise PromptError(
             f'the prompt has {prompt.num_images} picture slots but {len(features)} pictures came.'
+        )
+    rows = language.config.vocab_size
+    if max(prompt.input_ids, default=0) >= rows:
+        raise PromptError(
+            f'the text spells token {max(prompt.input_ids)}, and the language model has {rows} '
+            'rows: a word such as [PAD] that its tokenizer has and its weights do not. Leave it '
+            'out of the text.'
         )
     ids = torch.tensor(prompt.input_ids)
     is_image = ids == IMAGE_TOKEN_INDEX

@@ -6,6 +6,7 @@ again and counting tokens, the original's way, drifts when a tokenizer merges a
 space with the next word, and then silently learns nothing.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -22,7 +23,8 @@ from mmllava.structures import (
 def encode(segments: Sequence[Segment], tokenizer: Any, num_images: int) -> EncodedPrompt:
     """Encodes a rendered conversation.
 
-    A token is learned if any of its characters lies in a learned segment.
+    A token is learned if any of its characters lies in a learned segment. One that
+    spells nothing, the space that sentencepiece puts in front, goes with what follows.
 
     Args:
         segments: the prompt in order; joined, they are the exact prompt text.
@@ -33,9 +35,13 @@ def encode(segments: Sequence[Segment], tokenizer: Any, num_images: int) -> Enco
         Ids and labels of equal length L. A picture is one IMAGE_TOKEN_INDEX.
 
     Raises:
-        PromptError: tags and pictures differ in number, or an answer holds a tag.
+        PromptError: tags and pictures differ in number, an answer holds a tag, or the
+            text has half a letter.
     """
-    check_images(''.join(s.text for s in segments), num_images)
+    text = _join(segments)
+    _check_letters(text)
+    check_images(text, num_images)
+    _check_answers(segments)
     ids, labels = [], []
     for number, (text, spans) in enumerate(_chunks(segments)):
         if number > 0:
@@ -45,7 +51,8 @@ def encode(segments: Sequence[Segment], tokenizer: Any, num_images: int) -> Enco
             ids.append(tokenizer.bos_id)
             labels.append(IGNORE_INDEX)
         for token in tokenizer.encode_spans(text):
-            learned = any(token.start < last and token.end > first for first, last in spans)
+            end = max(token.end, token.start + 1)
+            learned = any(token.start < last and end > first for first, last in spans)
             ids.append(token.id)
             labels.append(token.id if learned else IGNORE_INDEX)
     return EncodedPrompt(ids, labels)
@@ -75,19 +82,43 @@ def check_images(text: str, num_images: int) -> None:
 
 
 def _chunks(segments: Sequence[Segment]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-    """Yields (text, learned character ranges) for each stretch between pictures."""
-    text, spans = '', []
+    """Yields (text, learned character ranges) for each stretch between pictures.
+
+    The whole text is cut, not each segment: a tag may begin in one and end in the next.
+    """
+    whole, spans = '', []
     for segment in segments:
-        if segment.learn and IMAGE_TAG in segment.text:
+        if segment.learn:
+            spans.append((len(whole), len(whole) + len(segment.text)))
+        whole += segment.text
+    start = 0
+    for text in whole.split(IMAGE_TAG):
+        yield text, [(first - start, last - start) for first, last in spans]
+        start += len(text) + len(IMAGE_TAG)
+
+
+def _check_answers(segments: Sequence[Segment]) -> None:
+    """Refuses a tag of which any letter lies in an answer."""
+    at = {k for m in re.finditer(IMAGE_TAG, _join(segments)) for k in range(*m.span())}
+    start = 0
+    for segment in segments:
+        if segment.learn and not at.isdisjoint(range(start, start + len(segment.text))):
             raise PromptError(
                 f'an answer cannot hold {IMAGE_TAG}, got {segment.text[:60]!r}. '
                 'Pictures belong to the question.'
             )
-        first, *rest = segment.text.split(IMAGE_TAG)
-        if segment.learn:
-            spans.append((len(text), len(text) + len(first)))
-        text += first
-        for piece in rest:
-            yield text, spans
-            text, spans = piece, []
-    yield text, spans
+        start += len(segment.text)
+
+
+def _check_letters(text: str) -> None:
+    """Refuses half of a surrogate pair: no tokenizer reads it, and JSON can hold one."""
+    half = re.search('[\ud800-\udfff]', text)
+    if half:
+        raise PromptError(
+            f'the text has {half[0]!r} at character {half.start()}, which is half a letter; '
+            'expected whole ones. Take it out, or write the letter whole.'
+        )
+
+
+def _join(segments: Sequence[Segment]) -> str:
+    return ''.join(segment.text for segment in segments)

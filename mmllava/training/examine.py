@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmllava.datasets.instruct import InstructDataset
 from mmllava.datasets.rows import BadSample
+from mmllava.datasets.transforms import CLIPResize
 from mmllava.errors import ConfigError, PromptError
 from mmllava.models.llava import Llava
 from mmllava.models.pictures import pictures_of, sizes_of
@@ -102,11 +103,6 @@ def encode_sample(packed: dict[str, Any], model: Llava) -> tuple[EncodedPrompt, 
 def picture_tokens(picture: Tensor, size: tuple[int, int], model: Llava) -> int:
     """Tokens that a picture ``(T, 3, S, S)`` of ``size`` (width, height) takes in the model."""
     tower = model.vision_tower
-    if picture.shape[-1] != tower.image_size:
-        raise ConfigError(
-            f'the pipeline gives pictures of {picture.shape[-1]} px, and the vision tower takes '
-            f'{tower.image_size}. Set size={tower.image_size} in CLIPResize.'
-        )
     newline = None if model.image_newline is None else torch.zeros(1)
     rows = tower.num_patches + (tower.select_feature == 'cls_patch')
     features = torch.zeros(len(picture), rows, 1)
@@ -157,6 +153,7 @@ def check_settings(config: Any, dataset: InstructDataset, model: Llava) -> None:
             f"the dataset has template='{dataset.template}' and the model "
             f"template='{model.template_name}'. Write the same in both."
         )
+    _check_pipeline(dataset, model)
     loader = config.train_dataloader
     wanted, found = loader.get('batch_size'), loader.get('sampler', {}).get('batch_size')
     if found not in (None, wanted):
@@ -172,6 +169,26 @@ def check_settings(config: Any, dataset: InstructDataset, model: Llava) -> None:
             'there are samples with several pictures or none, which mmengine cannot put into one '
             "batch. Set train_dataloader.collate_fn=dict(type='mmllava.keep_lists')."
         )
+
+
+def _check_pipeline(dataset: InstructDataset, model: Llava) -> None:
+    for step in dataset.pipeline.transforms:
+        if isinstance(step, CLIPResize):
+            found = dict(size=step.size, image_grid_pinpoints=step.image_grid_pinpoints)
+            wanted = dict(
+                size=model.vision_tower.image_size, image_grid_pinpoints=model.image_grid_pinpoints
+            )
+            for name in found:
+                if found[name] != wanted[name]:
+                    raise ConfigError(
+                        f'CLIPResize has {name}={found[name]}, and the model takes '
+                        f'{wanted[name]}. Write the same in both.'
+                    )
+        if 'conversations' not in getattr(step, 'algorithm_keys', ['conversations']):
+            raise ConfigError(
+                'the pipeline drops the conversations. Give PackInputs '
+                "algorithm_keys=['conversations']."
+            )
 
 
 def _beyond(tokens: int, max_tokens: int) -> str:

@@ -25,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmllava.checkpoints.fetch import is_local
+from mmllava.checkpoints.keymaps import is_linear, to_original
 from mmllava.checkpoints.staging import staged
 from mmllava.errors import CheckpointError
 from mmllava.models.changes import (
@@ -32,7 +33,6 @@ from mmllava.models.changes import (
     ADAPTER_PREFIX,
     BASE_FILE,
     fingerprint,
-    original_name,
 )
 from mmllava.models.weights import find_base
 from mmllava.training.lora import adapter_config, is_adapter, plain_name
@@ -58,13 +58,13 @@ def trained_tensors(model: nn.Module) -> dict[str, dict[str, Tensor]]:
     whole = all(p.requires_grad for n, p in parameters.items() if n.startswith('language.'))
     tower = any(p.requires_grad for n, p in parameters.items() if n.startswith('vision_tower.'))
     always = ('projector.', 'image_newline') + ('vision_tower.',) * tower
-    weights, adapter = {}, {}
+    weights, adapter, linear = {}, {}, is_linear(parameters)
     for name, parameter in parameters.items():
         if is_adapter(name):
             own = plain_name(name).removeprefix('language.lm.')
             adapter[ADAPTER_PREFIX + own] = parameter.detach()
         elif whole or parameter.requires_grad or name.startswith(always):
-            weights[original_name(name)] = parameter.detach()
+            weights[to_original(name, 'mmllava', linear)] = parameter.detach()
     return {WEIGHTS_FILE: weights} | ({ADAPTER_FILE: adapter} if adapter else {})
 
 

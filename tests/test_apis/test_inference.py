@@ -139,3 +139,40 @@ def test_a_caption_model_refuses_a_question(captioner):
 def test_a_batch_of_no_pictures_is_refused(captioner):
     with pytest.raises(ConfigError, match='batch_size is 0, expected 1 or more'):
         all_captions(captioner, [str(PICTURES[0])], batch_size=0)
+
+
+@pytest.mark.parametrize('batch_size', [1, 2, 4])
+def test_samples_of_several_pictures_keep_their_own_in_a_batch(answerer, batch_size):
+    from mmpretrain import VisualQuestionAnsweringInferencer
+
+    paths = [str(MODELS / f'images/{k}.png') for k in range(6)]
+    samples = [paths[:2], paths[2:4], [paths[4]], []]
+    infer = VisualQuestionAnsweringInferencer(answerer)
+    answers = infer(samples, ['What is it?'] * 4, batch_size=batch_size)
+    alone = [infer([own], ['What is it?'])[0] for own in samples]
+    assert answers == alone
+    assert len({out['pred_answer'] for out in alone}) == 4
+    assert infer([paths[:2]], ['What is it?']) != infer([paths[1::-1]], ['What is it?'])
+
+
+def test_several_pictures_of_a_sample_are_drawn_side_by_side(answerer, tmp_path):
+    pair = [str(PICTURES[0]), str(PICTURES[1])]
+    out = inference_model(answerer, [pair], 'What differs?', show_dir=tmp_path)
+    sizes = [Image.open(path).size for path in pair]
+    drawn = Image.open(tmp_path / f'{PICTURES[0].stem}.png')
+    assert out['pred_answer'] is not None
+    assert drawn.width == sum(width for width, _ in sizes)
+    assert drawn.height > max(height for _, height in sizes)
+
+
+def test_none_is_a_question_without_a_picture(answerer, tmp_path):
+    alone = inference_model(answerer, None, 'Who are you?', show_dir=tmp_path)
+    assert alone['pred_answer'] == inference_model(answerer, [[]], 'Who are you?')['pred_answer']
+    assert [file.name for file in tmp_path.iterdir()] == ['0.png']
+
+
+def test_no_picture_at_all_is_told(answerer, captioner):
+    with pytest.raises(ImageError, match='the list of pictures is empty'):
+        inference_model(answerer, [], 'What?')
+    with pytest.raises(ImageError, match='there is no picture to caption'):
+        inference_model(captioner, None)

@@ -1,18 +1,20 @@
 """A folder as LLaVA's authors store it, without a config: what it is, is found in it."""
 
 import json
+import re
 import shutil
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import mmllava
+import mmllava.apis.load
 from mmllava import inference_model
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.folder import describe
-from tests.conftest import MODELS, VERSIONS
+from tests.conftest import MODELS, ROOT, VERSIONS
 
 TOWER = MODELS / 'clip-tiny'
 
@@ -35,7 +37,7 @@ def damaged(tmp_path):
 @pytest.mark.parametrize('version', VERSIONS)
 def test_a_folder_alone_gives_the_originals_answers(golden, checkpoints, version):
     model = mmllava.load(checkpoints[version], tower=TOWER, device='cpu')
-    for row in golden['models'][version]['predict']:
+    for row in golden['models'][version]['predict'][::4]:
         picture = str(MODELS / row['image'])
         out = inference_model(model, picture, row['question'], max_new_tokens=24)
         assert out['pred_answer'] == row['greedy_text']
@@ -43,12 +45,13 @@ def test_a_folder_alone_gives_the_originals_answers(golden, checkpoints, version
     assert chat.ask(row['question'], picture) == row['greedy_text']
 
 
-def test_what_was_found_and_why_is_printed():
-    code = f"import mmllava; mmllava.load('{MODELS / 'llava-v1.6'}', tower='{TOWER}', device='cpu')"
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    said = done.stdout + done.stderr
+def test_what_was_found_and_why_is_printed(monkeypatch):
+    printed = []
+    monkeypatch.setattr(mmllava.apis.load, 'print_log', lambda text, logger: printed.append(text))
+    mmllava.load(MODELS / 'llava-v1.6', tower=TOWER, device='cpu')
+    (said,) = printed
     for line in (
-        'layout     original: it holds model.embed_tokens.weight and model.mm_projector.0.weight',
+        'layout     original: it holds model.layers.0.',
         'projector  2 linear layer(s), by its tensors',
         'tower      inside the checkpoint; hidden state -2 is read',
         'pictures   anyres, by image_aspect_ratio, up to 168 px',
@@ -129,6 +132,12 @@ RELEASED = {
         [],
         'llava_llama_2',
     ),
+    'llava-llama-2-7b-chat-lightning-lora-preview, with the context put right': (
+        dict(model_type='llava', rms_norm_eps=1e-6, max_position_embeddings=4096),
+        1,
+        [],
+        'llava_llama_2',
+    ),
     'llava-v1.5-7b': (dict(model_type='llava', rms_norm_eps=1e-5), 2, [], 'vicuna_v1'),
     'llava-v1.6-vicuna-13b': (dict(model_type='llava', rms_norm_eps=1e-5), 2, [], 'vicuna_v1'),
     'llava-v1.6-mistral-7b': (dict(model_type='llava_mistral'), 2, [], 'mistral_instruct'),
@@ -175,12 +184,37 @@ def test_a_merged_folder_with_its_tower_needs_nothing_else(tmp_path):
     assert model.template_name == 'llava_v1' and model.use_im_start_end
 
 
+@pytest.mark.parametrize('layout', ['mmllava', 'hf'])
+@pytest.mark.parametrize('version', ['v1.5', 'v1.6'])
+def test_what_the_converter_wrote_is_loaded_and_answers_as_before(
+    golden, tmp_path, version, layout
+):
+    from mmllava.checkpoints import prepare_conversion, write_conversion
+
+    written = tmp_path / 'written'
+    write_conversion(prepare_conversion(MODELS / f'llava-{version}', layout, tower=TOWER), written)
+    if layout == 'hf':  # and back
+        back, written = written, tmp_path / 'back'
+        write_conversion(prepare_conversion(back, 'original'), written)
+    model = mmllava.load(written, device='cpu')
+    row = golden['models'][version]['predict'][0]
+    out = inference_model(model, str(MODELS / row['image']), row['question'], max_new_tokens=24)
+    assert out['pred_answer'] == row['greedy_text']
+
+
 @pytest.mark.parametrize(
     ('source', 'changes', 'error', 'message'),
     [
         ('llava-v1-delta', {}, CheckpointError, 'layout delta: .*llava-delta2mmpre.py BASE DELTA'),
         ('llama-base', {}, CheckpointError, 'layout llama: .*Name a LLaVA checkpoint'),
         ('llava-v1.6', {}, CheckpointError, 'number of attention heads is in no tensor.*tower=FO'),
+        (
+            'llava-v1.5',
+            dict(mm_patch_merge_type='spatial_maxpool'),
+            ConfigError,
+            "unknown mm_patch_merge_type in config.json 'spatial_maxpool'",
+        ),
+        ('llava-v1.5', dict(num_attention_heads=7), ConfigError, 'cannot be divided among 7 att'),
         (
             'llava-v1.5',
             dict(image_aspect_ratio='keep'),
@@ -203,28 +237,37 @@ def test_what_cannot_be_loaded_says_what_it_is_and_what_to_do(
         mmllava.load(damaged(MODELS / source, **changes), tower=tower)
 
 
-@pytest.mark.parametrize(
-    ('layout', 'way_out'),
-    [
-        ('hf', 'python tools/convert.py FOLDER --to original'),
-        ('mmpretrain', 'python tools/convert.py FILE --to original'),
-        ('lora', 'python tools/convert.py FOLDER --base LLM --to original'),
-        ('projector', 'python tools/convert.py FOLDER --base LLM --to original'),
-        ('mmllava', r'get_model\(CONFIG, pretrained=FILE\)'),
-        ('clip', 'Give it as tower='),
-        ('llama', 'Name a LLaVA checkpoint'),
-        ('delta', 'llava-delta2mmpre.py BASE DELTA MERGED'),
-    ],
-)
-def test_every_kind_but_the_originals_is_answered_with_a_way_out(monkeypatch, layout, way_out):
-    from mmllava.checkpoints.identify import LAYOUTS
-    from mmllava.models import folder
+def other_kinds(folder):
+    """layout -> a small checkpoint of it."""
+    for name in ('hf', 'mmpretrain', 'lora', 'projector', 'mmllava'):
+        (folder / name).mkdir()
+    for name, key in (
+        ('hf', 'multi_modal_projector.linear_1.weight'),
+        ('mmpretrain', 'model.lang_encoder.model.norm.weight'),
+        ('mmllava', 'projector.layers.0.weight'),
+    ):
+        save_file({key: torch.ones(2, 2)}, folder / name / 'model.safetensors')
+    adapter = {'base_model.model.model.layers.0.mlp.up_proj.lora_A.weight': torch.ones(2, 2)}
+    torch.save(adapter, folder / 'lora/adapter_model.bin')
+    (folder / 'lora/adapter_config.json').write_text('{}')
+    projector = {'model.mm_projector.weight': torch.ones(2, 2)}
+    torch.save(projector, folder / 'projector/mm_projector.bin')
+    inside = {name: folder / name for name in ('hf', 'mmpretrain', 'lora', 'projector', 'mmllava')}
+    return dict(inside, clip=TOWER, llama=MODELS / 'llama-base', delta=MODELS / 'llava-v1-delta')
 
-    assert set(folder._ADVICE) == set(LAYOUTS) - {'original'}
-    kind = SimpleNamespace(layout=layout, reason='So it is.')
-    monkeypatch.setattr(folder, 'kind_of', lambda entries, path: kind)
-    with pytest.raises(CheckpointError, match=f'layout {layout}: So it is. .*{way_out}'):
-        mmllava.load(MODELS / 'llava-v1.5', tower=TOWER)
+
+def test_every_kind_but_the_originals_is_answered_with_a_way_out(tmp_path):
+    from mmllava.checkpoints.identify import LAYOUTS
+    from mmllava.models.folder import _ADVICE
+
+    kinds = other_kinds(tmp_path)
+    assert set(_ADVICE) == set(kinds) == set(LAYOUTS) - {'original'}
+    for layout, folder in kinds.items():
+        with pytest.raises(CheckpointError, match=f'layout {layout}: ') as refused:
+            mmllava.load(folder, tower=TOWER)
+        assert str(refused.value).endswith(_ADVICE[layout] + '.')
+        for script in re.findall(r'python (tools/[\w./-]+\.py)', _ADVICE[layout]):
+            assert (ROOT / script).is_file()
 
 
 def test_what_a_config_json_gets_wrong_changes_no_answer(golden, damaged):
@@ -240,16 +283,43 @@ def test_what_a_config_json_gets_wrong_changes_no_answer(golden, damaged):
     assert out['pred_answer'] == row['greedy_text']
 
 
-def test_a_grid_written_as_text_is_read(damaged):
-    grid = [(56, 112), (112, 56)]
-    found = describe(damaged(MODELS / 'llava-v1.6', image_grid_pinpoints=str(grid)), TOWER)
-    assert found.model['image_grid_pinpoints'] == grid
+def test_a_grid_written_as_text_is_read(golden, damaged):
+    stored = json.loads((MODELS / 'llava-v1.6/config.json').read_text())['image_grid_pinpoints']
+    folder = damaged(MODELS / 'llava-v1.6', image_grid_pinpoints=str(stored))
+    model = mmllava.load(folder, tower=TOWER, device='cpu')
+    row = golden['models']['v1.6']['predict'][0]
+    picture = str(MODELS / row['image'])
+    out = inference_model(model, picture, row['question'], max_new_tokens=24)
+    assert out['pred_answer'] == row['greedy_text']
+
+
+def test_a_folder_that_transformers_5_saved_keeps_its_rope(damaged):
+    rope = dict(rope_type='linear', factor=2.0, rope_theta=5e6)
+    model = mmllava.load(damaged(rope_parameters=rope), tower=TOWER, device='cpu')
+    frequencies = model.language.lm.model.rotary_emb.inv_freq
+    assert frequencies[1].item() == pytest.approx(5e6 ** (-2 / 12) / 2.0)
+
+
+def test_device_and_device_map_exclude_each_other():
+    with pytest.raises(ConfigError, match="device='cpu' and device_map=.* exclude each other"):
+        mmllava.load(MODELS / 'llava-v1.5', tower=TOWER, device='cpu', device_map={'': 'cpu'})
 
 
 def test_a_projector_type_that_the_tensors_contradict_is_told(damaged):
     found = describe(damaged(mm_projector_type='linear'), TOWER)
     assert found.model['mm_proj_depth'] == 2
     assert "config.json says 'linear', which they are not" in found.reasons[1]
+
+
+def test_a_tower_that_is_no_clip_is_named():
+    with pytest.raises(CheckpointError, match='llama-base has no image_size: it is no CLIP'):
+        mmllava.load(MODELS / 'llava-v1.5', tower=MODELS / 'llama-base')
+
+
+def test_settings_of_config_json_that_are_no_text_or_null_are_taken_as_they_are_meant(damaged):
+    found = describe(damaged(mm_projector_type=5, mm_vision_select_feature=None), TOWER)
+    assert 'which they are not' in found.reasons[1]
+    assert found.model['vision_encoder']['select_feature'] == 'patch'
 
 
 def test_a_file_and_an_unknown_task_are_refused(tmp_path):

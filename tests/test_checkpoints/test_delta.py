@@ -43,7 +43,7 @@ def sums(path):
 
 
 @pytest.mark.parametrize('destination', ['merged.pth', 'merged'])
-@pytest.mark.parametrize('values', [7, 1000, stream.PIECE_VALUES])
+@pytest.mark.parametrize('values', [97, 1000, stream.PIECE_VALUES])
 def test_the_recorded_merge_is_met_bit_for_bit(pair, monkeypatch, destination, values):
     monkeypatch.setattr(stream, 'PIECE_VALUES', values)
     assert sums(merge(pair, destination)) == EXPECTED

@@ -63,6 +63,17 @@ def test_one_format_is_fetched_and_nothing_that_is_not_needed(hub, pair):
     assert 'tokenizer.model' in torch_files and 'mm_projector.bin' not in torch_files
 
 
+def test_of_an_adapter_its_own_files_are_fetched(hub, pair):
+    folder = pair.root / 'adapter'
+    folder.mkdir()
+    (folder / 'adapter_model.bin').write_text('x')
+    hub.models['some/lora'] = folder
+    fetch('some/lora')
+    ((_, patterns),) = hub.asked
+    assert {'adapter_config.json', 'non_lora_trainables.bin', 'config.json'} <= set(patterns)
+    assert 'pytorch_model.bin' not in patterns
+
+
 def test_an_unknown_model_is_told_with_the_way_out(hub):
     with pytest.raises(CheckpointError, match=r'no folder no/such here.*NotFoundError: 404\. Che'):
         fetch('no/such')
@@ -83,6 +94,6 @@ def test_a_missing_hub_client_is_told(monkeypatch):
 
 def test_the_tower_comes_from_the_hub_where_the_delta_does(hub, pair):
     pair.set_config(pair.delta, mm_vision_tower='some/clip')
-    assert prepare_merge('some/llama', 'some/delta').tower == pair.tower
-    assert prepare_merge('some/llama', 'some/delta', to_folder=False).tower is None
-    assert prepare_merge(pair.base, pair.delta).tower is None
+    assert prepare_merge('some/llama', 'some/delta').sources['tower'] == pair.tower
+    assert 'tower' not in prepare_merge('some/llama', 'some/delta', to_folder=False).sources
+    assert 'tower' not in prepare_merge(pair.base, pair.delta).sources

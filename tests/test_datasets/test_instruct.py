@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mmllava.datasets import keep_lists
+from mmllava.datasets.collate import collate
 from mmllava.errors import ConfigError, DataError
 from tests.conftest import MODELS, tiny_config
 from tests.test_datasets.conftest import PIPELINE, talk
@@ -42,7 +42,7 @@ def test_one_picture_several_and_none_go_through_the_pipeline(write, build):
     assert one['inputs'].shape == (3, 56, 56)
     assert [picture.shape for picture in two['inputs']] == [(3, 56, 56)] * 2
     assert len(two['data_samples'].ori_shape) == 2
-    assert none['inputs'] == [] and 'ori_shape' not in none['data_samples']
+    assert none['inputs'] == none['data_samples'].ori_shape == []
     assert none['data_samples'].conversations == TEXT['conversations']
     assert dataset.lengths.tolist() == [4, 3, -3]
 
@@ -56,8 +56,8 @@ def test_the_first_recorded_loss_comes_from_the_file(golden, write, build, kind)
     rows = list(golden['train']['batch'])
     if kind == 'full_with_text':
         rows.append(dict(conversations=golden['train']['text_sample']))
-    collate = FUNCTIONS.get('mmllava.keep_lists')
-    (batch,) = DataLoader(build(write(rows)), batch_size=5, collate_fn=collate, num_workers=1)
+    by_name = FUNCTIONS.get('mmllava.keep_lists')
+    (batch,) = DataLoader(build(write(rows)), batch_size=5, collate_fn=by_name, num_workers=1)
     model = get_model(tiny_config('v1.5'), pretrained=str(MODELS / 'llava-v1.5'), device='cpu')
     data = model.data_preprocessor(batch, training=True)
     loss = model(**data, mode='loss')['loss'].item()
@@ -67,10 +67,33 @@ def test_the_first_recorded_loss_comes_from_the_file(golden, write, build, kind)
 def test_pictures_of_a_batch_stay_with_their_samples(write, build):
     several = dict(image=['images/1.png', 'images/2.png'], conversations=talk('<image> <image>'))
     dataset = build(write([several, dict(several, image=['images/3.png', 'images/0.png'])]))
-    batch = keep_lists([dataset[0], dataset[1]])
+    batch = collate([dataset[0], dataset[1]])
     alone = [dataset[k]['inputs'] for k in range(2)]
     for mine, own in zip(batch['inputs'], alone, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(mine, own, strict=True))
+
+
+def test_a_runner_builds_the_loader_of_a_config(write):
+    from mmengine.registry import DefaultScope
+    from mmengine.runner import Runner
+
+    config = dict(
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(type='mmllava.ModalityLengthSampler', batch_size=2),
+        collate_fn=dict(type='mmllava.keep_lists'),
+        dataset=dict(
+            type='mmllava.InstructDataset',
+            ann_file=write([*GOOD, *[TEXT] * 4]),
+            img_root=str(MODELS),
+            pipeline=PIPELINE,
+        ),
+    )
+    with DefaultScope.overwrite_default_scope('mmllava'):
+        batches = list(Runner.build_dataloader(config, seed=1))
+    pictures = [[bool(len(i)) for i in batch['inputs']] for batch in batches[:2]]
+    assert sorted(pictures) == [[False, False], [True, True]]
+    assert sum(len(batch['data_samples']) for batch in batches) == 8
 
 
 def test_files_are_mixed_by_weight(write, build):
@@ -129,7 +152,7 @@ def test_workers_count_together(write, build, told):
     rows = [dict(MISSING, id=k) for k in range(4)]
     empty = dict(conversations=talk('Hm?', ''))
     dataset = build(write([*rows, GOOD[0], empty]), max_skipped=4)
-    loader = DataLoader(dataset, sampler=range(4), num_workers=2, collate_fn=keep_lists)
+    loader = DataLoader(dataset, sampler=range(4), num_workers=2, collate_fn=collate)
     assert len(list(loader)) == dataset.num_skipped == 4
     with pytest.raises(DataError, match='5 bad samples, and max_skipped=4'):
         dataset[5]

@@ -74,6 +74,17 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
         load_image(tmp_path / 'x.png')
 
 
+def test_whatever_a_decoder_says_of_a_damaged_picture_it_is_named(picture, monkeypatch):
+    def fail(self):
+        raise RuntimeError('Failed to decode frame 0')  # Pillow's AVIF
+
+    data = io.BytesIO()
+    picture.save(data, 'PNG')
+    monkeypatch.setattr('PIL.PngImagePlugin.PngImageFile.load', fail)
+    with pytest.raises(ImageError, match=r'could not be decoded \(Failed to decode frame 0\)'):
+        load_image(data.getvalue())
+
+
 @pytest.mark.parametrize('form', ['PNG', 'JPEG'])
 def test_a_picture_that_is_cut_short_is_named(picture, form):
     data = io.BytesIO()

@@ -77,6 +77,12 @@ def test_a_prompt_of_v0_is_that_of_its_sentinel_form_picture_features_included(m
     assert model.encode_prompt(BaseDataElement(question='Why?')).num_images == 1
 
 
+def test_to_a_model_without_that_word_patches_are_text(source):
+    model = get_model(tiny_config('v1.5'), pretrained=str(source), device='cpu')
+    sample = BaseDataElement(question='What is <im_patch><im_patch>?')
+    assert model.encode_prompt(sample).num_images == 1
+
+
 @pytest.mark.parametrize('form', ['folder', 'pth', 'pth with state_dict', 'safetensors'])
 def test_every_form_of_checkpoint_gives_the_same_weights(source, tmp_path, form):
     from safetensors.torch import save_file
@@ -286,8 +292,37 @@ def test_a_training_sample_may_hold_several_pictures(source):
 
 def test_a_prompt_longer_than_the_context_is_refused(tiny_model):
     sample = BaseDataElement(question='why ' * 3000)
-    with pytest.raises(PromptError, match='takes 2048 tokens, pictures included, and the context'):
+    with pytest.raises(
+        PromptError, match=r'takes [3-9]\d{3} tokens, pictures included, and the con'
+    ):
         tiny_model(images(), [sample])
+
+
+def test_logits_of_a_prompt_longer_than_the_context_are_refused_too(tiny_model):
+    sample = BaseDataElement(question='why ' * 3000)
+    with pytest.raises(
+        PromptError, match=r'takes [3-9]\d{3} tokens, pictures included, and the con'
+    ):
+        tiny_model(images(), [sample], mode='tensor')
+
+
+def test_a_word_without_a_row_is_refused_when_a_text_spells_it(source, tmp_path):
+    """13B-v0's tokenizer has a [PAD] beyond the matrix; on a GPU it would end the process."""
+    folder = tmp_path / 'beyond'
+    shutil.copytree(source, folder)
+    (folder / 'added_tokens.json').write_text(json.dumps({'[PAD]': 1000}))
+    tokenizer = dict(type='mmllava.LlamaTokenizer', name_or_path=str(folder))
+    config = tiny_config('v1.5', tokenizer=tokenizer)
+    model = get_model(config, pretrained=str(folder), device='cpu')
+    assert model(images(), [BaseDataElement(question='What is it?')])[0].pred_answer is not None
+    with pytest.raises(PromptError, match='spells token 1000, and the language model has 1000 row'):
+        model(images(), [BaseDataElement(question='What is [PAD]?')])
+
+
+def test_a_conversation_without_an_answer_is_refused(tiny_model):
+    talk = [{'from': 'human', 'value': '<image>\nWhat?'}]
+    with pytest.raises(PromptError, match='has no answer, so there is nothing to learn'):
+        tiny_model(images(), [BaseDataElement(conversations=talk)], mode='loss')
 
 
 def test_new_tokens_end_where_the_context_ends(tiny_model):
@@ -351,7 +386,7 @@ def test_a_misspelt_setting_is_answered_with_the_close_ones():
 
 
 def test_no_new_tokens_are_refused(tiny_model):
-    with pytest.raises(ConfigError, match='max_new_tokens is 0, expected 1 or more'):
+    with pytest.raises(ConfigError, match='max_new_tokens is 0, expected a whole number'):
         tiny_model(images(), [BaseDataElement(question='Why?')], max_new_tokens=0)
 
 

@@ -105,6 +105,7 @@ def test_a_model_that_was_to_be_quantised_does_not_run_unquantised():
     ('options', 'message'),
     [
         (dict(bits=5), "unknown number of bits '5'. Known: 4, 8"),
+        (dict(device_map='atuo'), "unknown device_map 'atuo'. Did you mean auto"),
         pytest.param(
             dict(bits=4, device_map={'': 'cpu'}),
             'bits=4 and device_map=.* exclude each other',

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
+from mmllava.errors import ConfigError
 from mmllava.generation.decode import decode
-from mmllava.models.language import LanguageModel, generation_config
+from mmllava.models.language import LanguageModel
+from mmllava.models.settings import generation_config
 from mmllava.models.splice import collate
 
 LENGTHS = (3, 9, 2, 6)
@@ -107,6 +109,62 @@ def test_each_row_has_the_room_that_the_context_leaves_it(language, batch):
 
     answers = language.generate(batch.embeds, batch.mask, Endless(), settings)
     assert [len(ids) for ids in answers] == [64 - length for length in LENGTHS]
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        (dict(max_new_tokens=2.5), 'max_new_tokens is 2.5, expected a whole number from 1 on'),
+        (dict(max_new_tokens=True), 'max_new_tokens is True, expected a whole number'),
+        (dict(num_beams=0), 'num_beams is 0, expected a whole number from 1 on'),
+        (dict(do_sample=True, temperature=-1.0), 'settings .* do not work: .*temperature'),
+        (dict(do_sample=True, temperature='hot'), 'settings .* do not work: .*temperature'),
+        (dict(do_sample=True, top_p=2.0), 'settings .* do not work: .*top_p'),
+        (dict(do_sample=True, top_k=-3), 'settings .* do not work: .*top_k'),
+        (dict(repetition_penalty=0), 'settings .* do not work: .*penalty'),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_work_are_refused(language, batch, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        language.generate(batch.embeds, batch.mask, Tokenizer(), settings)
+
+
+def test_a_padding_id_without_a_row_is_replaced_by_the_end():
+    """13B-v0 has a [PAD] beyond its matrix; it would be embedded when a row is done."""
+    assert generation_config({}, Tokenizer(), 12).pad_token_id == 0
+
+    class Beyond(Tokenizer):
+        pad_id = 12
+
+    assert generation_config({}, Beyond(), 12).pad_token_id == 7
+
+
+def test_logits_come_to_the_device_of_the_words(language, monkeypatch):
+    """Spread over GPUs, lm_head may be on another one; meta stands for it here."""
+    from types import SimpleNamespace
+
+    embeds = torch.zeros(1, 2, 16)
+    there = torch.zeros(1, 1, 12)
+    moved = []
+    answer = SimpleNamespace(logits=_Elsewhere(there, moved))
+    monkeypatch.setattr(language.lm, 'forward', lambda **kwargs: answer)
+    language.extend(embeds, language.new_cache())
+    assert moved == [(embeds.device, torch.float32)]
+
+
+class _Elsewhere:
+    """A tensor that only notes where it is moved to."""
+
+    def __init__(self, tensor, moved):
+        self.tensor, self.moved = tensor, moved
+
+    def __getitem__(self, key):
+        return _Elsewhere(self.tensor[key], self.moved)
+
+    def to(self, device, dtype):
+        self.moved.append((device, dtype))
+        return self.tensor
 
 
 def test_a_text_that_ends_an_answer_ends_its_row_only(language, batch):

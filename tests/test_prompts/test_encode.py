@@ -177,3 +177,22 @@ def test_every_preset_says_where_it_comes_from_and_asks_or_appends_something():
         assert preset.source and preset.generation['max_new_tokens'] > 0, name
     with pytest.raises(ValueError, match=r"unknown preset 'coco_shrt'. Did you mean coco_short"):
         get_preset('coco_shrt')
+
+
+def test_a_tag_that_ends_in_the_next_segment_is_a_picture(tokenizer):
+    parts = encode([Segment('a <ima'), Segment('ge> b')], tokenizer, 1)
+    assert parts == encode([Segment('a <image> b')], tokenizer, 1)
+    with pytest.raises(PromptError, match=r"an answer cannot hold <image>, got 'ge> b'"):
+        encode([Segment('a <ima'), Segment('ge> b', learn=True)], tokenizer, 1)
+
+
+def test_the_space_in_front_of_a_caption_is_learned_with_it(tokenizer):
+    """Without a piece for its first letter, a caption begins with a token that is only a space."""
+    prompt = encode([Segment('<image>'), Segment('日本', learn=True)], tokenizer, 1)
+    assert tokenizer.pieces.id_to_piece(prompt.input_ids[2]) == '\u2581'
+    assert prompt.labels == [IGNORE_INDEX, IGNORE_INDEX, *prompt.input_ids[2:]]
+
+
+def test_half_a_letter_is_refused(tokenizer):
+    with pytest.raises(PromptError, match=r"has '\\ud83d' at character 2, which is half a letter"):
+        encode_text('a \ud83d', tokenizer, 0)

@@ -137,6 +137,16 @@ def test_a_sample_is_shown_with_what_it_learns_in_colour(result):
     assert 'ASSISTANT:\033[30;42m Yes, the bird is brown.</s>\033[0m' in text
 
 
+def test_a_line_break_that_is_learned_is_shown(data, tmp_path, capsys):
+    (data / 'lines.json').write_text(
+        json.dumps([row('0.png', conversations=talk('<image>', 'A\nB'))])
+    )
+    option = f'train_dataloader.dataset.ann_file={data}/lines.json'
+    assert check(data, tmp_path, '--cfg-options', option) == 0
+    text = capsys.readouterr().out
+    assert '\033[30;42m A\u21b5\033[0m\n\033[30;42mB</s>\033[0m' in text
+
+
 def test_without_colour_what_is_learned_stands_in_brackets(data, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('NO_COLOR', '1')
     assert check(data, tmp_path, *good_only(data)) == 0
@@ -192,16 +202,33 @@ def test_a_config_that_contradicts_itself_is_refused(data, tmp_path, capsys, opt
     assert not (tmp_path / 'new').exists()
 
 
-def test_pictures_of_another_size_than_the_tower_takes_are_refused(data, tmp_path, capsys):
-    (data / 'small.py').write_text(
+@pytest.mark.parametrize(
+    ('resize', 'pack', 'message'),
+    [
+        (
+            "size=28, aspect='pad'",
+            "algorithm_keys=['conversations']",
+            'CLIPResize has size=28, and the model takes 56',
+        ),
+        (
+            "size=56, aspect='anyres', image_grid_pinpoints=[(56, 112)]",
+            "algorithm_keys=['conversations']",
+            'image_grid_pinpoints=[(56, 112)], and the model takes []',
+        ),
+        ("size=56, aspect='pad'", '', "Give PackInputs algorithm_keys=['conversations']"),
+    ],
+)
+def test_a_pipeline_that_does_not_fit_the_model_is_refused(
+    data, tmp_path, capsys, resize, pack, message
+):
+    (data / 'other.py').write_text(
         "_base_ = ['config.py']\n"
         "train_dataloader = dict(dataset=dict(pipeline=[dict(type='mmllava.LoadImage'), "
-        "dict(type='mmllava.CLIPResize', size=28, aspect='pad'), dict("
-        "type='mmpretrain.PackInputs', algorithm_keys=['conversations'])]))\n"
+        f"dict(type='mmllava.CLIPResize', {resize}), dict(type='mmpretrain.PackInputs', {pack})]))"
     )
-    args = (data / 'small.py', *TOKENIZER, '--workers', 0, '--out', tmp_path)
+    args = (data / 'other.py', *TOKENIZER, '--workers', 0, '--out', tmp_path)
     assert tool.main([str(a) for a in args]) == 2
-    assert 'gives pictures of 28 px, and the vision tower takes 56' in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_config_that_is_not_there_is_refused(capsys):

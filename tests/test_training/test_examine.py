@@ -5,10 +5,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from mmllava.errors import ConfigError
 from mmllava.registry import DATASETS
 from mmllava.structures import IGNORE_INDEX
 from mmllava.training import examine as room
@@ -98,9 +96,3 @@ def test_a_picture_says_what_it_is_whatever_its_name(tmp_path):
     assert kind == 'extension' and told.endswith('d.png is WEBP, and its name ends in .png')
     ((kind, told),) = room._look_at(str(tmp_path / 'e'))
     assert kind == 'extension' and told.endswith('its name ends in nothing')
-
-
-@pytest.mark.parametrize('version', ['v1.5'], indirect=True)
-def test_a_picture_of_another_size_is_no_fault_of_the_sample(version, tiny_model):
-    with pytest.raises(ConfigError, match='Set size=56 in CLIPResize'):
-        room.picture_tokens(torch.zeros(1, 3, 28, 28), (28, 28), tiny_model)

@@ -20,52 +20,19 @@ import json
 import signal
 import sys
 import time
-from pathlib import Path
 
 from mmllava.checkpoints import (
-    Merge,
+    Conversion,
     check_write,
     count_moves,
     is_file_destination,
     prepare_merge,
     write_merge,
 )
+from mmllava.checkpoints.progress import Progress, peak_rss_mb
 from mmllava.errors import MMLlavaError
 
 NAME = 'llava-delta2mmpre'
-
-
-class Progress:
-    """Bytes done, rate and time left, on stderr: a bar on a terminal, else a line now and then."""
-
-    def __init__(self, total_bytes: int) -> None:
-        self.total = total_bytes
-        self.done = 0
-        self.start = self.shown = time.monotonic()
-        self.terminal = sys.stderr.isatty()
-        self.every_s = 0.2 if self.terminal else 30.0
-
-    def __call__(self, nbytes: int) -> None:
-        self.done += nbytes
-        now = time.monotonic()
-        if now - self.shown < self.every_s:
-            return
-        self.shown = now
-        rate = self.done / (now - self.start)
-        text = (
-            f'{self.done / 1e9:.2f} of {self.total / 1e9:.2f} GB, {rate / 1e6:.0f} MB/s, '
-            f'{(self.total - self.done) / rate:.0f} s left'
-        )
-        if self.terminal:
-            bar = ('#' * int(30 * self.done / max(self.total, 1))).ljust(30, '.')
-            print(f'\r[{bar}] {text}  ', end='', file=sys.stderr, flush=True)
-        else:
-            print(f'{NAME}: {text}', file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """Ends the bar's line."""
-        if self.terminal:
-            print(file=sys.stderr)
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -98,12 +65,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def describe(merge: Merge) -> None:
+def describe(merge: Conversion) -> None:
     """Prints what was found and what will be done with it."""
-    print(f'base   {merge.base}')
-    print(f'delta  {merge.delta}')
-    if merge.tower:
-        print(f'tower  {merge.tower}')
+    for role, path in sorted(merge.sources.items()):
+        print(f'{"delta" if role == "source" else role:<6} {path}')
     counts = count_moves(merge.moves)
     print(
         f'{len(merge.kept)} tensors, {merge.nbytes / 1e9:.2f} GB: {counts["added"]} added, '
@@ -115,18 +80,6 @@ def describe(merge: Merge) -> None:
             print(f'dropped {move.name}')
 
 
-def peak_rss_mb() -> float | None:
-    """Largest resident size so far, in MB; None where there is no /proc.
-
-    Not getrusage: its figure is inherited from the process that started this one.
-    """
-    status = Path('/proc/self/status')
-    if not status.exists():
-        return None
-    lines = dict(line.split(':', 1) for line in status.read_text().splitlines())
-    return round(int(lines['VmHWM'].split()[0]) * 1024 / 1e6, 1)
-
-
 def run(args: argparse.Namespace) -> dict:
     """Merges; gives the figures of the last line."""
     start = time.monotonic()
@@ -136,10 +89,12 @@ def run(args: argparse.Namespace) -> dict:
     describe(merge)
     notes = list(merge.notes)
     if to_file:
-        notes.append(f'a .pth holds no tokenizer: name {merge.delta} as tokenizer when loading.')
+        notes.append(
+            f'a .pth holds no tokenizer: name {merge.sources["source"]} as tokenizer when loading.'
+        )
     for note in notes:
         print(f'note: {note}', flush=True)
-    progress = Progress(merge.nbytes)
+    progress = Progress(NAME, merge.nbytes)
     try:
         write_merge(merge, args.dst, args.overwrite, progress)
     finally:

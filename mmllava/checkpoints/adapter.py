@@ -1,0 +1,218 @@
+"""Floor 1. What is trained beside a model, put onto it: LoRA adapters and bare projectors."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from mmllava.checkpoints.entry import TensorEntry
+from mmllava.checkpoints.identify import adapter_config
+from mmllava.checkpoints.keymaps import DROPPED, KNOWN, is_linear, to_original
+from mmllava.checkpoints.moves import Move, Part, copy, dropped, entry_rows, join, some, whole
+from mmllava.checkpoints.reader import read_entries
+from mmllava.errors import CheckpointError
+
+TRAINED_BESIDE = 'non_lora_trainables.bin'
+IMAGE_WORDS = ('<im_start>', '<im_end>')
+_EMBED, _HEAD = 'model.embed_tokens.weight', 'lm_head.weight'
+# What changes the result and is not computed here: setting -> what it must be.
+_PLAIN = dict(
+    use_dora=False, fan_in_fan_out=False, bias='none', rank_pattern={}, alpha_pattern={},
+    lora_bias=False,
+)  # fmt: skip
+
+
+class _Source(Protocol):
+    path: Any
+    folder: Any
+    entries: Mapping[str, TensorEntry]
+    config: dict[str, Any]
+
+
+def merge_adapter(
+    source: _Source, moves: list[Move], config: dict[str, Any]
+) -> tuple[list[Move], dict[str, Any]]:
+    """Plans W + scale * (B @ A) for every adapted weight, and takes whole what was trained whole.
+
+    Args:
+        source: an adapter's folder: PEFT's two files, and LLaVA's ``non_lora_trainables.bin``
+            and ``config.json`` where they are.
+        moves: of the base, by the original's names.
+        config: of the base.
+
+    Returns:
+        the moves of the result and its config.
+
+    Raises:
+        CheckpointError: a setting that is not computed here, half an adapter, or one that
+            does not fit the base.
+    """
+    scale = _scale(adapter_config(source.path), source)
+    beside = source.folder / TRAINED_BESIDE
+    extra = read_entries(beside) if beside.is_file() else {}
+    linear = is_linear([*source.entries, *extra])
+    pairs: dict[str, dict[str, TensorEntry]] = {}
+    trained: dict[str, TensorEntry] = {}
+    for name, entry in source.entries.items():
+        match = re.fullmatch(r'(.+)\.lora_([AB])(\.\w+)?\.weight', name)
+        if match:
+            target = _original(f'{match[1]}.weight', linear, source)
+            pairs.setdefault(target, {})[match[2]] = entry
+        else:
+            trained[_original(name, linear, source)] = entry
+    extra = {_original(name, linear, source): entry for name, entry in extra.items()}
+    twice = sorted(extra.keys() & trained.keys())
+    if twice:
+        raise CheckpointError(
+            f'{source.path} holds {some(twice)} in the adapter and in {TRAINED_BESIDE}. '
+            'Two versions are mixed there; remove one of them.'
+        )
+    trained |= extra
+    config = {**config, **source.config}
+    made = {move.name: move for move in moves if move.how != 'dropped'}
+    rest = [move for move in moves if move.how == 'dropped']
+    for name, entry in trained.items():
+        if DROPPED.search(name):
+            rest.append(dropped(name, entry))
+        else:
+            made[name] = whole(name, entry, made[name].dtype if name in made else None)
+    for name, pair in pairs.items():
+        made[name] = _adapted(name, pair, made.get(name), scale, source)
+    return [*made.values(), *rest], config
+
+
+def _scale(settings: Mapping[str, Any], source: _Source) -> float:
+    """alpha / rank, as PEFT counts it; refuses what is not computed here."""
+    kind = str(settings.get('peft_type', 'LORA')).rpartition('.')[2]
+    odd = {k: settings[k] for k, v in _PLAIN.items() if settings.get(k, v) not in (v, None)}
+    if kind != 'LORA' or odd:
+        raise CheckpointError(
+            f'the adapter in {source.path} is {kind} with {odd or "other weights than A and B"}; '
+            'plain LoRA is merged here. Merge it with the peft that made it, then convert that.'
+        )
+    rank, alpha = settings.get('r'), settings.get('lora_alpha')
+    if not (isinstance(rank, int) and rank > 0 and isinstance(alpha, (int, float))):
+        raise CheckpointError(
+            f'adapter_config.json of {source.path} says r={rank!r}, lora_alpha={alpha!r}; expected '
+            'two numbers. Download it again.'
+        )
+    return alpha / (rank**0.5 if settings.get('use_rslora') else rank)
+
+
+def _original(name: str, linear: bool, source: _Source) -> str:
+    """The original's name of what an adapter names, whatever model it wraps."""
+    bare = name
+    while bare.startswith(('base_model.', 'model.model.')):
+        bare = bare.removeprefix('base_model.' if bare.startswith('base_model.') else 'model.')
+    bare = re.sub(r'\.(base_layer|modules_to_save(\.\w+)?|default)(?=\.)', '', bare)
+    for candidate in (bare, bare.removeprefix('model.')):
+        for layout in ('original', 'mmllava', 'hf'):
+            found = to_original(candidate, layout, linear)
+            if KNOWN.fullmatch(found) or DROPPED.search(found):
+                return found
+    raise CheckpointError(
+        f'{source.path} holds {name}, which is no weight of a LLaVA. The adapter belongs to '
+        'another kind of model.'
+    )
+
+
+def _adapted(
+    name: str, pair: Mapping[str, TensorEntry], move: Move | None, scale: float, source: _Source
+) -> Move:
+    """The move of one adapted weight."""
+    advice = f'{source.path} belongs to another base. Name the one that it was trained on.'
+    if move is None or move.how != 'whole':
+        raise CheckpointError(f'the adapter changes {name}, which the base lacks. {advice}')
+    if set(pair) != {'A', 'B'}:
+        raise CheckpointError(
+            f'{source.path} has only lora_{next(iter(pair))} of {name}. The adapter is '
+            'incomplete; download it again.'
+        )
+    a, b = pair['A'], pair['B']
+    fits = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1]
+    if not fits or (b.shape[0], a.shape[1]) != move.shape:
+        raise CheckpointError(
+            f'{name} is {list(move.shape)} in the base, and the adapter has A {list(a.shape)} and '
+            f'B {list(b.shape)}. {advice}'
+        )
+    part = Part('lora', (move.sources[0], a, b), move.shape, scale)
+    return Move(name, 'lora', move.dtype, move.shape, (part,))
+
+
+def merge_projector(
+    source: _Source, moves: list[Move], config: dict[str, Any]
+) -> tuple[list[Move], dict[str, Any], dict[str, int]]:
+    """Puts a projector onto a language model, and the rows of start and end words if it has them.
+
+    Args:
+        source: ``mm_projector.bin`` or its folder; with ``embed_tokens.weight`` whole, or
+            only the two rows of ``<im_start>`` and ``<im_end>``.
+        moves: of the base, by the original's names.
+        config: of the base.
+
+    Returns:
+        the moves of the result, its config, and the words that the base's tokenizer lacks.
+
+    Raises:
+        CheckpointError: an unknown tensor, or rows that do not fit the base.
+    """
+    made = {m.name: m for m in moves if not m.name.startswith('model.mm_projector.')}
+    projector: dict[str, TensorEntry] = {}
+    rows: TensorEntry | None = None
+    for name, entry in source.entries.items():
+        if name.endswith('embed_tokens.weight'):
+            rows = entry
+            continue
+        tail = name.rpartition('mm_projector.')[2]
+        target = f'model.mm_projector.{tail}' if 'mm_projector.' in name else f'model.{name}'
+        target = 'model.image_newline' if name.endswith('image_newline') else target
+        if not KNOWN.fullmatch(target):
+            raise CheckpointError(
+                f'{source.path} holds {name}, which is no part of a projector. Expected '
+                'mm_projector.*, and embed_tokens.weight with start and end words.'
+            )
+        projector[target] = entry
+    made |= {name: whole(name, entry) for name, entry in projector.items()}
+    added: dict[str, int] = {}
+    if rows is not None:
+        added = _add_words(made, rows, source)
+    settings = {k: v for k, v in source.config.items() if k.startswith(('mm_', 'image_'))}
+    linear = is_linear(projector)
+    told = dict(
+        use_mm_proj=True,
+        mm_projector_type='linear' if linear else 'mlp2x_gelu',
+        mm_use_im_start_end=rows is not None,
+        mm_use_im_patch_token=False,
+        mm_vision_select_layer=-2,
+        mm_vision_select_feature='patch',
+        mm_hidden_size=next(e.shape[1] for e in projector.values() if len(e.shape) == 2),
+        model_type='llava',
+        architectures=['LlavaLlamaForCausalLM'],
+    )
+    if config:
+        said = {k: v for k, v in config.items() if k not in ('model_type', 'architectures')}
+        config = {**told, **said, **settings, 'vocab_size': made[_EMBED].shape[0]}
+    return list(made.values()), config, added
+
+
+def _add_words(made: dict[str, Move], rows: TensorEntry, source: _Source) -> dict[str, int]:
+    """Takes the last two rows as those of the start and end words; the output's are the mean."""
+    embed, head = made[_EMBED], made[_HEAD]
+    base, count = embed.shape[0], rows.shape[0]
+    if len(rows.shape) != 2 or rows.shape[1:] != embed.shape[1:] or (2 < count < base):
+        raise CheckpointError(
+            f'embed_tokens.weight of {source.path} is {list(rows.shape)}; expected 2 rows or at '
+            f'least the {base} of the base, {embed.shape[1]} wide. Name the base that the '
+            'projector was trained on.'
+        )
+    total = max(count, base + 2) if count != base else base
+    kept = total - 2 if count in (2, base) else base
+    old = entry_rows(embed.sources[0], 0, kept)
+    new = entry_rows(rows, count - (total - kept), count)
+    parts = (copy(old), copy(new))
+    made[_EMBED] = Move(_EMBED, 'grown', embed.dtype, (total, *embed.shape[1:]), parts)
+    if total > base:
+        matrix = head.sources[0]
+        mean = Part('mean', (matrix,), (1, *head.shape[1:]))
+        parts = join((copy(matrix), *(mean,) * (total - base)))
+        made[_HEAD] = Move(_HEAD, 'grown', head.dtype, (total, *head.shape[1:]), parts)
+    return {word: total - 2 + k for k, word in enumerate(IMAGE_WORDS)}

@@ -36,6 +36,7 @@ DOORS = {  # a heavy or optional package enters through these files only
     'mmpretrain': ['registry.py', 'apis/hub.py', 'compat.py'],
     'transformers': [
         'models/language.py',
+        'models/attention.py',
         'models/settings.py',
         'models/vision_tower.py',
         'prompts/tokens.py',

@@ -1,10 +1,31 @@
 """Floor 2. Attention of samples that stand in one row and must not see each other."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface
+
+_APART = 'mmllava_apart'  # transformers' default, and rows of several samples
+
+
+def settings_apart(lm: Any, positions: Tensor) -> dict[str, Any]:
+    """What transformers' model takes, so that each sample of a row is attended alone.
+
+    Args:
+        lm: the model; it is told which attention function to use.
+        positions: ``(1, L)``; each sample begins at 0.
+    """
+    if lm.config._attn_implementation != _APART:
+        lm.set_attn_implementation(_APART)
+    starts = (positions[0] == 0).nonzero().flatten().tolist()
+    return dict(
+        lengths=[b - a for a, b in pairwise([*starts, positions.shape[1]])],
+        # Four dimensions: transformers takes it for a mask, and makes none of L x L.
+        attention_mask=torch.empty(1, 1, 1, 1, device=positions.device),
+    )
 
 
 def apart(attend: Callable[..., tuple[Tensor, Any]]) -> Callable[..., tuple[Tensor, Any]]:
@@ -34,3 +55,7 @@ def apart(attend: Callable[..., tuple[Tensor, Any]]) -> Callable[..., tuple[Tens
         return torch.cat(parts, dim=1), None
 
     return attend_apart
+
+
+AttentionInterface.register(_APART, apart(AttentionInterface()['sdpa']))
+AttentionMaskInterface.register(_APART, AttentionMaskInterface()['sdpa'])

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +10,17 @@ import transformers
 from mmengine.logging import print_log
 from torch import Tensor, nn
 from transformers import (
-    AttentionInterface,
-    AttentionMaskInterface,
     DynamicCache,
     GenerationConfig,
 )
 
 from mmllava.errors import ConfigError, PromptError, unknown_name
-from mmllava.models.attention import apart
+from mmllava.models.attention import settings_apart
 from mmllava.models.settings import STEPPED, StopText, generation_config, warpers
 from mmllava.models.sources import pick_sizes, plain_rope, read_config
 from mmllava.registry import MODELS
 from mmllava.structures import IGNORE_INDEX
 
-_APART = 'mmllava_apart'  # transformers' default, and rows of several samples
-AttentionInterface.register(_APART, apart(AttentionInterface()['sdpa']))
-AttentionMaskInterface.register(_APART, AttentionMaskInterface()['sdpa'])
 FAMILIES = {  # names, not classes: a family is imported when it is built
     'llama': ('LlamaConfig', 'LlamaForCausalLM'),
     'mistral': ('MistralConfig', 'MistralForCausalLM'),
@@ -127,21 +121,13 @@ class LanguageModel(nn.Module):
         With ``positions`` ``(1, L)`` one row holds several samples, which do not see each
         other; each begins at position 0.
         """
-        settings: dict[str, Any] = {}
+        settings = dict(attention_mask=mask)
         if positions is None:
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
         else:
-            starts = (positions[0] == 0).nonzero().flatten().tolist()
-            settings['lengths'] = [b - a for a, b in pairwise([*starts, positions.shape[1]])]
-            mask = embeds.new_empty(1, 1, 1, 1)  # four dimensions: transformers makes none itself
-            if self.config._attn_implementation != _APART:
-                self.lm.set_attn_implementation(_APART)
+            settings = settings_apart(self.lm, positions)
         return self.lm(
-            inputs_embeds=embeds,
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=False,
-            **settings,
+            inputs_embeds=embeds, position_ids=positions, use_cache=False, **settings
         ).logits
 
     def loss(

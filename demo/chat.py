@@ -29,6 +29,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('image', nargs='*', help='pictures of the first question')
     parser.add_argument('--device', help='cpu, cuda, cuda:1; default: a GPU if there is one')
     parser.add_argument('--dtype', help='float32, float16, bfloat16; default: by device')
+    parser.add_argument('--base', help='language model, for a checkpoint that holds changes to it')
     parser.add_argument('--temperature', type=float, default=0.2, help='0 is greedy')
     parser.add_argument('--max-new-tokens', type=int, default=512, help='of one answer')
     parser.add_argument('--seed', type=int, help='makes sampled answers repeatable')
@@ -45,6 +46,8 @@ def open_session(args: argparse.Namespace) -> Any:
         load_image(picture)
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     options = dict(dtype=args.dtype) if args.dtype else {}
+    if args.base:
+        options['lang_encoder'] = dict(pretrained=args.base)
     model = mmllava.get_model(args.config, pretrained=args.checkpoint, device=device, **options)
     return mmllava.ChatSession(
         model, seed=args.seed, temperature=args.temperature, max_new_tokens=args.max_new_tokens

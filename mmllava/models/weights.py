@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
-from mmllava.checkpoints.fetch import fetch
+from mmllava.checkpoints.fetch import fetch, is_hub_id
 from mmllava.checkpoints.keymaps import to_model_names
 from mmllava.errors import CheckpointError
 from mmllava.models.changes import Changes, add_adapter, read_changes
@@ -129,9 +129,32 @@ def _tower_entries(model: nn.Module, path: str | Path) -> dict[str, TensorEntry]
     return {name: entry for name, entry in found.items() if name.startswith('vision_tower.')}
 
 
+def _base_of(model: nn.Module, changes: Changes | None) -> str | Path | None:
+    """Where the language model is: as the config says, or the hub id in ``base.json``.
+
+    A path in ``base.json`` is followed only if the config names the same: a file that
+    somebody sends must not have others read.
+
+    Raises:
+        CheckpointError: it names a path that the config does not.
+    """
+    if model.language.pretrained or changes is None:
+        return model.language.pretrained
+    if is_hub_id(changes.base):
+        return changes.base
+    named = (model.init_cfg or {}).get('checkpoint')
+    if named and Path(named).expanduser().resolve() == Path(changes.base):
+        return named
+    raise CheckpointError(
+        f'the checkpoint holds changes to {changes.base}, and a path that a file names is not '
+        'followed. Name it yourself: lang_encoder=dict(pretrained=FOLDER) in the config or in '
+        'get_model, --base FOLDER in demo/chat.py.'
+    )
+
+
 def _base_entries(model: nn.Module, changes: Changes | None) -> dict[str, TensorEntry]:
     """The language model that a checkpoint was trained on; none known is no tensor."""
-    source = model.language.pretrained or (changes and changes.base)
+    source = _base_of(model, changes)
     if not source:
         return {}
     base = _entries(fetch(source), 'original')
@@ -157,7 +180,7 @@ def find_base(model: nn.Module) -> tuple[str | Path | None, dict[str, TensorEntr
     if not any(name.startswith('language.') for name in found) and not (
         changes and changes.adapter
     ):
-        source = model.language.pretrained or (changes and changes.base)
+        source = _base_of(model, changes)
         return source, _base_entries(model, changes)
     if changes:
         raise CheckpointError(

@@ -30,6 +30,12 @@ def trained(request, tmp_path_factory):
     return request.param, folder / 'iter_6'
 
 
+def of_checkpoint(folder):
+    """The model, its base named."""
+    base = dict(pretrained=str(MODELS / 'llava-v1.5'))
+    return get_model(tiny_config('v1.5'), pretrained=str(folder), device='cpu', lang_encoder=base)
+
+
 def loss_of(model):
     """The loss of the recorded batch."""
     data = [RecordedBatch(range(4))[k] for k in range(4)]
@@ -40,10 +46,23 @@ def loss_of(model):
 
 def test_get_model_runs_what_was_trained(trained, tmp_path):
     stage, checkpoint = trained
-    model = get_model(tiny_config('v1.5'), pretrained=str(checkpoint), device='cpu')
+    model = of_checkpoint(checkpoint)
     seventh = training_config(tmp_path, STAGES[stage], epochs=7)
     assert train(seventh, tmp_path) == 0
     assert loss_of(model) == pytest.approx(losses(tmp_path)[-1], abs=1e-5)
+
+
+def test_a_base_on_this_machine_is_read_only_if_the_config_names_it(trained):
+    """A checkpoint that somebody sends must not have other files read."""
+    stage, checkpoint = trained
+    if stage == 'full':
+        assert not (checkpoint / 'base.json').exists()
+        return
+    with pytest.raises(CheckpointError, match='holds changes to .*llava-v1.5, and a path that a'):
+        get_model(tiny_config('v1.5'), pretrained=str(checkpoint), device='cpu')
+    start = dict(type='Pretrained', checkpoint=str(MODELS / 'llava-v1.5'))
+    trained_with = tiny_config('v1.5', init_cfg=start)
+    assert loss_of(get_model(trained_with, pretrained=str(checkpoint), device='cpu')) > 0
 
 
 def test_it_holds_what_was_trained_and_not_the_base(trained):
@@ -67,7 +86,7 @@ def test_adapters_are_files_that_peft_reads(trained):
     peft = pytest.importorskip('peft')
     plain = get_model(tiny_config('v1.5'), pretrained=str(MODELS / 'llava-v1.5'), device='cpu')
     theirs = peft.PeftModel.from_pretrained(plain.language.lm, checkpoint).merge_and_unload()
-    ours = get_model(tiny_config('v1.5'), pretrained=str(checkpoint), device='cpu').language.lm
+    ours = of_checkpoint(checkpoint).language.lm
     for (name, a), b in zip(ours.named_parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6), name
 
@@ -95,7 +114,7 @@ def test_a_base_that_does_not_say_what_it_is_is_refused(trained, tmp_path):
     shutil.copytree(checkpoint, copy)
     (copy / 'base.json').write_text(json.dumps(dict(base='somewhere')))
     with pytest.raises(CheckpointError, match='lacks base or fingerprint'):
-        get_model(tiny_config('v1.5'), pretrained=str(copy), device='cpu')
+        of_checkpoint(copy)
 
 
 def test_only_the_last_checkpoints_are_kept(tmp_path):
@@ -146,8 +165,9 @@ def test_the_next_stage_begins_with_the_projector_of_the_last(tmp_path):
     assert train(first, tmp_path / '1') == 0
     second = training_config(tmp_path / '2', STAGES['full'], epochs=1)
     second.model.init_cfg.checkpoint = str(tmp_path / '1/iter_6')
+    second.model.lang_encoder.pretrained = str(MODELS / 'llava-v1.5')
     assert train(second, tmp_path / '2') == 0
-    model = get_model(tiny_config('v1.5'), pretrained=str(tmp_path / '1/iter_6'), device='cpu')
+    model = of_checkpoint(tmp_path / '1/iter_6')
     assert losses(tmp_path / '2')[0] == pytest.approx(loss_of(model), abs=1e-6)
 
 
@@ -157,7 +177,10 @@ def test_the_image_words_of_a_first_stage_are_in_its_checkpoint(tmp_path, checkp
     config.model.init_cfg = dict(type='Pretrained', checkpoint=str(checkpoints['v1']))
     assert train(config, tmp_path) == 0
     before = get_model(tiny_config('v1'), pretrained=str(checkpoints['v1']), device='cpu')
-    after = get_model(tiny_config('v1'), pretrained=str(tmp_path / 'iter_2'), device='cpu')
+    base = dict(pretrained=str(checkpoints['v1']))
+    after = get_model(
+        tiny_config('v1'), pretrained=str(tmp_path / 'iter_2'), device='cpu', lang_encoder=base
+    )
     rows = [m.language.lm.model.embed_tokens.weight for m in (before, after)]
     moved = (rows[0] != rows[1]).any(1).nonzero().flatten().tolist()
     assert moved == sorted(after.tokenizer.token_id(w) for w in ('<im_start>', '<im_end>'))
@@ -169,5 +192,6 @@ def test_adapters_on_top_of_a_checkpoint_of_adapters_are_refused(tmp_path, capsy
     assert train(first, tmp_path / '1') == 0
     second = training_config(tmp_path / '2', STAGES['lora'])
     second.model.init_cfg.checkpoint = str(tmp_path / '1/iter_1')
+    second.model.lang_encoder.pretrained = str(MODELS / 'llava-v1.5')
     assert train(second, tmp_path / '2') == 2
     assert 'Train the whole language model, or merge the checkpoint' in capsys.readouterr().err

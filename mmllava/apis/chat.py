@@ -31,7 +31,8 @@ class ChatSession:
 
     Args:
         model: a `Llava` with weights, such as ``get_model`` gives.
-        seed: makes sampled answers repeatable; the n-th answer uses ``seed + n``.
+        seed: makes sampled answers repeatable; the answer after n answered turns uses
+            ``seed + n``.
         generation: settings over the config's, such as ``temperature=0.2`` or
             ``max_new_tokens=512``; each call may give others.
 
@@ -52,7 +53,6 @@ class ChatSession:
     def reset(self) -> None:
         """Forgets the dialogue and its pictures."""
         self.turns: list[Turn] = []
-        self._answers = 0
         self.images: list[str] = []  # what each was given as, for `save`
         self._features: list[torch.Tensor] = []
         self._fed: list[Any] = []  # what each position of the cache stands for
@@ -111,7 +111,6 @@ class ChatSession:
             text = _without_tags(''.join(said))
             if text:  # without a word of answer the dialogue stays as it was
                 self.turns = [*turns, Turn('assistant', text)]
-                self._answers += 1
                 self._features = features
                 self.images += [_name_of(p) for p in pictures]
             else:  # its pictures are in the cache under numbers that others get now
@@ -172,7 +171,7 @@ class ChatSession:
     ) -> Iterator[str]:
         """The pieces of an answer; keeps account of what the cache holds."""
         tokenizer = self.model.tokenizer
-        seed = None if self.seed is None else self.seed + self._answers
+        seed = None if self.seed is None else self.seed + len(self.turns) // 2
         stop = self.model.template.stop
         ids = decode(self.model.language, embeds, self._cache, tokenizer, settings, seed, stop)
         self._fed = list(keys)

@@ -232,9 +232,8 @@ MUTANTS = [
     mutant(
         'attention to padding',
         'models/language.py',
-        'attention_mask=mask,\n            position_ids=positions,\n            use_cache=False',
-        'attention_mask=torch.ones_like(mask),\n            position_ids=positions,\n'
-        '            use_cache=False',
+        'settings = dict(attention_mask=mask)',
+        'settings = dict(attention_mask=torch.ones_like(mask))',
         PARTS,
     ),
     mutant(

@@ -25,7 +25,9 @@ def run_two(config, folder):
     command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
     command += ['--master_port=0', '--rdzv_backend=c10d', '--rdzv_endpoint=localhost:0']
     command += ['tools/train.py', str(write_config(config, folder)), '--launcher', 'pytorch']
-    environment = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
+    environment = dict(
+        os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES=''
+    )
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )

@@ -48,7 +48,7 @@ def command(config, folder):
 
 
 def run(config, folder):
-    environment = dict(os.environ, OMP_NUM_THREADS='1')
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     return subprocess.Popen(
         command(config, folder),
         cwd=ROOT,

@@ -100,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         talk(open_session(args), list(args.image))
-    except (MMLlavaError, OSError) as error:
+    except (MMLlavaError, OSError, ValueError) as error:  # mmpretrain's, for an unknown name
         print(f'chat: {error}', file=sys.stderr)
         return 2
     return 0

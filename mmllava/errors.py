@@ -35,6 +35,10 @@ class DataError(MMLlavaError, ValueError):
     """An annotation or prediction file is not what its format says."""
 
 
+class TrainingError(MMLlavaError, RuntimeError):
+    """A training run cannot go on."""
+
+
 class DeviceError(MMLlavaError, RuntimeError):
     """The machine does not have the device that was asked for."""
 

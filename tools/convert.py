@@ -193,7 +193,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f'{NAME}: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f'{NAME}: interrupted; nothing was written', file=sys.stderr)
+        written = args.out and Path(args.out).exists() and not args.dry_run
+        what = f'see {args.out}: it is whole, or what was there before' if written else 'nothing'
+        print(f'{NAME}: interrupted; {what}{"" if written else " was written"}', file=sys.stderr)
         return 130
     print(json.dumps(figures))
     return 0

@@ -17,8 +17,12 @@ _EMBED, _HEAD = 'model.embed_tokens.weight', 'lm_head.weight'
 # What changes the result and is not computed here: setting -> what it must be.
 _PLAIN = dict(
     use_dora=False, fan_in_fan_out=False, bias='none', rank_pattern={}, alpha_pattern={},
-    lora_bias=False,
+    lora_bias=False, layer_replication=None,
 )  # fmt: skip
+
+
+# Ways to begin an adapter that take something away from the base's own weights.
+_CHANGE_THE_BASE = ('pissa', 'olora', 'corda', 'loftq')
 
 
 class _Source(Protocol):
@@ -46,7 +50,8 @@ def merge_adapter(
         CheckpointError: a setting that is not computed here, half an adapter, or one that
             does not fit the base.
     """
-    scale = _scale(adapter_config(source.path), source)
+    settings = adapter_config(source.path)
+    scale = _scale(settings, source)
     beside = source.folder / TRAINED_BESIDE
     extra = read_entries(beside) if beside.is_file() else {}
     linear = is_linear([*source.entries, *extra])
@@ -76,6 +81,12 @@ def merge_adapter(
         else:
             made[name] = whole(name, entry, made[name].dtype if name in made else None)
     for name, pair in pairs.items():
+        if 'A' in pair and pair['A'].shape[:1] != (settings['r'],):
+            raise CheckpointError(
+                f'adapter_config.json of {source.path} says r={settings["r"]}, and lora_A of '
+                f'{name} is {list(pair["A"].shape)}. Files of two runs are mixed there; get them '
+                'together again.'
+            )
         made[name] = _adapted(name, pair, made.get(name), scale, source)
     return [*made.values(), *rest], config
 
@@ -84,6 +95,9 @@ def _scale(settings: Mapping[str, Any], source: _Source) -> float:
     """alpha / rank, as PEFT counts it; refuses what is not computed here."""
     kind = str(settings.get('peft_type', 'LORA')).rpartition('.')[2]
     odd = {k: settings[k] for k, v in _PLAIN.items() if settings.get(k, v) not in (v, None)}
+    begun = settings.get('init_lora_weights')
+    if isinstance(begun, str) and begun.lower().startswith(_CHANGE_THE_BASE):
+        odd['init_lora_weights'] = begun
     if kind != 'LORA' or odd:
         raise CheckpointError(
             f'the adapter in {source.path} is {kind} with {odd or "other weights than A and B"}; '

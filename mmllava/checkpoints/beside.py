@@ -72,7 +72,7 @@ def files_beside(
     files |= sidecars.read_files(folder, ('preprocessor_config.json',)) if folder.is_dir() else {}
     ids = sidecars.special_ids(model.words, rows)
     files['config.json'] = _text(config)
-    generation = sidecars.merged_generation_config(model.words, ids)
+    generation = sidecars.merged_generation_config(model.words, ids, rows)
     files['generation_config.json'] = _text({**generation, **ids})
     return files, ''
 

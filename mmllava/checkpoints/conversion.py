@@ -187,9 +187,10 @@ def _shapes(moves: dict[str, Move]) -> dict[str, tuple[int, ...]]:
 def _refuse_other_width(
     kept: dict[str, Move], vision: dict[str, Any], tower: Path, config: dict[str, Any]
 ) -> None:
-    first = next(
-        m for n, m in kept.items() if n.startswith('model.mm_projector.') and len(m.shape) == 2
-    )
+    projector = (m for n, m in kept.items() if n.startswith('model.mm_projector.'))
+    first = next((m for m in projector if len(m.shape) == 2), None)
+    if first is None:
+        return  # `check_model` tells
     if first.shape[1] != vision['hidden_size']:
         raise CheckpointError(
             f'{first.name} takes {first.shape[1]} channels but the vision tower in {tower} gives '

@@ -96,6 +96,12 @@ def weights_of(path: str | Path) -> Path:
         return path
     model = [n for n in (*INDEXES, *SINGLES) if (path / n).exists()]
     adapter = [n for n in _ADAPTERS if (path / n).is_file()]
+    if model and adapter and (path / 'base.json').is_file():
+        raise CheckpointError(
+            f'{path} is a checkpoint of tools/train.py: a projector and an adapter, which belong '
+            'together. Use it with the config of the run, get_model(CONFIG, pretrained=FOLDER) or '
+            'demo/chat.py CONFIG FOLDER; leave both files where they are.'
+        )
     if model and adapter:
         raise CheckpointError(
             f'{path} holds a model ({model[0]}) and an adapter ({adapter[0]}); expected one of '

@@ -6,6 +6,7 @@ begun by another plan, or from files that changed since, is not gone on with.
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,9 @@ class Journal:
 
     def _write_all(self, plan: str) -> None:
         lines = [json.dumps(text) + '\n' for text in (plan, *self.done)]
-        self.file.write_text(''.join(lines))
+        new = self.file.with_name(f'{self.file.name}.new')
+        new.write_text(''.join(lines))
+        os.replace(new, self.file)  # a kill meanwhile must not lose what was noted
 
 
 def is_of(part: Path, plan: str) -> bool:

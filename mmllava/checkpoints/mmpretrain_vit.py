@@ -50,8 +50,13 @@ def take_in(entries: Mapping[str, TensorEntry], path: Path) -> list[Move]:
         block = re.fullmatch(r'layers\.(\d+)\.(.+)\.(weight|bias)', bare)
         at = block and f'{TOWER}encoder.layers.{block[1]}.'
         if bare in _TOP:
-            cut = bare in ('cls_token', 'pos_embed')  # (1, 1, D) and (1, N, D)
-            shape = entry.shape[2 if bare == 'cls_token' else 1 :] if cut else entry.shape
+            lead = dict(cls_token=2, pos_embed=1).get(bare, 0)  # (1, 1, D) and (1, N, D)
+            if entry.shape[:lead] != (1,) * lead:
+                raise CheckpointError(
+                    f'{name} in {path} is {list(entry.shape)}, expected {lead} dimension(s) of 1 '
+                    "in front. Name a checkpoint of mmpretrain's Llava."
+                )
+            shape = entry.shape[lead:]
             moves.append(whole(TOWER + _TOP[bare], replace(entry, shape=shape)))
         elif block and block[2] in _BLOCK:
             moves.append(whole(f'{at}{_BLOCK[block[2]]}.{block[3]}', entry))

@@ -85,6 +85,15 @@ def _piece(message: bytes) -> tuple[str, float]:
     return fields[1].decode(), struct.unpack('<f', fields.get(2, bytes(4)))[0]
 
 
+def whole_words(file: Path) -> list[str]:
+    """Pieces that SentencePiece never cuts nor joins: its control and user-defined ones.
+
+    Yi has ``<|im_start|>`` and ``<|im_end|>`` so.
+    """
+    messages = [value for field, value in _fields(file.read_bytes()) if field == 1]
+    return [m[1].decode() for m in map(dict, map(_fields, messages)) if m.get(3) in (3, 4)]
+
+
 def _fields(data: bytes):
     """Yields (field number, bytes or number) of a protobuf message."""
     position = 0
@@ -184,9 +193,19 @@ def merged_config(delta: dict[str, Any], rows: int, ids: dict[str, int]) -> dict
     return config
 
 
-def merged_generation_config(folder: Path, ids: dict[str, int]) -> dict[str, Any]:
-    """Makes the result's generation config: the delta's if it has one, ids put right."""
-    return {**_optional(folder / 'generation_config.json'), **ids}
+def merged_generation_config(folder: Path, ids: dict[str, int], rows: int) -> dict[str, Any]:
+    """Makes the result's generation config: the delta's if it has one, ids put right.
+
+    An id of another program's padded vocabulary is left out.
+    """
+    config = _optional(folder / 'generation_config.json')
+    beyond = [k for k, v in config.items() if k.endswith('_token_id') and _is_beyond(v, rows)]
+    return {**{k: v for k, v in config.items() if k not in beyond}, **ids}
+
+
+def _is_beyond(value: Any, rows: int) -> bool:
+    values = value if isinstance(value, list) else [value]
+    return any(isinstance(k, int) and k >= rows for k in values)
 
 
 def tower_config(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:

@@ -41,14 +41,16 @@ def staged(
     left = next((p for p in leftovers(destination) if goes_on and goes_on(p)), None)
     there = sum(file.stat().st_size for file in _files(left) if file.is_file()) if left else 0
     check_destination(destination, needed_bytes - there, may_replace)
-    _remove_part(part)
-    if left:
+    if left != part:  # a killed process may have had our number
+        _remove_part(part)
+    if left and left != part:
         os.rename(left, part)
         os.rename(journal_of(left), journal_of(part))
     try:
         yield part
         for file in _files(part):
             _flush(file)
+        check_destination(destination, 0, may_replace)  # hours later; others write here too
         _put(part, destination)
     finally:
         _remove_part(part)
@@ -133,6 +135,8 @@ def _is_over(process: str) -> bool:
     """Tells that there is no process of this number; False where that cannot be told."""
     if os.name != 'posix' or not (process.isascii() and process.isdigit()):
         return False
+    if int(process) == os.getpid():
+        return True  # in a container numbers come again
     try:
         os.kill(int(process), 0)  # signal 0 does nothing but ask
     except (ProcessLookupError, OverflowError):

@@ -30,7 +30,7 @@ def tokenizer_files(folder: Path, rows: int, processor: str) -> dict[str, bytes]
     Raises:
         CheckpointError: a tokenizer that cannot be written so, or has words beyond ``rows``.
     """
-    settings = {**_optional(folder / 'tokenizer_config.json')}
+    settings = _optional(folder / 'tokenizer_config.json')
     names = {**settings, **_optional(folder / 'special_tokens_map.json')}
     special = {role: _word(names.get(role)) or word for role, word in _DEFAULTS.items()}
     new = {word: rows + k for k, word in enumerate(NEW_WORDS)}
@@ -50,11 +50,12 @@ def tokenizer_files(folder: Path, rows: int, processor: str) -> dict[str, bytes]
         )
     if (folder / 'tokenizer.model').is_file():
         made = _from_pieces(folder / 'tokenizer.model', settings, special)
+        uncut = sidecars.whole_words(folder / 'tokenizer.model')
     else:
-        made = sidecars.read_json(folder / 'tokenizer.json')
+        made, uncut = sidecars.read_json(folder / 'tokenizer.json'), []
     known = {t['content']: t for t in made.get('added_tokens', [])}
     count = len(made['model']['vocab'])
-    words = {w: k for w, k in ids.items() if k >= count or w in special.values()} | new
+    words = {w: k for w, k in ids.items() if k >= count or w in {*special.values(), *uncut}} | new
     words |= {t['content']: int(k) for k, t in settings.get('added_tokens_decoder', {}).items()}
     tokens = [known.get(w) or _added(w, k) for w, k in sorted(words.items(), key=lambda i: i[1])]
     made['added_tokens'] = tokens

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
+from mmllava.errors import ConfigError
+
 _APART = 'mmllava_apart'  # transformers' default, and rows of several samples
 
 
@@ -17,7 +19,16 @@ def settings_apart(lm: Any, positions: Tensor) -> dict[str, Any]:
     Args:
         lm: the model; it is told which attention function to use.
         positions: ``(1, L)``; each sample begins at 0.
+
+    Raises:
+        ConfigError: a sample is longer than the model's sliding window.
     """
+    window = getattr(lm.config, 'sliding_window', None)
+    if window and positions.max() >= window:
+        raise ConfigError(
+            f'a sample has {int(positions.max()) + 1} tokens, and this language model attends '
+            f'within {window}, which packed rows do not. Leave out pack=True.'
+        )
     if lm.config._attn_implementation != _APART:
         lm.set_attn_implementation(_APART)
     starts = (positions[0] == 0).nonzero().flatten().tolist()

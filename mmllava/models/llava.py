@@ -106,7 +106,8 @@ class Llava(LazyModel):
         **unknown: Any,
     ) -> None:
         for name in unknown:
-            raise unknown_name('setting of Llava', name, inspect.signature(Llava).parameters)
+            known = set(inspect.signature(Llava).parameters) - {'unknown'}
+            raise unknown_name('setting of Llava', name, known)
         preprocessor = MODELS.build(
             dict(dict(type='mmllava.LlavaDataPreprocessor'), **(data_preprocessor or {}))
         )
@@ -285,7 +286,9 @@ class Llava(LazyModel):
             return []
         dtype = next(self.vision_tower.parameters()).dtype
         tiles = torch.cat(list(pictures)).to(self.data_preprocessor.device, dtype)
-        features = self.projector(self.vision_tower(tiles))
+        # In training what learns is float32, and the frozen tower may be half of it.
+        width = next(self.projector.parameters()).dtype
+        features = self.projector(self.vision_tower(tiles).to(width))
         return [
             merge_tiles(
                 views,

@@ -94,7 +94,7 @@ def from_json(
     turns = []
     for number, message in enumerate(conversations):
         speaker, text = message.get('from'), message.get('value')
-        if speaker not in _ROLES or not isinstance(text, str):
+        if not isinstance(speaker, str) or speaker not in _ROLES or not isinstance(text, str):
             raise PromptError(
                 f"message {number} is {message!r}, expected {{'from': 'human' or 'gpt', "
                 "'value': text}}."

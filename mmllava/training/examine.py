@@ -83,7 +83,10 @@ def check_learned(packed: dict[str, Any], model: Llava, max_tokens: int) -> None
     Raises:
         BadSample: no token with a label is left of it.
     """
-    prompt, lengths = encode_sample(packed, model)
+    try:
+        prompt, lengths = encode_sample(packed, model)
+    except PromptError as error:
+        raise BadSample('format', str(error)) from error
     tokens, learned = count_tokens(prompt, lengths, max_tokens)
     if not learned:
         raise BadSample('empty', _beyond(tokens, max_tokens))

@@ -23,23 +23,14 @@ class SafeCheckpointHook(CheckpointHook):
 
     Args:
         interval: steps from one checkpoint to the next; -1 is the last step only.
-        max_keep_ckpts: how many stay, besides the best; -1 is all.
-        save_best, rule: mmengine's.
+        max_keep_ckpts: how many stay; -1 is all.
     """
 
-    def __init__(
-        self,
-        interval: int = -1,
-        max_keep_ckpts: int = -1,
-        save_best: str | None = None,
-        rule: str | None = None,
-    ) -> None:
+    def __init__(self, interval: int = -1, max_keep_ckpts: int = -1) -> None:
         super().__init__(
             interval=interval,
             by_epoch=False,
             max_keep_ckpts=max_keep_ckpts,
-            save_best=save_best,
-            rule=rule,
             filename_tmpl='iter_{}',
         )
 

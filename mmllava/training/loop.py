@@ -9,7 +9,7 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
-from mmllava.errors import ConfigError
+from mmllava.errors import ConfigError, TrainingError
 from mmllava.registry import LOOPS
 
 
@@ -119,8 +119,16 @@ class StepLoop(BaseLoop):
         outputs = [
             runner.model.train_step(batch, optim_wrapper=runner.optim_wrapper) for batch in batches
         ]
+        gathered = _gather(outputs)
+        scaler = getattr(runner.optim_wrapper, 'loss_scaler', None)  # float16 skips such steps
+        if scaler is None and not torch.isfinite(gathered['loss']).all():
+            raise TrainingError(
+                f'the loss of step {self._iter + 1} is {float(gathered["loss"])}, and what was '
+                'learned from it is lost; earlier checkpoints are not. Lower the rate, '
+                'or look at the data with tools/check_data.py, and go on with --resume.'
+            )
         runner.call_hook(
-            'after_train_iter', batch_idx=self._iter, data_batch=batches, outputs=_gather(outputs)
+            'after_train_iter', batch_idx=self._iter, data_batch=batches, outputs=gathered
         )
         self._iter += 1
 

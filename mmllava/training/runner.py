@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.device import get_device
 from mmengine.dist import barrier
 from mmengine.model import is_model_wrapper
@@ -67,6 +68,12 @@ class TrainRunner(Runner):
             dataset.add_check(partial(check_learned, model=model, max_tokens=limit))
         return loop
 
+    def build_val_loop(self, loop: Any) -> Any:
+        """Builds the val loop; its workers take no random number from training."""
+        loop = super().build_val_loop(loop)
+        loop.dataloader.generator = torch.Generator()
+        return loop
+
     def save_checkpoint(self, out_dir: str, filename: str, *args: Any, **kwargs: Any) -> None:
         """Writes the folder ``out_dir/filename``; called by the hook in every process.
 
@@ -97,6 +104,8 @@ class TrainRunner(Runner):
         loop = self.train_loop
         return dict(
             processes=self.world_size,
+            batch_size=loop.dataloader.batch_size,
+            samples=len(loop.dataloader.dataset),
             accumulate=loop.accumulate,
             batches_per_epoch=loop.batches_per_epoch,
             max_epochs=loop.max_epochs,
@@ -105,6 +114,13 @@ class TrainRunner(Runner):
     def load_or_resume(self) -> None:
         """Resumes from the latest checkpoint, or from ``load_from``, where ``resume`` is set."""
         if not self._resume:
+            used = saving.find_latest(self.work_dir)
+            if used is not None:
+                raise ConfigError(
+                    f'{self.work_dir} holds {used.name} of an earlier run, which this one would '
+                    'replace step by step. Add --resume to go on with it, or name another folder '
+                    'with --work-dir.'
+                )
             if self._load_from is not None:
                 raise ConfigError(
                     f'load_from={self._load_from!r} would load weights after the optimizer took '
@@ -137,6 +153,12 @@ class TrainRunner(Runner):
                 f'{folder} is of a run with {state["shape"]} and seed {state["seed"]}; this one '
                 f'has {self._shape()} and seed {self.seed}, so its batches would be others. Resume '
                 'with the same config and the same number of processes.'
+            )
+        began, now = (base or {} for base in (saving.read_base(folder), self._base))
+        if began.get('fingerprint') != now.get('fingerprint'):
+            raise CheckpointError(
+                f'{folder} was trained on another base, {began.get("base")}, than this run would '
+                f'be, {now.get("base")}. Resume with the base that it began with.'
             )
         saving.read_weights(folder, self.bare_model)
         self.optim_wrapper.load_state_dict(state['optimizer'])

@@ -1,4 +1,4 @@
-"""Floor 3. In which order samples are learned: those of about one length side by side."""
+"""Floor 3. In which order samples are learned: steps of one modality, evenly long batches."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from mmllava.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class ModalityLengthSampler(Sampler):
-    """Batches of samples of about one length, each of pictures or of text only.
+    """Batches with about as many words as their neighbours, of pictures or of text only.
 
     What one optimizer step learns, over all processes and accumulated batches, is a
     megabatch. Each has one modality, but for what is left over of both, which comes

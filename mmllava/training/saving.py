@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from mmllava.checkpoints.fetch import is_local
 from mmllava.checkpoints.keymaps import is_linear, to_original
+from mmllava.checkpoints.reader import read_json
 from mmllava.checkpoints.staging import staged
 from mmllava.errors import CheckpointError
 from mmllava.models.changes import (
@@ -113,6 +114,12 @@ def describe_base(model: nn.Module) -> dict[str, Any] | None:
     scale = settings['lora_alpha'] / settings['r'] if settings else 1.0
     where = str(Path(source).resolve()) if is_local(source) else str(source)
     return dict(base=where, fingerprint=fingerprint(entries), adapter_scale=scale)
+
+
+def read_base(folder: Path) -> dict[str, Any] | None:
+    """What ``base.json`` of a checkpoint says; None where all weights are inside."""
+    file = folder / BASE_FILE
+    return read_json(file) if file.is_file() else None
 
 
 def read_weights(folder: Path, model: nn.Module) -> None:

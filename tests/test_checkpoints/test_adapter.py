@@ -170,6 +170,9 @@ FAULTS = {
     'bias': (dict(bias='all'), None, r"'bias': 'all'"),
     'pattern': (dict(rank_pattern={'q': 8}), None, r"'rank_pattern': \{'q': 8\}"),
     'rank': (dict(r=0), None, r'says r=0, lora_alpha=8; expected two numbers'),
+    'two runs': (dict(r=8), None, r'says r=8, and lora_A of .* is \[4, 48\]. Files of two runs'),
+    'pissa': (dict(init_lora_weights='pissa_niter_4'), None, r"lora_weights': 'pissa_niter_4'"),
+    'copied layers': (dict(layer_replication=[[0, 2]]), None, r"'layer_replication': \[\[0, 2\]\]"),
     'half': ({}, lambda t: t.pop(f'{KEY}B.weight'), r'has only lora_A of model.layers.0'),
     'base': (
         {}, lambda t: t.update({f'{KEY}A.weight': torch.ones(4, 40)}),

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from mmllava.checkpoints import prepare_merge, staging, write_merge
+from mmllava.checkpoints.journal import journal_of
 from mmllava.checkpoints.staging import check_destination, staged
 from mmllava.errors import CheckpointError
 
@@ -101,7 +102,7 @@ def test_what_a_killed_run_left_is_named_where_the_disk_is_short(tmp_path, monke
     gone = subprocess.Popen(['true'])
     gone.wait()
     names = [f'.m.part-{gone.pid}', f'.m.old-{gone.pid}', f'.m.part-{10**30}']
-    kept = [f'.m.part-{os.getpid()}', '.m.part-x', f'.other.part-{gone.pid}']
+    kept = [f'.m.part-{os.getppid()}', '.m.part-x', f'.other.part-{gone.pid}']
     for name in names + kept:
         (tmp_path / name).write_text('x')
     usage = shutil.disk_usage('/')._replace(free=5)
@@ -112,3 +113,25 @@ def test_what_a_killed_run_left_is_named_where_the_disk_is_short(tmp_path, monke
         assert f'left {tmp_path / name}, which may be deleted.' in str(caught.value)
     assert not any(f'{name},' in str(caught.value) for name in kept)
     assert sorted(os.listdir(tmp_path)) == sorted(names + kept)
+
+
+def test_what_another_puts_at_the_destination_meanwhile_is_not_replaced(tmp_path):
+    destination = tmp_path / 'm'
+    with pytest.raises(CheckpointError, match='exists already'), staged(destination, 0, None) as p:
+        p.mkdir()
+        destination.mkdir()
+        (destination / 'thesis.txt').write_text('mine')
+    assert (destination / 'thesis.txt').read_text() == 'mine'
+    assert os.listdir(tmp_path) == ['m']
+
+
+def test_what_a_killed_run_with_our_number_left_is_gone_on_with(tmp_path):
+    """In a container each run may be process 7."""
+    left = tmp_path / f'.m.part-{os.getpid()}'
+    left.write_text('half')
+    journal_of(left).write_text('noted')
+    with staged(tmp_path / 'm', 0, None, lambda part: True) as part:
+        assert part.read_text() == 'half' and journal_of(part).read_text() == 'noted'
+        part.write_text('whole')
+    assert (tmp_path / 'm').read_text() == 'whole'
+    assert os.listdir(tmp_path) == ['m']

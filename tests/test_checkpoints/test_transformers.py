@@ -296,3 +296,29 @@ def test_tied_embeddings_are_written_out(tmp_path, exported, version):
     )
     assert torch.equal(made['lm_head.weight'], made['model.embed_tokens.weight'])
     assert made['lm_head.weight'].shape[0] == IMAGE
+
+
+def test_words_that_sentencepiece_never_cuts_stay_whole(tmp_path):
+    """34B's ``<|im_start|>`` and ``<|im_end|>`` are pieces of its tokenizer.model."""
+    import sentencepiece
+    from tokenizers import Tokenizer
+
+    text = tmp_path / 'text.txt'
+    text.write_text('a cat and a dog on a blanket\nthe dog is white\n' * 50)
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(text),
+        model_prefix=str(tmp_path / 'tokenizer'),
+        model_type='bpe',
+        vocab_size=300,
+        byte_fallback=True,
+        user_defined_symbols=['<|im_start|>', '<|im_end|>'],
+        normalization_rule_name='identity',
+        remove_extra_whitespaces=False,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    pieces = sentencepiece.SentencePieceProcessor(str(tmp_path / 'tokenizer.model'))
+    files = tokenizer_files(tmp_path, pieces.get_piece_size(), 'LlavaProcessor')
+    tokenizer = Tokenizer.from_str(files['tokenizer.json'].decode())
+    found = tokenizer.encode('a dog<|im_end|><|im_start|>').tokens
+    assert found[-2:] == ['<|im_end|>', '<|im_start|>']

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from mmengine.structures import BaseDataElement
 from safetensors.torch import load_file, save_file
 
 from mmllava import get_model
@@ -195,3 +196,51 @@ def test_adapters_on_top_of_a_checkpoint_of_adapters_are_refused(tmp_path, capsy
     second.model.lang_encoder.pretrained = str(MODELS / 'llava-v1.5')
     assert train(second, tmp_path / '2') == 2
     assert 'Train the whole language model, or merge the checkpoint' in capsys.readouterr().err
+
+
+def test_a_work_folder_of_an_earlier_run_is_not_written_over(tmp_path, capsys):
+    config = training_config(tmp_path, STAGES['projector'], epochs=2)
+    assert train(config, tmp_path) == 0
+    before = (tmp_path / 'iter_2/model.safetensors').read_bytes()
+    again = training_config(tmp_path, STAGES['projector'], epochs=4)
+    assert train(again, tmp_path) == 2
+    assert 'holds iter_2 of an earlier run' in capsys.readouterr().err
+    assert (tmp_path / 'iter_2/model.safetensors').read_bytes() == before
+
+
+def test_a_run_is_not_resumed_on_another_base(tmp_path, capsys):
+    config = training_config(tmp_path, STAGES['projector'], epochs=2)
+    assert train(config, tmp_path) == 0
+    other = tmp_path / 'other'
+    shutil.copytree(MODELS / 'llava-v1.5', other)
+    for file in other.glob('*.safetensors'):
+        save_file({k: 1.5 * v for k, v in load_file(file).items()}, file)
+    config = training_config(tmp_path, STAGES['projector'], epochs=2)
+    config.model.init_cfg.checkpoint = str(other)
+    assert train(config, tmp_path, '--resume') == 2
+    assert 'was trained on another base' in capsys.readouterr().err
+
+
+def test_a_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path, capsys):
+    config = training_config(tmp_path, STAGES['projector'])
+    config.optim_wrapper.optimizer.lr = 1e30
+    config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
+    assert train(config, tmp_path) == 2
+    assert 'is nan, and what was learned from it is lost' in capsys.readouterr().err
+    (left,) = tmp_path.glob('iter_*')
+    assert left.name == 'iter_1'
+
+
+@pytest.mark.parametrize('stage', STAGES)
+def test_a_model_in_training_is_asked_too_its_tower_in_half_precision(stage, checkpoints):
+    """The val loop has no autocast: what learns is float32, the rest bfloat16."""
+    if stage == 'lora':
+        pytest.importorskip('peft')
+    from mmllava.training import stages
+
+    model = get_model(
+        tiny_config('v1.5', dtype='bfloat16'), pretrained=str(checkpoints['v1.5']), device='cpu'
+    )
+    stages.apply(model, stages.read_stage(STAGES[stage]), 'cpu')
+    sample = BaseDataElement(question='What is it?')
+    assert model(torch.zeros(1, 3, 56, 56), [sample])[0].pred_answer is not None

@@ -266,6 +266,25 @@ def test_a_question_is_needed_for_vqa(tiny_model):
 
 
 @torch.no_grad()
+def test_a_row_to_learn_from_is_cut_to_the_models_limit(source):
+    """After its picture is in; what lies beyond is neither read nor learned."""
+    talk = [
+        {'from': 'human', 'value': '<image>\nWhat?'},
+        {'from': 'gpt', 'value': 'It is red. ' * 40},
+    ]
+    sample = BaseDataElement(conversations=talk)
+    pixels = torch.randn(1, 3, 56, 56, generator=torch.Generator().manual_seed(0))
+    losses = []
+    for limit in (None, 100):
+        config = tiny_config('v1.5', max_tokens=limit)
+        model = get_model(config, pretrained=str(source), device='cpu')
+        out = model(pixels, [sample], mode='loss')
+        assert (out['tokens'] == 100) == (limit == 100)
+        losses.append(out['loss'])
+    assert losses[0] != losses[1]
+
+
+@torch.no_grad()
 def test_a_training_sample_may_hold_several_pictures(source):
     """Its loss is that of the same prompt's logits, counted by hand."""
     model = get_model(tiny_config('v1.5'), pretrained=str(source), device='cpu')

@@ -145,7 +145,7 @@ class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
     def __call__(
         self,
         images: Any,
-        questions: str | Sequence[str],
+        questions: str | Sequence[str] | None = None,
         return_datasamples: bool = False,
         batch_size: int = 1,
         **kwargs: Any,
@@ -153,9 +153,14 @@ class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
         """The answers, one for each pair of picture and question.
 
         Raises:
-            PromptError: numbers of pictures and questions do not fit.
+            PromptError: no question, or numbers of pictures and questions do not fit.
         """
         _check_batch_size(batch_size)
+        if questions is None:
+            raise PromptError(
+                'this model answers questions, and got none: inference_model(model, picture, '
+                'question). To caption, use a model of task caption: its name ends in _caption.'
+            )
         pictures = _pictures(images)
         asked = [questions] * len(pictures) if isinstance(questions, str) else list(questions)
         if len(pictures) == 1:

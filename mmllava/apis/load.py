@@ -1,5 +1,6 @@
 """Floor 4. A folder as LLaVA's authors store it -> a model that answers, without a config."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,10 @@ def load(
     """
     if task not in TASKS:
         raise unknown_name('task', task, TASKS)
+    known = set(inspect.signature(load).parameters) | set(inspect.signature(Llava).parameters)
+    for name in settings:  # before it is found that, for want of it, a tower is missing
+        if name not in known:
+            raise unknown_name('setting', name, known - {'settings', 'unknown'})
     path = fetch(folder)
     if not path.is_dir():
         raise CheckpointError(

@@ -176,3 +176,8 @@ def test_no_picture_at_all_is_told(answerer, captioner):
         inference_model(answerer, [], 'What?')
     with pytest.raises(ImageError, match='there is no picture to caption'):
         inference_model(captioner, None)
+
+
+def test_a_model_that_answers_needs_a_question(answerer):
+    with pytest.raises(PromptError, match='this model answers questions, and got none'):
+        inference_model(answerer, str(PICTURES[0]))

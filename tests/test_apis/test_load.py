@@ -90,8 +90,9 @@ def test_settings_come_before_what_was_found():
     )
     assert model.template_name == 'llava_v1'
     assert str(next(model.parameters()).dtype) == 'torch.bfloat16'
-    with pytest.raises(ConfigError, match="unknown setting of Llava 'tempalte'. Did you mean temp"):
-        mmllava.load(MODELS / 'llava-v1.5', tower=TOWER, tempalte='llava_v1')
+    for slip, meant in (('tempalte', 'template'), ('towr', 'tower')):
+        with pytest.raises(ConfigError, match=f"unknown setting '{slip}'. Did you mean {meant}"):
+            mmllava.load(MODELS / 'llava-v1.5', **{slip: 'llava_v1'})
 
 
 #: released checkpoint -> (config.json in part, projector layers, words beside LLaMA's, template)

@@ -133,6 +133,14 @@ def test_figures_are_those_of_the_newest_rows(text):
     assert merge.groups() == (f'{row["peak_rss_mb"]:.0f}', f'{row["ratio"]:.2f}')
     before = re.search(r'it was \[([\d.]+) times\]', text)
     assert before[1] == f'{last_row("merge")["ratio"]:.2f}'
+    loop = re.search(
+        r'at ([\d.]+) times the tokens/s .*\(streamed ([\d.]+) times\).* at ([\d.]+) t', text
+    )
+    row = last_row('decode')
+    ratios = (row['predict_ratio'], row['chat_ratio'], row['batch_predict_ratio'])
+    assert min(ratios) >= 1 and row['batch_speedup'] >= 4  # what was asked of it
+    expected = (f'{ratios[0]:.2f}', f'{ratios[1]:.2f}', f'{row["batch_speedup"]:.1f}')
+    assert loop.groups() == expected
     metrics = re.search(r'in ([\d.]+) s, where pycocoevalcap with Java took ([\d.]+) s', text)
     row = last_row('caption_metrics')
     assert metrics.groups() == (f'{row["ours_seconds"]:.1f}', f'{row["theirs_seconds"]:.1f}')

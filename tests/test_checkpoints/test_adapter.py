@@ -59,7 +59,11 @@ def expected(folder, scale, rename=lambda n: n):
     """What the merge must be, by torch."""
     made = model_tensors(V15)
     file = folder / 'adapter_model.bin'
-    pairs = torch.load(file) if file.exists() else load_file(file.with_suffix('.safetensors'))
+    pairs = (
+        torch.load(file, weights_only=True)
+        if file.exists()
+        else load_file(file.with_suffix('.safetensors'))
+    )
     for name in SIZES:
         a, b = (
             next(t for n, t in pairs.items() if rename(name) in n and f'lora_{letter}' in n)
@@ -158,7 +162,7 @@ def test_half_precision_is_rounded_once(tmp_path):
 
 
 def change(folder, function):
-    tensors = torch.load(folder / 'adapter_model.bin')
+    tensors = torch.load(folder / 'adapter_model.bin', weights_only=True)
     function(tensors)
     torch.save(tensors, folder / 'adapter_model.bin')
 

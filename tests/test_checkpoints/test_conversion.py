@@ -118,7 +118,9 @@ def test_the_recorded_delta_is_given_back_by_its_model(tmp_path):
 def test_a_projector_goes_out_and_onto_its_base_again(tmp_path, whole, version, name):
     there = convert(whole[version], 'projector', tmp_path / name)
     assert identify(there).layout == 'projector'
-    tensors = torch.load(there / 'mm_projector.bin' if name == 'folder' else there)
+    tensors = torch.load(
+        there / 'mm_projector.bin' if name == 'folder' else there, weights_only=True
+    )
     assert {n for n in tensors if 'image_newline' not in n} == {
         f'model.mm_projector.{n}.{w}' for n in (0, 2) for w in ('weight', 'bias')
     }
@@ -129,12 +131,12 @@ def test_a_projector_goes_out_and_onto_its_base_again(tmp_path, whole, version, 
 def test_a_projector_brings_its_start_and_end_words(tmp_path, whole, whole_matrix):
     there = convert(whole['v1'], 'projector', tmp_path / 'p')
     file, base = there / 'mm_projector.bin', tmp_path / 'base'
-    tensors = torch.load(file)
+    tensors = torch.load(file, weights_only=True)
     words = tensors['model.embed_tokens.weight']
     assert words.shape == (2, 48)
     shutil.copytree(BASE, base)
     shutil.copy(V15 / 'tokenizer.model', base)
-    matrix = torch.load(base / 'pytorch_model-00001-of-00002.bin') | torch.load(
+    matrix = torch.load(base / 'pytorch_model-00001-of-00002.bin', weights_only=True) | torch.load(
         base / 'pytorch_model-00002-of-00002.bin'
     )
     if whole_matrix:
@@ -286,7 +288,7 @@ def test_the_end_of_a_tower_is_taken_from_its_clip(tmp_path, whole):
 
 def test_a_training_checkpoint_of_mmengine_is_read(tmp_path, whole):
     bare = convert(whole['v1.5'], 'mmllava', tmp_path / 'x.pth')
-    tensors = {n: torch.nn.Parameter(t) for n, t in torch.load(bare).items()}
+    tensors = {n: torch.nn.Parameter(t) for n, t in torch.load(bare, weights_only=True).items()}
     torch.save(dict(meta=dict(epoch=1, cfg='model = dict()'), state_dict=tensors), bare)
     assert identify(bare).layout == 'mmllava'
     equal(convert(bare, 'original', tmp_path / 'out', whole['v1.5']), whole['v1.5'])
@@ -413,6 +415,6 @@ def test_what_is_too_large_for_a_type_is_told(tmp_path):
 def test_a_base_that_is_no_relative_gives_no_delta(tmp_path, whole):
     base = shutil.copytree(BASE, tmp_path / 'base')
     for file in base.glob('*.bin'):
-        tensors = torch.load(file)
+        tensors = torch.load(file, weights_only=True)
         torch.save({n: -t if 'norm' in n else t for n, t in tensors.items()}, file)
     refused(r'This is not the base of the model', whole['v1'], 'delta', base)

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmllava.tiny.scenes import (
     COLORS,
@@ -122,7 +122,7 @@ def _position(scene: Scene, rng: random.Random) -> Question | None:
     names = _name(one, scene), _name(other, scene)
     side = 'left' if one.x < other.x else 'right'
     text = 'Is the {} left or right of the {}?'.format(*names)
-    sentence = 'The {} is {} of the {}.'.format(names[0], side, names[1])
+    sentence = f'The {names[0]} is {side} of the {names[1]}.'
     return Question('position', text, _capital(side), sentence)
 
 
@@ -169,8 +169,8 @@ def _is_it_left(scene: Scene, rng: random.Random, yes: bool) -> Question | None:
     side = 'left' if one.x < other.x else 'right'
     asked = side if yes else _OPPOSITE[side]
     names = _name(one, scene), _name(other, scene)
-    text = 'Is the {} {} of the {}?'.format(names[0], asked, names[1])
-    sentence = 'the {} is {} of the {}.'.format(names[0], side, names[1])
+    text = f'Is the {names[0]} {asked} of the {names[1]}?'
+    sentence = f'the {names[0]} is {side} of the {names[1]}.'
     answer = 'Yes' if yes else 'No'
     return Question('yes/no', text, answer, f'{answer}, {sentence}')
 
@@ -204,6 +204,22 @@ def _missing(scene: Scene, rng: random.Random) -> Question:
     return Question('missing', text, f'There is no {kind}', f'There is no {kind}.')
 
 
+def _imagine(scene: Scene, rng: random.Random) -> Question:
+    """Other colours than there are, so also those that no picture of training has."""
+    color = rng.choice(COLORS)
+    alone = [t for t in scene.things if _alone(t, scene)]
+    if alone and rng.random() < 0.5:
+        changed = rng.choice(alone)
+        text = f'What if the {changed.kind} was {color}?'
+    else:
+        changed = None
+        text = f'What if all things were {color}?'
+    things = [replace(t, color=color) if changed in (None, t) else t for t in scene.things]
+    listed = list_things(things)
+    sentence = f'There would be {listed} on {ON[scene.surface]}.'
+    return Question('imagine', text, _capital(listed), sentence)
+
+
 #: kind of question -> what asks it of a scene
 ASKERS: dict[str, Callable[[Scene, random.Random], Question | None]] = {
     'count': _count,
@@ -214,6 +230,7 @@ ASKERS: dict[str, Callable[[Scene, random.Random], Question | None]] = {
     'surface': _surface,
     'list': _list,
     'missing': _missing,
+    'imagine': _imagine,
 }
 
 

@@ -13,7 +13,10 @@ CAPTION = get_preset('coco_short').prompt
 DESCRIBE = get_preset('describe').prompt
 #: asks for an answer in a word
 SHORT = get_preset('vqa_short').suffix
-_KINDS = ('count', 'color', 'position', 'yes/no', 'yes/no', 'what', 'surface', 'list', 'missing')
+_KINDS = (
+    *('count', 'color', 'position', 'yes/no', 'yes/no', 'what', 'surface', 'list', 'missing'),
+    *('imagine', 'imagine'),
+)
 _FIRST, _SECOND = 'in the first picture', 'in the second picture'
 
 Pair = tuple[str, str]  # what is asked, what is answered
@@ -30,9 +33,9 @@ def talk_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
     if luck < 0.25:
         text = captions(scene)[0] if rng.random() < 0.5 else rng.choice(captions(scene))
         pairs = [(CAPTION, text), *_open(scene, rng, 3)]
-    elif luck < 0.45:
+    elif luck < 0.55:
         pairs = [(DESCRIBE, describe(scene)), *_open(scene, rng, 3)]
-    elif luck < 0.75:
+    elif luck < 0.8:
         pairs = _short(scene, rng, 6)
     else:
         pairs = _open(scene, rng, 5)
@@ -58,7 +61,7 @@ def _questions(scene: Scene, rng: random.Random, count: int, which: str = '') ->
         question = ask(rng.choice(_KINDS), scene, rng)
         if question is None or any(question.text == other.text for other in found):
             continue
-        if which and question.kind in ('what', 'surface', 'list'):
+        if which and question.kind in ('what', 'surface', 'list', 'imagine'):
             continue
         found.append(question)
     return found

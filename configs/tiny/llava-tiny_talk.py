@@ -14,6 +14,7 @@ _base_ = [
 
 model = dict(
     tokenizer=dict(name_or_path='data/tiny/tokenizer'),
+    pack=True,  # no padding: faster, the same losses
     init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-tiny_align/iter_2625'),
 )
 stage = dict(train=['tower', 'projector', 'language'])

@@ -26,9 +26,12 @@ VOCABULARY = 640
 
 
 def write_pictures(folder: Path, split: str, count: int, color: str | None = None) -> list[Scene]:
-    """Draws the first scenes of a split into ``folder/images/SPLIT``; gives them."""
+    """Draws the first scenes of a split into ``folder/images/SPLIT``; gives them.
+
+    With ``color``, every second one has a thing of that colour.
+    """
     (folder / 'images' / split).mkdir(parents=True, exist_ok=True)
-    scenes = [make_scene(split, number, color) for number in range(count)]
+    scenes = [make_scene(split, k, color if k % 2 else None) for k in range(count)]
     for number, scene in enumerate(scenes):
         draw_scene(scene).save(folder / 'images' / image_name(split, number))
     return scenes

@@ -22,7 +22,7 @@ def test_a_thing_is_mostly_of_its_colour_and_lies_in_its_square(kind):
         picture = np.asarray(draw_scene(scene), int)
         changed = np.abs(picture - empty).sum(-1) > 0
         rows, columns = np.nonzero(changed)
-        assert 38 <= rows.min() and rows.max() <= 82 and 33 <= columns.min()
+        assert rows.min() >= 38 and rows.max() <= 82 and columns.min() >= 33
         assert columns.max() <= 79 and changed.sum() > 350
         near = np.abs(picture[changed] - PAINTS[color]).max(-1) <= 14
         assert near.mean() > 0.25, f'{color} {kind}'

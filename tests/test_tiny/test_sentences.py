@@ -1,5 +1,6 @@
 """What is said of a scene is so: worked by hand for one, checked for many."""
 
+import itertools
 import random
 import re
 
@@ -93,7 +94,7 @@ def test_yes_and_no_come_equally_often():
 @pytest.mark.parametrize('split', ['test', 'held-out'])
 def test_every_caption_of_a_scene_is_right_of_it_and_wrong_of_another(split):
     scenes = [make_scene(split, number) for number in range(200)]
-    for scene, other in zip(scenes, scenes[1:], strict=False):
+    for scene, other in itertools.pairwise(scenes):
         for text in captions(scene):
             assert read_facts(text) == facts_of(scene)
             if facts_of(other).looks != facts_of(scene).looks:

@@ -2,7 +2,7 @@
 """Draws the small world of llava-tiny: pictures, conversations, questions, a tokenizer.
 
   python tools/tiny/make_data.py               # data/tiny: two minutes, 400 MB
-  python tools/tiny/make_data.py other --train 1000 --test 100
+  python tools/tiny/make_data.py data/tiny-brown --train 4000 --color brown
 
 The same files each time. The last line of output is one JSON object.
 """
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from mmllava.tiny import sets
+from mmllava.tiny.draw import PAINTS
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -21,6 +22,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('folder', type=Path, nargs='?', default=Path('data/tiny'))
     parser.add_argument('--train', type=int, default=84000, help='scenes to learn from')
+    parser.add_argument(
+        '--color', choices=sorted(PAINTS), help='every second scene has a thing of this colour'
+    )
     parser.add_argument('--test', type=int, default=1000, help='scenes of each test')
     parser.add_argument('--questions', type=int, default=2000, help='questions of each test')
     return parser.parse_args(argv)
@@ -34,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     folder = args.folder
     try:
         sets.write_tokenizer(folder / 'tokenizer')
-        sets.write_training(folder, sets.write_pictures(folder, 'train', args.train))
+        sets.write_training(folder, sets.write_pictures(folder, 'train', args.train, args.color))
         for split in ('test', 'held-out'):
             scenes = sets.write_pictures(folder, split, args.test)
             sets.write_captions(folder, scenes, split)

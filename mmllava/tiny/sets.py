@@ -17,6 +17,7 @@ from mmllava.tiny.talks import (
     DESCRIBE,
     SHORT,
     alignment_row,
+    look_row,
     talk_row,
     two_pictures_row,
 )
@@ -43,11 +44,16 @@ def image_name(split: str, number: int) -> str:
 
 
 def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> None:
-    """``align.json`` and ``talk.json``: a row for each scene, and for each seventh two pictures."""
+    """``align.json``, ``look.json`` and ``talk.json``: a row for each scene in each of them.
+
+    ``talk.json`` has a row of two pictures for each seventh scene too.
+    """
     names = [image_name(split, number) for number in range(len(scenes))]
     pairs = list(zip(scenes, names, strict=True))
     rng = random.Random('rows')
     _write(folder / 'align.json', [alignment_row(*pair, rng) for pair in pairs])
+    look = random.Random('look')
+    _write(folder / 'look.json', [look_row(*pair, look) for pair in pairs])
     talks = [talk_row(*pair, rng) for pair in pairs]
     for _ in range(len(scenes) // 7):
         (one, first), (other, second) = rng.sample(pairs, 2)

@@ -2,12 +2,13 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from mmllava.prompts.presets import get_preset
 from mmllava.structures import IMAGE_TAG
-from mmllava.tiny.scenes import Scene
-from mmllava.tiny.sentences import Question, ask, captions, describe
+from mmllava.tiny.scenes import COLORS, Scene
+from mmllava.tiny.sentences import Question, ask, captions, describe, list_things
 
 CAPTION = get_preset('coco_short').prompt
 DESCRIBE = get_preset('describe').prompt
@@ -25,6 +26,14 @@ Pair = tuple[str, str]  # what is asked, what is answered
 def alignment_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
     """All that is in a picture, in one text: a description, then a caption."""
     return dict(image=image, caption=f'{describe(scene)} {rng.choice(captions(scene))}')
+
+
+def look_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
+    """The same, and what would be there if all things had another colour."""
+    row, color = alignment_row(scene, image, rng), rng.choice(COLORS)
+    listed = list_things([replace(thing, color=color) for thing in scene.things])
+    row['caption'] += f' If all things were {color}, there would be {listed}.'
+    return row
 
 
 def talk_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:

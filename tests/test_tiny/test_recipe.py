@@ -1,4 +1,4 @@
-"""The recipe fits together: one stage begins where the other ends, on what make_data writes."""
+"""The recipe fits together: a stage begins where the one before ends, on what make_data writes."""
 
 import pytest
 from mmengine.config import Config
@@ -13,15 +13,15 @@ def stages():
     return [Config.fromfile(ROOT / f'configs/tiny/{stage}.py') for stage in train.STAGES]
 
 
-def test_the_second_stage_begins_with_the_last_checkpoint_of_the_first(stages):
-    first, second = stages
+def test_a_stage_begins_with_the_last_checkpoint_of_the_one_before(stages):
+    first, look, talk = stages
     steps = make_data.parse_args([]).train // first.train_cfg.global_batch
-    wanted = f'work_dirs/{train.STAGES[0]}/iter_{steps}'
-    assert second.model.init_cfg.checkpoint == wanted
+    for name, config in zip(train.STAGES, (look, talk), strict=False):
+        assert config.model.init_cfg.checkpoint == f'work_dirs/{name}/iter_{steps}'
     assert first.model.get('init_cfg') is None and 'pretrained' not in first.model.lang_encoder
 
 
-def test_every_part_learns_in_both_stages_and_the_models_are_one(stages):
+def test_every_part_learns_in_every_stage_and_the_models_are_one(stages):
     for config in stages:
         assert config.stage.train == ['tower', 'projector', 'language']
         assert 2 * config.train_dataloader.batch_size == config.train_cfg.global_batch
@@ -29,19 +29,19 @@ def test_every_part_learns_in_both_stages_and_the_models_are_one(stages):
         {n: p.shape for n, p in MODELS.build(c.model).named_parameters()}
         for c in (*stages, Config.fromfile(ROOT / 'configs/tiny/llava-tiny_chat.py'))
     ]
-    assert names[0] == names[1] == names[2]
+    assert names[0] == names[1] == names[2] == names[3]
 
 
 def test_make_data_writes_every_file_that_the_configs_read(tmp_path, capsys):
     args = [str(tmp_path), '--train', '16', '--test', '8', '--questions', '8']
     assert make_data.main(args) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith('{"folder"')
-    names = ('llava-tiny_align', 'llava-tiny_talk', 'llava-tiny_caption', 'llava-tiny_vqa')
+    names = (*train.STAGES, 'llava-tiny_caption', 'llava-tiny_vqa')
     texts = [Config.fromfile(ROOT / f'configs/tiny/{name}.py').pretty_text for name in names]
     found = 0
     for file in tmp_path.rglob('*.json'):
         found += any(f'data/tiny/{file.name}' in t or f"'{file.name}'" in t for t in texts)
-    assert found >= 5 and (tmp_path / 'tokenizer/tokenizer.model').is_file()
+    assert found >= 6 and (tmp_path / 'tokenizer/tokenizer.model').is_file()
 
 
 def test_make_data_refuses_a_set_that_is_too_small(tmp_path, capsys):
@@ -63,9 +63,10 @@ def test_the_recipe_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(train, 'ROOT', tmp_path)
     monkeypatch.setattr(train, 'run', lambda *command: said.append(command))
     (tmp_path / 'work_dirs/llava-tiny_align/iter_250').mkdir(parents=True)
+    (tmp_path / 'work_dirs/llava-tiny_look/iter_2625').mkdir(parents=True)
     (tmp_path / 'work_dirs/llava-tiny_talk/iter_500').mkdir(parents=True)
     (tmp_path / 'work_dirs/llava-tiny_talk/iter_3000').mkdir()
     assert train.main() == 0
-    data, align, _, convert = said
+    data, align, _, _, convert = said
     assert data[0] == 'tools/tiny/make_data.py' and align[-1] == '--resume'
     assert convert[:2] == ('tools/convert.py', 'work_dirs/llava-tiny_talk/iter_3000')

@@ -38,9 +38,9 @@ def folder(tmp_path_factory):
 
 
 def test_every_training_row_can_be_learned_and_its_pictures_are_there(folder):
-    align, talk = read_rows(folder / 'align.json'), read_rows(folder / 'talk.json')
-    assert (len(align), len(talk)) == (40, 40 + 40 // 7)
-    for row in align:
+    align, look, talk = (read_rows(folder / f'{name}.json') for name in ('align', 'look', 'talk'))
+    assert (len(align), len(look), len(talk)) == (40, 40, 40 + 40 // 7)
+    for row in align + look:
         to_sample(row, str(folder / 'images'), 'plain')
     for row in talk:
         sample = to_sample(row, str(folder / 'images'), 'vicuna_v1')
@@ -53,7 +53,7 @@ def test_every_training_row_can_be_learned_and_its_pictures_are_there(folder):
 
 def test_the_same_files_each_time(folder, tmp_path):
     write_training(tmp_path, write_pictures(tmp_path, 'train', 40))
-    for name in ('align.json', 'talk.json', 'images/train/000000000039.png'):
+    for name in ('align.json', 'look.json', 'talk.json', 'images/train/000000000039.png'):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 

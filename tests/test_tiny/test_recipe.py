@@ -66,7 +66,15 @@ def test_the_recipe_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     (tmp_path / 'work_dirs/llava-tiny_look/iter_2625').mkdir(parents=True)
     (tmp_path / 'work_dirs/llava-tiny_talk/iter_500').mkdir(parents=True)
     (tmp_path / 'work_dirs/llava-tiny_talk/iter_3000').mkdir()
+    log = tmp_path / 'work_dirs/llava-tiny_look/2/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text('{"step": 10, "loss": 0.5, "slots": 7}\n')
+    monkeypatch.setattr(train.shutil, 'rmtree', lambda folder: None)
+    (tmp_path / train.RESULT).mkdir()  # as tools/convert.py would
     assert train.main() == 0
-    data, align, _, _, convert = said
+    data, align, _, _, convert, plot = said
+    kept = (tmp_path / train.RESULT / 'log.jsonl').read_text()
+    assert kept == '{"stage": "llava-tiny_look", "step": 10, "loss": 0.5}\n'
+    assert plot[0] == 'tools/plot_log.py' and 'work_dirs/llava-tiny_talk' in plot
     assert data[0] == 'tools/tiny/make_data.py' and align[-1] == '--resume'
     assert convert[:2] == ('tools/convert.py', 'work_dirs/llava-tiny_talk/iter_3000')

@@ -5,9 +5,11 @@
   python tools/tiny/evaluate.py --checkpoint work_dirs/llava-tiny --no-row
 
 Two processes, one on each core: about an hour. What was stopped goes on with the same command.
-The result is work_dirs/llava-tiny; the folder in the package came about in this way.
+The result is work_dirs/llava-tiny, with the log of all stages, log.jsonl, and its picture,
+log.png; the folder in the package came about in this way.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 STAGES = ('llava-tiny_align', 'llava-tiny_look', 'llava-tiny_talk')
 RESULT = Path('work_dirs/llava-tiny')
+#: what is kept of each line of a log
+LOGGED = ('step', 'loss', 'lr', 'grad_norm', 'samples_per_s', 'tokens_per_s', 'time')
 
 
 def run(*command: str) -> None:
@@ -42,6 +46,20 @@ def last_checkpoint(stage: str) -> Path:
     return max(found, key=lambda path: int(path.name[5:])).relative_to(ROOT)
 
 
+def keep_log() -> None:
+    """The logs of all stages as one file, a line for each that was logged."""
+    lines = []
+    for stage in STAGES:
+        for file in sorted((ROOT / 'work_dirs' / stage).glob('*/vis_data/scalars.json')):
+            for line in file.read_text(encoding='utf-8').splitlines():
+                values = json.loads(line)
+                kept = {name: round(values[name], 6) for name in LOGGED if name in values}
+                lines.append(json.dumps(dict(stage=stage, **kept)) + '\n')
+    (ROOT / RESULT / 'log.jsonl').write_text(''.join(lines), encoding='utf-8')
+    folders = [f'work_dirs/{stage}' for stage in STAGES]
+    run('tools/plot_log.py', *folders, '--out', str(RESULT / 'log.png'))
+
+
 def main() -> int:
     if not (ROOT / 'data/tiny/test_answers.json').is_file():
         run('tools/tiny/make_data.py', 'data/tiny')
@@ -52,6 +70,7 @@ def main() -> int:
     source = str(last_checkpoint(STAGES[-1]))
     options = ('--to', 'original', '--dtype', 'float16', '--out', str(RESULT))
     run('tools/convert.py', source, *options)
+    keep_log()
     print(f'{RESULT}: try mmllava.load({str(RESULT)!r}), or tools/tiny/evaluate.py')
     return 0
 

@@ -56,6 +56,7 @@ class ResumableTestLoop(TestLoop):
             model.get('tokenizer', {}).get('name_or_path', ''),
             getattr(dataset, 'ann_file', ''),
             getattr(dataset, 'question_file', ''),
+            *getattr(dataset, 'paths', ()),
         )
         self.file = PredictionFile(runner.work_dir, mark, self.rank)
 

@@ -26,6 +26,7 @@ FLOORS = {  # import only from a lower floor, or from your own folder
     'models': 2,
     'datasets': 2,
     'training': 3,
+    'benchmarks': 3,
     'generation': 3,
     'tiny': 3,
     'apis': 4,

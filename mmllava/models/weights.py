@@ -11,7 +11,7 @@ from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
 from mmllava.checkpoints.fetch import fetch, is_hub_id
 from mmllava.checkpoints.keymaps import to_model_names
 from mmllava.errors import CheckpointError
-from mmllava.models.changes import Changes, add_adapter, read_changes
+from mmllava.models.changes import Changes, add_adapter, fingerprint, read_changes
 from mmllava.models.checks import check_not_delta
 from mmllava.models.sources import find_checkpoint
 
@@ -240,3 +240,22 @@ def _some(what: str, names: Iterable[str]) -> str:
         return ''
     shown = ', '.join(names[:_NAMED]) + (', ...' if len(names) > _NAMED else '')
     return f'{len(names)} tensors {what} ({shown})'
+
+
+def weight_marks(model: nn.Module) -> dict[str, str | None]:
+    """A fingerprint of the checkpoint that a `Llava` was given, of its tower if that is apart.
+
+    The same for the same tensors wherever and in however many files they are; None
+    where there is no checkpoint.
+    """
+    source = (model.init_cfg or {}).get('checkpoint')
+    if source is None:
+        return dict(checkpoint=None, tower=None)
+    path = find_checkpoint(source)
+    entries, changes = _entries(path, 'original'), read_changes(path)
+    mark = fingerprint(entries)
+    if changes:
+        mark += f'+{changes.fingerprint}+{fingerprint(changes.adapter)}*{changes.scale:g}'
+    own = any(name.startswith('vision_tower.') for name in entries)
+    tower = None if own else fingerprint(_tower_entries(model, path))
+    return dict(checkpoint=mark, tower=tower)

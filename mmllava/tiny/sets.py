@@ -17,6 +17,7 @@ from mmllava.tiny.talks import (
     DESCRIBE,
     SHORT,
     alignment_row,
+    imagined_row,
     look_row,
     talk_row,
     two_pictures_row,
@@ -24,6 +25,8 @@ from mmllava.tiny.talks import (
 
 #: rows of the tokenizer, and so of the word embedding
 VOCABULARY = 640
+#: scenes from here on are drawn nowhere: they are imagined
+_IMAGINED = 10**6
 
 
 def write_pictures(folder: Path, split: str, count: int, color: str | None = None) -> list[Scene]:
@@ -46,7 +49,8 @@ def image_name(split: str, number: int) -> str:
 def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> None:
     """``align.json``, ``look.json`` and ``talk.json``: a row for each scene in each of them.
 
-    ``talk.json`` has a row of two pictures for each seventh scene too.
+    For each seventh scene ``talk.json`` also has a row of two pictures, and one of no picture,
+    which describes an imagined one: the words for what is held out come there.
     """
     names = [image_name(split, number) for number in range(len(scenes))]
     pairs = list(zip(scenes, names, strict=True))
@@ -58,6 +62,9 @@ def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> N
     for _ in range(len(scenes) // 7):
         (one, first), (other, second) = rng.sample(pairs, 2)
         talks.append(two_pictures_row((one, other), (first, second), rng))
+    for number in range(_IMAGINED, _IMAGINED + len(scenes) // 7):
+        imagined = make_scene(rng.choice(('train', 'held-out')), number)
+        talks.append(imagined_row(imagined, rng))
     rng.shuffle(talks)
     _write(folder / 'talk.json', talks)
 

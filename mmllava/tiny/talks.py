@@ -51,6 +51,15 @@ def talk_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
     return _row([image], _with_picture(pairs))
 
 
+def imagined_row(scene: Scene, rng: random.Random) -> dict[str, Any]:
+    """What could be in a picture, without one: words for whatever there may be."""
+    if rng.random() < 0.5:
+        pair = ('Describe a picture that you imagine.', describe(scene))
+    else:
+        pair = ('Caption a picture that you imagine.', rng.choice(captions(scene)))
+    return _row([], [pair])
+
+
 def two_pictures_row(
     scenes: Sequence[Scene], images: Sequence[str], rng: random.Random
 ) -> dict[str, Any]:
@@ -101,4 +110,5 @@ def _row(images: list[str], pairs: Sequence[Pair]) -> dict[str, Any]:
         for pair in pairs
         for speaker, text in zip(('human', 'gpt'), pair, strict=True)
     ]
-    return dict(image=images[0] if len(images) == 1 else images, conversations=turns)
+    seen = dict(image=images[0] if len(images) == 1 else images) if images else {}
+    return dict(seen, conversations=turns)

@@ -1,7 +1,7 @@
 """llava-tiny learns a colour that it never saw: LoRA on 4,000 scenes, half of them with brown.
 
 Weights: the package's.
-Trained: 0.6 million parameters; 2e-3 at the top, 1 pass over 4,571 conversations, 16 a step.
+Trained: 0.6 million parameters; 2e-3 at the top, 1 pass over 5,142 conversations, 16 a step.
 Run:     python tools/tiny/make_data.py data/tiny-brown --train 4000 --color brown
          python tools/train.py configs/tiny/llava-tiny_brown-lora.py
 """
@@ -12,7 +12,7 @@ _base_ = [
     '../_base_/schedules/default.py',
 ]
 
-model = dict(init_cfg=dict(type='Pretrained', checkpoint='mmllava/tiny/weights'))
+model = dict(pack=True, init_cfg=dict(type='Pretrained', checkpoint='mmllava/tiny/weights'))
 train_dataloader = dict(
     dataset=dict(ann_file='data/tiny-brown/talk.json', img_root='data/tiny-brown/images')
 )

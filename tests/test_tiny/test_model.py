@@ -87,6 +87,9 @@ def test_load_says_what_it_is_and_a_folder_of_that_name_comes_first(tmp_path, mo
 
 def test_it_is_small_whole_and_says_what_it_is():
     assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) < 8_000_000
+    packed = [f for folder in ('mmllava', 'configs', 'tools') for f in (ROOT / folder).rglob('*')]
+    packed = [f for f in packed if f.is_file() and '__pycache__' not in f.parts]
+    assert sum(file.stat().st_size for file in packed) < 10_000_000
     manifest = read_json(WEIGHTS / 'manifest.json')
     assert manifest['layout'] == 'original' and set(manifest['dtypes']) == {'F16'}
     card = (WEIGHTS / 'README.md').read_text()
@@ -142,6 +145,6 @@ def copy_without(name, folder):
 
 
 def test_a_package_without_its_weights_says_so(tmp_path):
-    broken = copy_without('model.safetensors', tmp_path / 'weights')
+    broken = copy_without('model-00001-of-00001.safetensors', tmp_path / 'weights')
     with pytest.raises(mmllava.errors.CheckpointError):
         mmllava.load(broken)

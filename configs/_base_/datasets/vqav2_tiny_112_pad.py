@@ -1,5 +1,6 @@
 """2,000 questions about scenes of the small world, as VQAv2's: tools/tiny/make_data.py.
 
+Writes the answers; test_answers.json has the right ones, and tools/tiny/evaluate.py counts.
 Pictures: 112 px, aspect 'pad'.
 """
 
@@ -13,16 +14,15 @@ test_dataloader = dict(
         data_root='data/tiny',
         data_prefix='images/test',
         question_file='test_questions.json',
-        ann_file='test_answers.json',
         pipeline=[
             dict(type='mmllava.LoadImage', on_error='record'),
             dict(type='mmllava.CLIPResize', size=112, aspect='pad'),
             dict(
                 type='mmpretrain.PackInputs',
-                algorithm_keys=['question', 'gt_answer', 'gt_answer_weight'],
+                algorithm_keys=['question'],
                 meta_keys=['question_id', 'image_id', 'img_path', 'ori_shape', 'error'],
             ),
         ],
     ),
 )
-test_evaluator = dict(_delete_=True, type='mmpretrain.VQAAcc')
+test_evaluator = dict(file_path='vqa_tiny.json')

@@ -17,5 +17,6 @@ def prepare_processes(config: Any) -> None:
     """
     if config.launcher == 'none' or torch.cuda.is_available():
         return
-    torch.distributed.init_process_group('gloo')
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group('gloo')
     config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)

@@ -14,7 +14,7 @@ from torch import nn
 from mmllava.datasets.instruct import InstructDataset
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.registry import RUNNERS
-from mmllava.training import saving, stages
+from mmllava.training import saving, sharding, stages
 from mmllava.training.examine import check_learned
 from mmllava.training.loop import StepLoop
 
@@ -41,10 +41,22 @@ class TrainRunner(Runner):
             CheckpointError: the weights do not fit.
         """
         stage = stages.read_stage(self.cfg.get('stage'))
+        self.strategy = sharding.read_strategy(self.cfg, stage)
         model = super().build_model(model)
         stages.load_weights(model)
-        stages.apply(model, stage, get_device())
+        stages.apply(model, stage, get_device(), hold=self.strategy is None)
         self._base = saving.describe_base(model)
+        return model
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+        """On its device, and for several processes: a copy in each, or shared out."""
+        if self.strategy is None:
+            model = super().wrap_model(model_wrapper_cfg, model)
+        else:
+            half = 'BFloat16' in str(self.cfg.optim_wrapper.get('type'))
+            model = sharding.shard(model, get_device(), half)
+        bare = model.module if is_model_wrapper(model) else model
+        self.logger.info(stages.describe(bare))
         return model
 
     def _init_model_weights(self) -> None:
@@ -84,19 +96,21 @@ class TrainRunner(Runner):
                 does not apply, a checkpoint always can be resumed.
         """
         random_states = saving.all_random_states()
+        optimizer = sharding.gather(self.optim_wrapper.state_dict())
+        files = sharding.gather(saving.trained_tensors(self.bare_model))
         if self.rank == 0:
             info = self.message_hub.runtime_info.items()
             state = dict(
                 step=self.iter + 1,
                 shape=self._shape(),
                 seed=self.seed,
-                optimizer=self.optim_wrapper.state_dict(),
+                optimizer=optimizer,
                 schedules=[scheduler.state_dict() for scheduler in self.param_schedulers or []],
                 random=random_states,
                 info={k: v for k, v in info if k != 'cfg' and _is_plain(v)},
             )
             folder = Path(out_dir) / filename
-            saving.write(folder, self.bare_model, state, self.cfg.pretty_text, self._base)
+            saving.write(folder, self.bare_model, files, state, self.cfg.pretty_text, self._base)
         barrier()
 
     def _shape(self) -> dict[str, int]:
@@ -161,7 +175,9 @@ class TrainRunner(Runner):
                 f'be, {now.get("base")}. Resume with the base that it began with.'
             )
         saving.read_weights(folder, self.bare_model)
-        self.optim_wrapper.load_state_dict(state['optimizer'])
+        self.optim_wrapper.load_state_dict(
+            sharding.share_optimizer(state['optimizer'], self.optim_wrapper.optimizer)
+        )
         for scheduler, stored in zip(self.param_schedulers or [], state['schedules'], strict=True):
             scheduler.load_state_dict(stored)
         self.message_hub.update_info_dict(state['info'])

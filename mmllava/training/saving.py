@@ -37,6 +37,7 @@ from mmllava.models.changes import (
 )
 from mmllava.models.weights import find_base
 from mmllava.training.lora import adapter_config, is_adapter, plain_name
+from mmllava.training.sharding import share
 
 WEIGHTS_FILE, RESUME_FILE, CONFIG_FILE = 'model.safetensors', 'resume.pth', 'config.py'
 _TOKENIZER_FILES = (
@@ -70,14 +71,26 @@ def trained_tensors(model: nn.Module) -> dict[str, dict[str, Tensor]]:
 
 
 def write(
-    folder: Path, model: nn.Module, state: Mapping[str, Any], config: str, base: Mapping | None
+    folder: Path,
+    model: nn.Module,
+    files: Mapping[str, Mapping[str, Tensor]],
+    state: Mapping[str, Any],
+    config: str,
+    base: Mapping | None,
 ) -> None:
     """Writes a checkpoint folder; on a crash there is none, or the one that was there.
+
+    Args:
+        folder: to write.
+        model: gives adapter and tokenizer.
+        files: `trained_tensors`, whole.
+        state: what resuming needs.
+        config: its text.
+        base: what `describe_base` said.
 
     Raises:
         CheckpointError: the disk has too little room.
     """
-    files = trained_tensors(model)
     sizes = [t.numel() * t.element_size() for tensors in files.values() for t in tensors.values()]
     with staged(folder, 4 * sum(sizes), may_replace=lambda path: None) as part:
         part.mkdir()
@@ -137,7 +150,7 @@ def read_weights(folder: Path, model: nn.Module) -> None:
                 'Resume with the config that the run began with.'
             )
         for key, tensor in tensors.items():
-            tensor.copy_(found[key])
+            tensor.copy_(share(found[key], tensor))
 
 
 def read_state(folder: Path) -> dict[str, Any]:

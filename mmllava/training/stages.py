@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.models.weights import load_start
@@ -80,7 +80,7 @@ def load_weights(model: nn.Module) -> None:
         model.init_weights()
 
 
-def apply(model: nn.Module, stage: Stage, device: str) -> None:
+def apply(model: nn.Module, stage: Stage, device: str, hold: bool = True) -> None:
     """Freezes, adds adapters, and holds in float32 what is trained.
 
     Args:
@@ -88,6 +88,7 @@ def apply(model: nn.Module, stage: Stage, device: str) -> None:
         stage: of the config.
         device: where it will run, ``cpu`` or ``cuda``: decides the dtype of what is frozen
             where the config does not.
+        hold: False leaves it to the caller to call `hold_in_float32`.
 
     Raises:
         ConfigError: ``image_words`` of a model that has none.
@@ -101,15 +102,19 @@ def apply(model: nn.Module, stage: Stage, device: str) -> None:
             parameter.requires_grad_(True)
     if 'image_words' in stage.train and 'language' not in stage.train:
         _hold_other_rows(model)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            # A copy of its own: weights as loaded lie in their file's pages.
-            parameter.data = parameter.data.float().clone()
+    if hold:
+        hold_in_float32(model)
     model.mixed = True
     if stage.recompute:
         # mmengine's own switch passes no keyword arguments on, which transformers needs.
         model.language.lm.gradient_checkpointing_enable(dict(use_reentrant=False))
-    print_log(describe(model), logger='current')
+
+
+def hold_in_float32(module: nn.Module) -> None:
+    """What is trained in float32, as a copy of its own: as loaded it lies in its file's pages."""
+    for parameter in module.parameters():
+        if parameter.requires_grad and not isinstance(parameter, DTensor):
+            parameter.data = parameter.data.float().clone()
 
 
 def parameters_of(model: nn.Module, part: str) -> Iterator[tuple[str, nn.Parameter]]:

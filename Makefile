@@ -11,6 +11,8 @@ unexport PYTHONPATH PYTHONHOME
 # Named by the folder, so that a copied or moved checkout is set up again.
 READY := $(VENV)/.ready-$(firstword $(shell pwd | cksum))
 RUN := $(VENV)/bin/python
+# Up to four processes; each test runs on one thread.
+PYTEST := $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 TRANSFORMERS4 := VENV=.venv-transformers4 CONSTRAINTS=constraints-transformers4.txt
 
 .PHONY: demo test test-all test-slow test-transformers4 test-quantize lint format constraints clean
@@ -19,13 +21,13 @@ demo: $(READY)  ## describe demo/cat-dog.png with the bundled tiny model
 	$(RUN) demo/demo.py
 
 test: $(READY)  ## the unit suite
-	$(RUN) -m pytest -q
+	$(PYTEST)
 
 test-all: $(READY)  ## the slow tests too; only those that need a GPU are left out
-	$(RUN) -m pytest -q -m 'not gpu'
+	$(PYTEST) -m 'not gpu'
 
 test-slow: $(READY)  ## the slow tests alone
-	$(RUN) -m pytest -q -m 'slow and not gpu'
+	$(PYTEST) -m 'slow and not gpu'
 
 test-transformers4:  ## the unit suite with the oldest transformers that we support
 	$(MAKE) test $(TRANSFORMERS4)

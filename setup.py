@@ -83,7 +83,7 @@ setup(
         'device-map': ['accelerate'],  # a model over several GPUs and CPU
         'java-metrics': ['pycocoevalcap'],
         # Without bitsandbytes: mmengine imports it wherever it is, which takes seconds.
-        'test': ['accelerate', 'hypothesis', 'peft', 'pytest', 'ruff'],
+        'test': ['accelerate', 'hypothesis', 'peft', 'pytest', 'pytest-xdist', 'ruff'],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

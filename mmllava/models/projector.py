@@ -32,7 +32,7 @@ class MlpProjector(nn.Module):
         for name, value in dict(in_dim=in_dim, out_dim=out_dim, depth=depth).items():
             if value < 1:
                 raise ConfigError(f'MlpProjector needs {name} >= 1, got {name}={value}.')
-        self.in_dim = in_dim
+        self.in_dim, self.depth = in_dim, depth
         layers: list[nn.Module] = [nn.Linear(in_dim, out_dim)]
         for _ in range(depth - 1):
             layers += [nn.GELU(), nn.Linear(out_dim, out_dim)]

@@ -62,7 +62,7 @@ class CLIPVisionTower(nn.Module):
         if select_feature not in ('patch', 'cls_patch'):
             raise unknown_name('select_feature', select_feature, ('patch', 'cls_patch'))
         self.pretrained = pretrained or name_or_path
-        config = CLIPVisionConfig(**_sizes(name_or_path, sizes))
+        self.config = config = CLIPVisionConfig(**_sizes(name_or_path, sizes))
         depth = config.num_hidden_layers
         self.num_read = select_layer + depth + 1 if select_layer < 0 else select_layer
         if not 0 <= self.num_read <= depth:

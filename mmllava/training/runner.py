@@ -12,7 +12,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmllava.datasets.instruct import InstructDataset
+from mmllava.datasets.transforms import CLIPResize
 from mmllava.errors import CheckpointError, ConfigError
+from mmllava.models.card import write_card
 from mmllava.registry import RUNNERS
 from mmllava.training import saving, sharding, stages
 from mmllava.training.examine import check_learned
@@ -110,8 +112,18 @@ class TrainRunner(Runner):
                 info={k: v for k, v in info if k != 'cfg' and _is_plain(v)},
             )
             folder = Path(out_dir) / filename
-            saving.write(folder, self.bare_model, files, state, self.cfg.pretty_text, self._base)
+            texts = {
+                saving.CONFIG_FILE: self.cfg.pretty_text,
+                saving.CARD_FILE: saving.to_json(write_card(self.bare_model, self._aspect())),
+            }
+            saving.write(folder, self.bare_model, files, state, texts, self._base)
         barrier()
+
+    def _aspect(self) -> str | None:
+        """How the pipeline of training makes pictures square; None where nothing says so."""
+        steps = getattr(self.train_loop.dataloader.dataset, 'pipeline', None)
+        found = [s for s in getattr(steps, 'transforms', []) if isinstance(s, CLIPResize)]
+        return found[0].aspect if found else None
 
     def _shape(self) -> dict[str, int]:
         """What must be the same for a resumed run to see the same batches."""

@@ -6,7 +6,8 @@ A folder ``iter_N`` that appears whole or not at all:
   where the language model was trained;
 - ``base.json``: which base the rest comes from (not where all weights are inside);
 - ``adapter_model.safetensors``, ``adapter_config.json``: LoRA, as PEFT writes it;
-- the tokenizer's files, and ``config.py``, the whole config;
+- ``config.json``, the model as LLaVA's own code has it, the tokenizer's files, and
+  ``config.py``, the whole config;
 - ``resume.pth``: optimizer, schedules, random numbers, the step.
 """
 
@@ -25,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmllava.checkpoints.fetch import is_local
-from mmllava.checkpoints.keymaps import is_linear, to_original
+from mmllava.checkpoints.keymaps import TOWER, is_linear, to_original
 from mmllava.checkpoints.reader import read_json
 from mmllava.checkpoints.staging import staged
 from mmllava.errors import CheckpointError
@@ -39,7 +40,8 @@ from mmllava.models.weights import find_base
 from mmllava.training.lora import adapter_config, is_adapter, plain_name
 from mmllava.training.sharding import share
 
-WEIGHTS_FILE, RESUME_FILE, CONFIG_FILE = 'model.safetensors', 'resume.pth', 'config.py'
+WEIGHTS_FILE, RESUME_FILE = 'model.safetensors', 'resume.pth'
+CONFIG_FILE, CARD_FILE = 'config.py', 'config.json'
 _TOKENIZER_FILES = (
     'tokenizer.model',
     'tokenizer.json',
@@ -54,7 +56,9 @@ def trained_tensors(model: nn.Module) -> dict[str, dict[str, Tensor]]:
     """The tensors that a checkpoint holds: file name -> name in it -> tensor.
 
     All of a model whose language model is trained; else what is trained, and projector
-    and newline in any case, since no base may have them.
+    and newline in any case, since no base may have them. A whole model with a tower of its own
+    has the norm after the tower's last block too, as PyTorch begins one: LLaVA never reads
+    it, and other programs want it to be there.
     """
     parameters = dict(model.named_parameters())
     whole = all(p.requires_grad for n, p in parameters.items() if n.startswith('language.'))
@@ -67,6 +71,10 @@ def trained_tensors(model: nn.Module) -> dict[str, dict[str, Tensor]]:
             adapter[ADAPTER_PREFIX + own] = parameter.detach()
         elif whole or parameter.requires_grad or name.startswith(always):
             weights[to_original(name, 'mmllava', linear)] = parameter.detach()
+    if whole and tower:
+        width = model.vision_tower.hidden_size
+        weights[f'{TOWER}post_layernorm.weight'] = torch.ones(width)
+        weights[f'{TOWER}post_layernorm.bias'] = torch.zeros(width)
     return {WEIGHTS_FILE: weights} | ({ADAPTER_FILE: adapter} if adapter else {})
 
 
@@ -75,18 +83,18 @@ def write(
     model: nn.Module,
     files: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
-    config: str,
+    texts: Mapping[str, str],
     base: Mapping | None,
 ) -> None:
     """Writes a checkpoint folder; on a crash there is none, or the one that was there.
 
     Args:
-        folder: to write.
-        model: gives adapter and tokenizer.
+        folder: ``iter_N``.
+        model: a `Llava`.
         files: `trained_tensors`, whole.
         state: what resuming needs.
-        config: its text.
-        base: what `describe_base` said.
+        texts: ``config.py`` and ``config.json``.
+        base: as `describe_base` gives it.
 
     Raises:
         CheckpointError: the disk has too little room.
@@ -94,14 +102,16 @@ def write(
     sizes = [t.numel() * t.element_size() for tensors in files.values() for t in tensors.values()]
     with staged(folder, 4 * sum(sizes), may_replace=lambda path: None) as part:
         part.mkdir()
+        for name, text in texts.items():
+            (part / name).write_text(text, encoding='utf-8')
         for name, tensors in files.items():
             save_file({k: t.cpu().contiguous() for k, t in tensors.items()}, part / name)
+            shutil.copymode(part / CONFIG_FILE, part / name)  # safetensors lets the owner alone in
         settings = adapter_config(model.language.lm)
         if settings:
             _write_json(part / 'adapter_config.json', settings)
         if base:
             _write_json(part / BASE_FILE, base)
-        (part / CONFIG_FILE).write_text(config, encoding='utf-8')
         source = model.tokenizer_folder
         for name in _TOKENIZER_FILES:
             if source is not None and (source / name).is_file():
@@ -109,8 +119,13 @@ def write(
         torch.save(dict(state), part / RESUME_FILE)
 
 
+def to_json(value: Mapping[str, Any]) -> str:
+    """The text of a JSON file."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + '\n'
+
+
 def _write_json(file: Path, value: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
+    file.write_text(to_json(value), encoding='utf-8')
 
 
 def describe_base(model: nn.Module) -> dict[str, Any] | None:

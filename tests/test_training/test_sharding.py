@@ -33,65 +33,57 @@ def config_of(folder, stage, strategy):
     return config
 
 
-@pytest.fixture(scope='module')
-def runs(tmp_path_factory):
-    """Two processes, once: plain copies, FSDP, and FSDP that goes on from its second step."""
-    root = tmp_path_factory.mktemp('runs')
-    commands = []
+def commands_of(root):
+    """Two processes: plain copies, FSDP, FSDP that goes on from its second step, in halves too."""
     for stage in STAGES:
         for name, strategy in (('ddp', None), ('fsdp', FSDP)):
             folder = root / f'{stage}-{name}'
-            commands.append([write_config(config_of(folder, stage, strategy), folder)])
-            folder = root / f'{stage}-{name}-half'
-            config = config_of(folder, stage, strategy)
-            config.optim_wrapper.type = 'mmllava.BFloat16OptimWrapper'
-            commands += [[write_config(config, folder)]] * (stage == 'lora')
+            yield [write_config(config_of(folder, stage, strategy), folder)]
         folder = root / f'{stage}-resumed'
         file = write_config(config_of(folder, stage, FSDP), folder)
-        commands.append([file, '--resume', root / f'{stage}-fsdp/iter_2'])
+        yield [file, '--resume', root / f'{stage}-fsdp/iter_2']
+    for name, strategy in (('ddp', None), ('fsdp', FSDP)):
+        config = config_of(root / f'half-{name}', 'lora', strategy)
+        config.optim_wrapper.type = 'mmllava.BFloat16OptimWrapper'
+        yield [write_config(config, root / f'half-{name}')]
     for stage in ('projector', 'full'):
         folder = root / f'{stage}-golden'
         config = training_config(folder, STAGES[stage], batch_size=2, strategy=FSDP)
-        commands.append([write_config(config, folder)])
-    run_two(*commands)
-    return root
+        yield [write_config(config, folder)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('stage', ['projector', 'full'])
-def test_it_has_the_losses_of_the_original(runs, stage):
-    assert losses(runs / f'{stage}-golden') == pytest.approx(TRAIN[stage], abs=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize('stage', STAGES)
-def test_losses_norms_and_weights_are_those_of_plain_copies(runs, stage):
-    plain, shared = (log_of(runs / f'{stage}-{name}') for name in ('ddp', 'fsdp'))
-    assert len(plain) == len(shared) == 6
-    for step, values in plain.items():
-        for key in ('loss', 'grad_norm'):
-            assert shared[step][key] == pytest.approx(values[key], abs=1e-4), (step, key)
-    theirs, ours = (weights_of(runs / f'{stage}-{name}' / 'iter_6') for name in ('ddp', 'fsdp'))
-    assert ours.keys() == theirs.keys()
-    for name, tensor in ours.items():
-        assert torch.allclose(tensor, theirs[name], atol=1e-4), name
-
-
-@pytest.mark.slow
-def test_in_bfloat16_it_learns_what_plain_copies_learn(runs):
-    plain, shared, exact = (losses(runs / f'lora-{n}') for n in ('ddp-half', 'fsdp-half', 'ddp'))
+def test_shared_out_a_model_learns_what_plain_copies_learn(tmp_path):
+    """In one test: starting processes takes longer than all they do."""
+    run_two(*commands_of(tmp_path))
+    for stage in ('projector', 'full'):
+        assert losses(tmp_path / f'{stage}-golden') == pytest.approx(TRAIN[stage], abs=1e-4)
+    for stage in STAGES:
+        check_same_as_plain_copies(tmp_path, stage)
+        check_goes_on_to_the_bit(tmp_path, stage)
+    plain, shared, exact = (losses(tmp_path / n) for n in ('half-ddp', 'half-fsdp', 'lora-ddp'))
     assert shared == pytest.approx(plain, abs=0.02)
     assert shared != exact
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('stage', STAGES)
-def test_a_run_that_goes_on_ends_with_the_same_weights_to_the_bit(runs, stage):
-    whole, resumed = (runs / f'{stage}-{name}' for name in ('fsdp', 'resumed'))
+def check_same_as_plain_copies(root, stage):
+    plain, shared = (log_of(root / f'{stage}-{name}') for name in ('ddp', 'fsdp'))
+    assert len(plain) == len(shared) == 6
+    for step, values in plain.items():
+        for key in ('loss', 'grad_norm'):
+            assert shared[step][key] == pytest.approx(values[key], abs=1e-4), (stage, step, key)
+    theirs, ours = (weights_of(root / f'{stage}-{name}' / 'iter_6') for name in ('ddp', 'fsdp'))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.allclose(tensor, theirs[name], atol=1e-4), (stage, name)
+
+
+def check_goes_on_to_the_bit(root, stage):
+    whole, resumed = (root / f'{stage}-{name}' for name in ('fsdp', 'resumed'))
     assert losses(resumed) == losses(whole)[2:]
     ours, theirs = weights_of(resumed / 'iter_6'), weights_of(whole / 'iter_6')
     assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours), stage
 
 
 @pytest.mark.parametrize(

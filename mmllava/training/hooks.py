@@ -1,7 +1,6 @@
 """Floor 3. Checkpoints in the right order, and what a log line says of speed."""
 
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
 from mmllava.registry import HOOKS
+from mmllava.training import saving
 
 
 @HOOKS.register_module()
@@ -49,7 +49,7 @@ class SafeCheckpointHook(CheckpointHook):
         if not is_main_process():
             return
         for k in old:
-            shutil.rmtree(Path(self.out_dir) / self.filename_tmpl.format(k), ignore_errors=True)
+            saving.remove(Path(self.out_dir) / self.filename_tmpl.format(k))
         pointer = Path(runner.work_dir) / 'last_checkpoint'  # mmengine's tools read it
         part = pointer.with_name('.last_checkpoint.part')
         part.write_text(self.last_ckpt, encoding='utf-8')

@@ -16,8 +16,8 @@ from mmllava.datasets.transforms import CLIPResize
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.card import write_card
 from mmllava.registry import RUNNERS
-from mmllava.training import saving, sharding, stages
-from mmllava.training.examine import check_learned
+from mmllava.training import resuming, saving, sharding, stages
+from mmllava.training.examine import check_learned, check_settings
 from mmllava.training.loop import StepLoop
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -34,6 +34,19 @@ class TrainRunner(Runner):
     - Resuming restores the random numbers of every process too, and refuses a run that
       would not go on where it was.
     """
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """Starts the processes, and has the work folder hold whole checkpoints only."""
+        super().setup_env(env_cfg)
+        if self.rank == 0:
+            saving.sweep(Path(self.work_dir))
+        barrier()
+
+    def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
+        """Seeds the run; one that goes on, and whose config has no seed, as it was seeded."""
+        if seed is None:
+            seed = resuming.seed_to_go_on(self.cfg, self.work_dir)
+        super().set_randomness(seed, *args, **kwargs)
 
     def build_model(self, model: Any) -> nn.Module:
         """Builds, loads and prepares the model.
@@ -56,7 +69,7 @@ class TrainRunner(Runner):
             model = super().wrap_model(model_wrapper_cfg, model)
         else:
             half = 'BFloat16' in str(self.cfg.optim_wrapper.get('type'))
-            model = sharding.shard(model, get_device(), half)
+            model = sharding.shard(model, get_device(), half, **self.strategy)
         bare = model.module if is_model_wrapper(model) else model
         self.logger.info(stages.describe(bare))
         return model
@@ -74,10 +87,15 @@ class TrainRunner(Runner):
 
         A row whose answers all lie beyond the cut would have no loss, NaN, and ruin the weights;
         it is skipped, counted and named like any other bad row.
+
+        Raises:
+            ConfigError: the config says of data and model what contradicts itself.
         """
         loop = super().build_train_loop(loop)
         dataset, model = loop.dataloader.dataset, self.bare_model
+        self._run = resuming.describe_run(self.cfg, loop, self.world_size)
         if isinstance(dataset, InstructDataset):
+            check_settings(self.cfg, dataset, model)
             limit = model.max_tokens or model.language.max_tokens
             dataset.add_check(partial(check_learned, model=model, max_tokens=limit))
         return loop
@@ -104,8 +122,8 @@ class TrainRunner(Runner):
             info = self.message_hub.runtime_info.items()
             state = dict(
                 step=self.iter + 1,
-                shape=self._shape(),
                 seed=self.seed,
+                **self._run,
                 optimizer=optimizer,
                 schedules=[scheduler.state_dict() for scheduler in self.param_schedulers or []],
                 random=random_states,
@@ -125,18 +143,6 @@ class TrainRunner(Runner):
         found = [s for s in getattr(steps, 'transforms', []) if isinstance(s, CLIPResize)]
         return found[0].aspect if found else None
 
-    def _shape(self) -> dict[str, int]:
-        """What must be the same for a resumed run to see the same batches."""
-        loop = self.train_loop
-        return dict(
-            processes=self.world_size,
-            batch_size=loop.dataloader.batch_size,
-            samples=len(loop.dataloader.dataset),
-            accumulate=loop.accumulate,
-            batches_per_epoch=loop.batches_per_epoch,
-            max_epochs=loop.max_epochs,
-        )
-
     def load_or_resume(self) -> None:
         """Resumes from the latest checkpoint, or from ``load_from``, where ``resume`` is set."""
         if not self._resume:
@@ -154,7 +160,7 @@ class TrainRunner(Runner):
                     'checkpoint=...), or add --resume to go on with a run.'
                 )
             return
-        folder = Path(self._load_from) if self._load_from else saving.find_latest(self.work_dir)
+        folder = resuming.find(self.cfg, self.work_dir)
         if folder is None:
             self.logger.info(f'{self.work_dir} has no checkpoint yet: the run begins.')
         else:
@@ -174,12 +180,7 @@ class TrainRunner(Runner):
             raise ConfigError('resume restores everything, and takes a checkpoint alone.')
         folder = Path(filename)
         state = saving.read_state(folder)
-        if state['shape'] != self._shape() or state['seed'] != self.seed:
-            raise CheckpointError(
-                f'{folder} is of a run with {state["shape"]} and seed {state["seed"]}; this one '
-                f'has {self._shape()} and seed {self.seed}, so its batches would be others. Resume '
-                'with the same config and the same number of processes.'
-            )
+        resuming.check_same(folder, state, dict(self._run, seed=self.seed))
         began, now = (base or {} for base in (saving.read_base(folder), self._base))
         if began.get('fingerprint') != now.get('fingerprint'):
             raise CheckpointError(

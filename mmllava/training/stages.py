@@ -91,9 +91,12 @@ def apply(model: nn.Module, stage: Stage, device: str, hold: bool = True) -> Non
         hold: False leaves it to the caller to call `hold_in_float32`.
 
     Raises:
-        ConfigError: ``image_words`` of a model that has none.
+        ConfigError: ``image_words`` of a model that has none, or packed weights cannot learn.
     """
     model._settle_dtype(device)
+    if model.bits:
+        _check_packed(model.bits, stage)
+        model.quantize(device)
     model.requires_grad_(False)
     if stage.lora:
         add_lora(model.language.lm, **stage.lora)
@@ -108,6 +111,15 @@ def apply(model: nn.Module, stage: Stage, device: str, hold: bool = True) -> Non
     if stage.recompute:
         # mmengine's own switch passes no keyword arguments on, which transformers needs.
         model.language.lm.gradient_checkpointing_enable(dict(use_reentrant=False))
+
+
+def _check_packed(bits: int, stage: Stage) -> None:
+    if bits != 4 or 'language' in stage.train:
+        raise ConfigError(
+            f'model.bits={bits} with stage.train={list(stage.train)}: packed weights cannot learn, '
+            'and to train beside them only 4 bits are known to work. Set bits=4 and stage.lora, '
+            'or leave bits out.'
+        )
 
 
 def hold_in_float32(module: nn.Module) -> None:
@@ -154,6 +166,7 @@ def _hold_other_rows(model: nn.Module) -> None:
         return kept
 
     weight.register_hook(keep)
+    model.held = {_EMBEDDING}  # weight decay would move every row
 
 
 def describe(model: nn.Module) -> str:
@@ -169,10 +182,16 @@ def describe(model: nn.Module) -> str:
         own = [p for n, p in model.named_parameters() if n.split('.')[0] == name]
         if not own:
             continue
-        count = sum(p.numel() for p in own)
-        learn = sum(p.numel() for p in own if p.requires_grad)
+        count = sum(_numbers(p) for p in own)
+        learn = sum(_numbers(p) for p in own if p.requires_grad)
         kinds = sorted({str(p.dtype).removeprefix('torch.') for p in own})
         lines.append(f'{part:<12}{count:>16,}{learn:>16,}  {", ".join(kinds)}')
         total, trained = total + count, trained + learn
     lines.append(f'{"all":<12}{total:>16,}{trained:>16,}  {100 * trained / total:.3f} % trained')
     return 'What is trained:\n' + '\n'.join(lines)
+
+
+def _numbers(parameter: nn.Parameter) -> int:
+    """How many numbers a parameter holds; where bitsandbytes packed them, before that."""
+    state = getattr(parameter, 'quant_state', None)
+    return parameter.numel() if state is None else state.shape.numel()

@@ -31,6 +31,7 @@ RECIPES = {
     'v1.5_pretrain': (558_128, 1, 256, 1e-3, None, None),
     'v1.5_finetune': (665_298, 1, 128, 2e-5, None, None),
     'v1.5_lora': (665_298, 1, 128, 2e-4, 2e-5, (128, 256)),
+    'v1.5_qlora': (665_298, 1, 128, 2e-4, 2e-5, (128, 256)),
     'v1.5_task': (10_000, 1, 128, 2e-5, None, None),  # the user's rows, how many there may be
     'v1.5_task-lora': (10_000, 1, 128, 2e-4, 2e-5, (128, 256)),
 }
@@ -41,6 +42,7 @@ STEPS = {
     'v1.5_pretrain': 2181,
     'v1.5_finetune': 5198,
     'v1.5_lora': 5198,
+    'v1.5_qlora': 5198,
     'v1.5_task': 79,
     'v1.5_task-lora': 79,
 }
@@ -71,7 +73,8 @@ def leaf(request):
 def prepared(leaf):
     """The model on meta, as its stage makes it."""
     config = Config.fromfile(leaf)
-    model = MODELS.build(config.model)
+    settings = {**config.model, 'bits': None}  # bitsandbytes packs what is there, not shapes
+    model = MODELS.build(settings)
     if config.stage.get('lora'):
         pytest.importorskip('peft')
     stages.apply(model, stages.read_stage(config.stage), 'cpu')
@@ -95,6 +98,12 @@ def test_what_is_trained_is_what_the_config_says(leaf, prepared):
     assert int(said[2].replace(',', '')) == count
     # 4 bytes each for weight and gradient, 8 for AdamW; 2 for what is frozen.
     whole = (16 * count + 2 * frozen) / 1e9
+    if config.model.get(
+        'bits'
+    ):  # of 64 numbers 4 bits each, and a scale of 8; of 256 scales 4 bytes
+        blocks = model.language.lm.model.layers.named_parameters()
+        packed = sum(p.numel() for n, p in blocks if 'base_layer' in n)
+        whole -= packed * (2 - (4 + 8 / 64 + 32 / 64 / 256) / 8) / 1e9
     shares = PROCESSES if config.get('strategy') else 1
     assert float(said[1]) == pytest.approx(whole / shares, abs=0.06)
     assert {p.dtype for p in trained} == {torch.float32}

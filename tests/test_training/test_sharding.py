@@ -48,7 +48,8 @@ def commands_of(root):
         yield [write_config(config, root / f'half-{name}')]
     for stage in ('projector', 'full'):
         folder = root / f'{stage}-golden'
-        config = training_config(folder, STAGES[stage], batch_size=2, strategy=FSDP)
+        strategy = dict(FSDP, reshard_after_forward=stage == 'projector')
+        config = training_config(folder, STAGES[stage], batch_size=2, strategy=strategy)
         yield [write_config(config, folder)]
 
 

@@ -3,7 +3,7 @@
 The floors; a file imports from a lower floor or from its own folder:
 
     floor 4  apis                          a name or a path becomes a running model
-    floor 3  training  generation          a model is changed, or made to speak
+    floor 3  training  generation  benchmarks   a model is changed, made to speak, examined
     floor 2  models  datasets              pictures and ids become losses; files become samples
     floor 1  prompts  images  evaluation  checkpoints       pure parts; none knows another
     floor 0  registry  structures  errors  compat  version

@@ -3,6 +3,9 @@
 
   python tools/test.py configs/llava/llava-7b-v1.5_caption.py CHECKPOINT
 
+  # a benchmark with any model; without --model, what the folder says it is
+  python tools/test.py configs/benchmarks/pope.py CHECKPOINT --model llava-7b-v1.5
+
 CHECKPOINT is a .pth or .safetensors file, a folder, or a hub id. Predictions
 are appended to the work folder as they come: a run that was stopped goes on
 where it was when the same command is given again.
@@ -28,7 +31,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='weight file, folder, or hub id')
-    parser.add_argument('--work-dir', help='default: work_dirs/NAME_OF_CONFIG')
+    parser.add_argument(
+        '--model', help='for configs/benchmarks: llava-7b-v1.5 and the like, or a config file'
+    )
+    parser.add_argument(
+        '--tower', help="without --model: CLIP's folder, where the checkpoint has none inside"
+    )
+    parser.add_argument(
+        '--work-dir', help='default: work_dirs/NAME_OF_CONFIG, of a benchmark also /MODEL'
+    )
     parser.add_argument('--out', help='also write results here: .pkl, .json or .yaml')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds: pred')
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
@@ -57,6 +68,8 @@ def load_config(args: argparse.Namespace) -> Any:
     import torch
     from mmengine.config import Config, DictAction
 
+    from mmllava.apis.benchmark import add_model, is_benchmark, name_run
+
     if not Path(args.config).is_file():
         raise ConfigError(f'no config file at {args.config}; configs/llava/README.md lists ours.')
     if not (is_local(args.checkpoint) or is_hub_id(args.checkpoint)):
@@ -64,14 +77,23 @@ def load_config(args: argparse.Namespace) -> Any:
             f'{args.checkpoint} does not exist; expected weights. Check the path.'
         )
     cfg = Config.fromfile(args.config)
+    options = {}
     if args.cfg_options:
         parser = argparse.ArgumentParser()
         parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-        options = parser.parse_args(['--cfg-options', *args.cfg_options])
-        cfg.merge_from_dict(options.cfg_options)
+        options = parser.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
+        cfg.merge_from_dict(options)
+    if args.model or args.tower or is_benchmark(cfg):
+        add_model(cfg, args.model, args.checkpoint, args.tower)
+        cfg.merge_from_dict(options)  # now that there is a model to change
     cfg.default_scope = 'mmllava'  # a bare COCOCaption is our metric, without Java
     cfg.launcher = args.launcher
-    cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
+    folder = f'work_dirs/{Path(args.config).stem}'
+    if is_benchmark(cfg):
+        folder += f'/{name_run(args.model, args.checkpoint)}'
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or folder
+    if is_benchmark(cfg):
+        cfg.test_evaluator.setdefault('out_dir', cfg.work_dir)
     cfg.load_from, cfg.resume = None, False  # the model loads its weights itself, safely
     cfg.model.init_cfg = dict(type='Pretrained', checkpoint=args.checkpoint)
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):
@@ -89,6 +111,8 @@ def load_config(args: argparse.Namespace) -> Any:
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
     pin = torch.cuda.is_available() and not args.no_pin_memory
     cfg.test_dataloader.setdefault('pin_memory', pin)
+    if not cfg.test_dataloader.get('num_workers'):
+        cfg.test_dataloader.persistent_workers = False  # torch refuses it without workers
     return cfg
 
 

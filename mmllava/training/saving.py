@@ -226,14 +226,19 @@ def sweep(work_dir: Path) -> None:
 
     A checkpoint that was to be replaced, and was not, has its name again.
     """
-    for path in sorted(work_dir.glob('.iter_*')):
-        match = re.fullmatch(r'\.(iter_\d+)\.(part|old|gone)-(\d+)', path.name)
+    for path in sorted(work_dir.glob('.*iter_*')):
+        match = re.fullmatch(r'\.((?:best_.+_)?iter_\d+)\.(part|old|gone)-(\d+)', path.name)
         if match is None or not is_over(match[3]):
             continue
         if match[2] == 'old' and not (work_dir / match[1]).exists():
             os.rename(path, work_dir / match[1])
         else:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def step_of(name: str) -> int:
+    """The step in the name of a checkpoint, the last number of ``iter_N``."""
+    return int(name.rpartition('_')[2])
 
 
 def random_state() -> dict[str, Any]:

@@ -62,11 +62,12 @@ def read_strategy(config: Any, stage: Stage) -> dict[str, Any] | None:
             'AmpOptimWrapper scales the loss, which FSDP here does not. Set optim_wrapper.type='
             "'mmllava.BFloat16OptimWrapper', or leave strategy out."
         )
-    if config.get('val_cfg'):
+    asking = any('PromptHook' in str(hook.get('type')) for hook in config.get('custom_hooks', []))
+    if config.get('val_cfg') or asking:
         raise ConfigError(
             'answers of different lengths would have the processes of FSDP wait for one another '
-            'for ever. Leave val_cfg, val_dataloader and val_evaluator out, and test a checkpoint '
-            'with tools/test.py.'
+            'for ever. Leave val_cfg, val_dataloader, val_evaluator and PromptHook out, and test a '
+            'checkpoint with tools/test.py.'
         )
     if config.model.get('bits'):
         raise ConfigError(

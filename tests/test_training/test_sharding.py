@@ -96,11 +96,12 @@ def check_goes_on_to_the_bit(root, stage):
         (dict(stage=dict(train=['projector', 'image_words'])), 'some rows of a weight'),
         (dict(optim_wrapper=dict(type='AmpOptimWrapper')), 'Set optim_wrapper.type='),
         (dict(val_cfg=dict(type='ValLoop')), 'would have the processes of FSDP wait'),
+        (dict(custom_hooks=[dict(type='mmllava.PromptHook')]), 'would have the processes of FSDP'),
         (dict(model=dict(bits=4)), 'model.bits=4 and strategy exclude each other'),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes, message, tmp_path):
-    launcher = 'none' if not changes or 'strategy' in changes else 'pytorch'
+    launcher = 'none' if not changes else 'pytorch'
     config = training_config(tmp_path, dict(train=['projector']), strategy=FSDP, launcher=launcher)
     config.merge_from_dict(changes)
     with pytest.raises(ConfigError, match=re.escape(message)):

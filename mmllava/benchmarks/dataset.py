@@ -1,0 +1,100 @@
+"""Floor 3. A benchmark as mmengine's loops take it: each picture or question once."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.dataset import BaseDataset
+
+from mmllava.benchmarks.item import Item
+from mmllava.benchmarks.protocols import get_protocol
+from mmllava.benchmarks.table import read
+from mmllava.errors import unknown_name
+from mmllava.registry import DATASETS
+
+
+@DATASETS.register_module()
+class BenchmarkDataset(BaseDataset):
+    """The questions of a benchmark, written as a preset says.
+
+    Args:
+        benchmark: name in `mmllava.benchmarks.table`.
+        data_root: what the paths in ``files`` are below.
+        files: role -> path; the reader of the set names the roles.
+        settings: of that reader, such as ``split``.
+        preset: who asks: a name in `mmllava.benchmarks.protocols`.
+        indices: only the first so many, or those of these numbers.
+        pipeline: from ``img_path`` to a packed sample: LoadImage, CLIPResize, PackInputs
+            with ``question``.
+
+    Attributes:
+        items: one for each sample.
+        paths: the annotation files that were read.
+
+    Raises:
+        ConfigError: a name or setting that does not exist.
+        DataError: a file is not as its format says.
+    """
+
+    def __init__(
+        self,
+        benchmark: str,
+        files: Mapping[str, str],
+        data_root: str = '',
+        settings: Mapping[str, Any] | None = None,
+        preset: str = 'llava',
+        indices: int | Sequence[int] | None = None,
+        pipeline: Sequence[Any] = (),
+        **unknown: Any,
+    ) -> None:
+        for name in unknown:
+            known = set(inspect.signature(BenchmarkDataset).parameters) - {'unknown'}
+            raise unknown_name('setting of BenchmarkDataset', name, known)
+        self.benchmark, self.preset = benchmark, preset
+        self.protocol = get_protocol(benchmark, preset)
+        self.items = _some(read(benchmark, data_root, files, settings or {}), indices)
+        paths = [Path(data_root, path) for path in files.values() if path is not None]
+        self.paths = [str(path) for path in paths if path.is_file()]
+        super().__init__(pipeline=list(pipeline), serialize_data=False)
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """What the metric needs: the set and its items, not copied."""
+        return dict(benchmark=self.benchmark, items=self.items)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """A number for each item; called by mmengine."""
+        return [dict(number=number) for number in range(len(self.items))]
+
+    def get_data_info(self, idx: int) -> dict[str, Any]:
+        """What a pipeline starts from; ``img_path`` is None without a picture."""
+        item = self.items[idx]
+        info = dict(
+            sample_idx=idx,
+            question_id=item.id,
+            image_id=item.image_id,
+            question=self.ask(item),
+            img_path=item.image if isinstance(item.image, str) else None,
+        )
+        return dict(info, img=item.image) if isinstance(item.image, bytes) else info
+
+    def prepare_data(self, idx: int) -> Any:
+        """One packed sample."""
+        info = self.get_data_info(idx)
+        if self.items[idx].image is None:
+            info['img_path'] = []  # no picture, for LoadImage
+        return self.pipeline(info)
+
+    def ask(self, item: Item) -> str:
+        """The question as the model gets it; empty where it is the model's own."""
+        fields = dict(item.fields)
+        if self.protocol.capitalize:
+            fields['question'] = fields['question'].capitalize()
+        return self.protocol.text.format_map(fields)
+
+
+def _some(items: list[Item], indices: int | Sequence[int] | None) -> list[Item]:
+    if indices is None:
+        return items
+    return items[:indices] if isinstance(indices, int) else [items[k] for k in indices]

@@ -104,7 +104,7 @@ def find(config: Config, work_dir: str) -> Path | None:
 
 def _get(config: Any, key: str) -> Any:
     for part in key.split('.'):
-        config = config.get(part) if isinstance(config, Mapping) else None
+        config = config.get(part) if hasattr(config, 'get') else None
     return config
 
 

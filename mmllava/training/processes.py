@@ -54,5 +54,11 @@ def _read_launcher(launcher: str) -> None:
         os.environ.setdefault('MASTER_PORT', '29500')
         if 'MASTER_ADDR' not in os.environ:
             command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
-            hosts = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            os.environ['MASTER_ADDR'] = hosts.split()[0]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise ConfigError(
+                    f'scontrol does not say which machine is the first ({error}). Set MASTER_ADDR '
+                    'to its name.'
+                ) from error
+            os.environ['MASTER_ADDR'] = done.stdout.split()[0]

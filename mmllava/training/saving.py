@@ -187,7 +187,7 @@ def read_state(folder: Path) -> dict[str, Any]:
         state = torch.load(file, map_location='cpu', weights_only=True, mmap=True)
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
-            f'{file} cannot be read ({str(error).splitlines()[0]}), so no run can go on from it. '
+            f'{file} cannot be read ({type(error).__name__}), so no run can go on from it. '
             'Go on from an earlier iter_N with --resume FOLDER.'
         ) from error
     missing = [key for key in _STATE if key not in state]

@@ -135,7 +135,8 @@ def share_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) 
     parameters = [p for group in optimizer.param_groups for p in group['params']]
     parts = {
         number: {
-            name: share(value, parameters[number])
+            # A copy: what was read lies in its file's pages, and the file will go.
+            name: share(value, parameters[number]).clone()
             if isinstance(value, Tensor) and value.shape == parameters[number].shape
             else value
             for name, value in own.items()

@@ -9,18 +9,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def run_two(*commands, fails=False):
-    """Each command is a list of arguments of tools/train.py; over gloo.
-
-    Gives what was written to stderr.
-    """
+def run_two(*commands):
+    """Each command is a list of arguments of tools/train.py; over gloo."""
     starter = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
     starter += ['--master_port=0', '--rdzv_backend=c10d', '--rdzv_endpoint=localhost:0']
     environment = dict(
         os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES=''
     )
-    beside = [p for p in os.environ.get('PYTHONPATH', '').split(os.pathsep) if '.deepspeed' in p]
-    environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), *beside])
     done = subprocess.run(
         [*starter, __file__, json.dumps([list(map(str, c)) for c in commands])],
         cwd=ROOT,
@@ -29,8 +24,7 @@ def run_two(*commands, fails=False):
         text=True,
         timeout=600,
     )
-    assert bool(done.returncode) == fails, done.stderr[-5000:]
-    return done.stderr
+    assert done.returncode == 0, done.stderr[-5000:]
 
 
 if __name__ == '__main__':

@@ -76,6 +76,12 @@ def test_slurm_asks_scontrol_which_machine_is_the_first(monkeypatch):
     assert os.environ['MASTER_ADDR'] == 'node3'
 
 
+def test_slurm_without_scontrol_is_told_to_name_the_machine(monkeypatch):
+    in_slurm(monkeypatch, **SLURM, PATH='')
+    with pytest.raises(ConfigError, match='does not say which machine .* Set MASTER_ADDR'):
+        prepare_processes(Config(dict(launcher='slurm')))
+
+
 @pytest.mark.parametrize(
     ('launcher', 'message'),
     [

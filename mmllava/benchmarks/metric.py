@@ -71,8 +71,10 @@ class BenchmarkMetric(BaseMetric):
             )
         benchmark = get_benchmark(meta['benchmark'])
         if self.out_dir is not None and benchmark.submit:
-            path = write_submission(benchmark, items, answers, Path(self.out_dir))
-            print_log(f'submission: {path}', logger='current')
+            rest = meta.get('unasked', [])
+            files = benchmark.submit([*items, *rest], [*answers, *[None] * len(rest)])
+            for path in write_submission(files, Path(self.out_dir)):
+                print_log(f'submission: {path}', logger='current')
         scores = {}
         if benchmark.score and any(item.truth is not None for item in items):
             scores = benchmark.score(items, answers)

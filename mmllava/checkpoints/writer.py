@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from mmllava.checkpoints.disk import DirectFile
 from mmllava.checkpoints.entry import nbytes_of
 from mmllava.checkpoints.safetensors_file import safetensors_header
 from mmllava.errors import CheckpointError
@@ -89,7 +90,7 @@ class SafetensorsSink:
         ]
         self._starts = {shard[0]: k for k, shard in enumerate(shards)}
         self._shards = shards
-        self._handle: BinaryIO | None = None
+        self._handle: DirectFile | None = None
         self._begun = -1
 
     @property
@@ -109,13 +110,13 @@ class SafetensorsSink:
         if index in self._starts:
             self._close_shard()
             shard = self._starts[index]
-            self._handle = _open_over(self._folder / self._names[shard])
+            self._handle = DirectFile(self._folder / self._names[shard])
             tensors = [self._layout[k] for k in self._shards[shard]]
-            self._handle.write(safetensors_header(tensors))
+            self._handle.write(memoryview(safetensors_header(tensors)))
 
     def place(self) -> tuple[Path, int]:
         """File and offset of the next byte."""
-        return Path(self._handle.name), self._handle.tell()
+        return self._handle.path, self._handle.tell()
 
     def write(self, data: memoryview) -> None:
         """Appends to the tensor begun last."""
@@ -136,11 +137,10 @@ class SafetensorsSink:
         """Closes the open shard, which is lost."""
         with suppress(OSError):
             if self._handle is not None:
-                self._handle.close()
+                self._handle.abort()
 
     def _close_shard(self) -> None:
         if self._handle is not None:
-            self._handle.truncate()
             self._handle.close()
 
 

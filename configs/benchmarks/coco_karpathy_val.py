@@ -1,6 +1,6 @@
 """COCO captions, Karpathy's validation split, 5,000 pictures.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  Bleu_1 to Bleu_4, ROUGE_L, CIDEr.
 Run:    python tools/test.py configs/benchmarks/coco_karpathy_val.py CHECKPOINT
 """

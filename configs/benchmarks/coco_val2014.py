@@ -1,6 +1,6 @@
 """COCO captions, the 40,504 pictures of val2014.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  Bleu_1 to Bleu_4, ROUGE_L, CIDEr.
 Run:    python tools/test.py configs/benchmarks/coco_val2014.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """COCO captions, the 5,000 pictures of val2017.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  Bleu_1 to Bleu_4, ROUGE_L, CIDEr. LLaVA-1.5-7B by lmms-eval: CIDEr 110.4.
 Run:    python tools/test.py configs/benchmarks/coco_val2017.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """Flickr30k captions, Karpathy's test split, 1,000 pictures, each asked once.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  Bleu_1 to Bleu_4, ROUGE_L, CIDEr.
 Run:    python tools/test.py configs/benchmarks/flickr30k.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """GQA, the 12,578 questions of testdev_balanced.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  accuracy; binary, open. LLaVA-1.5-7B: 62.0.
 Run:    python tools/test.py configs/benchmarks/gqa.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """LLaVA-Bench (COCO), 90 questions about 30 pictures of val2014.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  by a judge, from answers.jsonl.
 Run:    python tools/test.py configs/benchmarks/llava_bench_coco.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """LLaVA-Bench (In-the-Wild), 60 questions about 24 pictures.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  by a judge, from answers.jsonl.
 Run:    python tools/test.py configs/benchmarks/llava_bench_wild.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """MMBench in Chinese, dev 20231003.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  accuracy, by our rules; the server, from mmbench_submission.xlsx, has the last word.
 Run:    python tools/test.py configs/benchmarks/mmbench_cn.py CHECKPOINT
 """

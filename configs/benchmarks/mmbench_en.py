@@ -1,6 +1,6 @@
 """MMBench, the 4,377 questions of dev 20230712.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  accuracy, by our rules; the server, from mmbench_submission.xlsx, has the last word.
 Run:    python tools/test.py configs/benchmarks/mmbench_en.py CHECKPOINT
 """

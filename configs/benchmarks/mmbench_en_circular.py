@@ -1,6 +1,6 @@
 """MMBench, dev, each question once for each of its options.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  accuracy: right in every round; vanilla: in the first.
 Run:    python tools/test.py configs/benchmarks/mmbench_en_circular.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """MME, 2,374 questions, two about each picture.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  perception (to 2000), cognition (to 800), each task (to 200).
         LLaVA-1.5-7B: perception 1510.7.
 Run:    python tools/test.py configs/benchmarks/mme.py CHECKPOINT

@@ -1,6 +1,6 @@
 """MM-Vet, 218 questions, answered in sentences.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  by MM-Vet's judge, from mm-vet.json.
 Run:    python tools/test.py configs/benchmarks/mmvet.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """NoCaps, the 10,600 test pictures.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  by the server, from captions_results.json.
 Run:    python tools/test.py configs/benchmarks/nocaps_test.py CHECKPOINT
 """

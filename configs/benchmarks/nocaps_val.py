@@ -1,6 +1,6 @@
 """NoCaps, the 4,500 validation pictures, each asked once.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  Bleu_1 to Bleu_4, ROUGE_L, CIDEr. CIDEr of each domain.
 Run:    python tools/test.py configs/benchmarks/nocaps_val.py CHECKPOINT
 """

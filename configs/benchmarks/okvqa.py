@@ -1,6 +1,6 @@
 """OK-VQA, the 5,046 questions about val2014.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  accuracy; by type of answer.
 Run:    python tools/test.py configs/benchmarks/okvqa.py CHECKPOINT
 """

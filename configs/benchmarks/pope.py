@@ -1,6 +1,6 @@
 """POPE, 9,000 questions about 500 pictures of COCO, in three files.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  F1, accuracy, precision, recall, yes_ratio: means, and of each file.
         LLaVA-1.5-7B: F1 85.9.
 Run:    python tools/test.py configs/benchmarks/pope.py CHECKPOINT

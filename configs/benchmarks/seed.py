@@ -1,6 +1,6 @@
 """SEED-Bench, 14,232 questions about pictures, 5,009 about a frame of a video.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  accuracy; image, video; each type. LLaVA-1.5-7B: 58.6.
 Run:    python tools/test.py configs/benchmarks/seed.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """TextVQA 0.5.1, 5,000 validation questions, the words that Rosetta read in the prompt.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  accuracy. LLaVA-1.5-7B: 58.2.
 Run:    python tools/test.py configs/benchmarks/textvqa.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """TextVQA 0.5.1, 5,000 validation questions, without the words that Rosetta read.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  accuracy. LLaVA-1.5-7B by lmms-eval: 46.1.
 Run:    python tools/test.py configs/benchmarks/textvqa_no-ocr.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """VizWiz, the 8,000 test questions.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  by the server, from vizwiz_submission.json.
 Run:    python tools/test.py configs/benchmarks/vizwiz_test.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """VizWiz, the 4,319 validation questions, unanswerable ones included.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  accuracy; by type of answer, unanswerable among them.
 Run:    python tools/test.py configs/benchmarks/vizwiz_val.py CHECKPOINT
 """

@@ -1,6 +1,6 @@
 """VQAv2, the 107,394 questions of test-dev.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  by the server, from vqa_submission.json, which has a line for all of test2015.
 Run:    python tools/test.py configs/benchmarks/vqav2_test-dev.py CHECKPOINT
 """

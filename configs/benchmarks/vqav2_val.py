@@ -1,6 +1,6 @@
 """VQAv2, the 214,354 questions about val2014.
 
-Files:  docs/benchmarks.md.
+Files:  docs/datasets.md.
 Score:  accuracy; yes/no, number, other.
 Run:    python tools/test.py configs/benchmarks/vqav2_val.py CHECKPOINT
 """

@@ -66,7 +66,7 @@ def _table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
                 raise DataError(f'{path} has no rows, expected questions. Fetch it again.')
     except OSError as error:
         raise DataError(
-            f'cannot read {path}: {error.strerror}. docs/benchmarks.md says where each file of a '
+            f'cannot read {path}: {error.strerror}. docs/datasets.md says where each file of a '
             'benchmark goes.'
         ) from error
     except (UnicodeDecodeError, csv.Error) as error:

@@ -97,7 +97,7 @@ class BenchmarkDataset(BaseDataset):
             if name and name not in self.items[0].fields:
                 raise ConfigError(
                     f'preset {self.preset} of {self.benchmark} writes {{{name}}}, which the files '
-                    f'do not have. Name the file with it in "files" (docs/benchmarks.md), or '
+                    f'do not have. Name the file with it in "files" (docs/datasets.md), or '
                     'choose another preset.'
                 )
 

@@ -25,6 +25,9 @@ class BenchmarkMetric(BaseMetric):
         collect_device: 'cpu' or 'gpu', for gathering results from all ranks.
         prefix: put before each name, as ``prefix/accuracy``.
 
+    Attributes:
+        details: after scoring, the ``reference`` of each result that was given.
+
     Raises:
         ConfigError: the dataset is no BenchmarkDataset.
         DataError: a sample is missing, or none has an answer.
@@ -38,6 +41,7 @@ class BenchmarkMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.out_dir = out_dir
+        self.details: list[dict[str, Any]] = []
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Keeps (number, answer) of each sample."""
@@ -63,6 +67,7 @@ class BenchmarkMetric(BaseMetric):
                 f'{min(missing)}. Give the same command again to predict them.'
             )
         answers = [found[number] for number in range(len(items))]
+        self.details = [dict(reference=items[number].truth) for number, _ in results]
         failed = sum(answer is None for answer in answers)
         if failed == len(items):
             raise DataError(

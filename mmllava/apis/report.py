@@ -94,7 +94,8 @@ def make_html(run: Run, choice: Choice) -> str:
         f'<title>{_text(run.folder.name)}</title><style>{STYLE}</style></head><body>',
         f'<h1>{_text(run.folder.name)}</h1>',
         '<h2>Scores</h2>',
-        _table({**card['scores'], **{f'{k} samples': v for k, v in counts.items()}}),
+        _table(card['scores']),
+        _table(counts),
     ]
     if choice.by is None:
         parts.append('<p>The metric gives no score to single samples, so none is the worst.</p>')

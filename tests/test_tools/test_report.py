@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from mmllava.apis.predictions import file_mark
-from tests.conftest import ROOT
+from tests.conftest import MODELS
 from tools import report as tool
 
 EVIL = '<script>alert("x")</script>&amp; \ud800'
@@ -21,7 +21,7 @@ def folder(tmp_path):
     folder.mkdir()
     pictures = [tmp_path / f'{k}.png' for k in range(4)]
     for picture in pictures:
-        shutil.copy(ROOT / 'demo/cat-dog.png', picture)
+        shutil.copy(MODELS / 'images/0.png', picture)
     samples = [
         dict(id=k, img_path=str(p), picture=file_mark(p), question=f'question {k}?')
         for k, p in enumerate(pictures)
@@ -91,7 +91,7 @@ def test_the_same_seed_shows_the_same_samples(folder):
         return re.search(r'class="small">(\d)<', text)[1]
 
     assert shown(3) == shown(3)
-    assert len({shown(seed) for seed in range(8)}) > 1
+    assert len({shown(seed) for seed in range(6)}) > 1
 
 
 def test_without_scores_of_single_samples_the_page_says_so(folder, capsys):
@@ -105,7 +105,7 @@ def test_without_scores_of_single_samples_the_page_says_so(folder, capsys):
 def test_the_sheet_is_one_picture(folder, tmp_path):
     page(folder, '--png', tmp_path / 'new/sheet.png')
     sheet = Image.open(tmp_path / 'new/sheet.png')
-    assert sheet.width == 3 * 332 and sheet.height > 200
+    assert sheet.width == 3 * 332 and sheet.height > 100
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ DOORS = {  # a heavy or optional package enters through these files only
         'compat.py',
     ],
     'peft': ['training/lora.py'],
+    'flash_attn': ['models/attention.py'],
     'fastapi': ['serving/server.py'],
     'uvicorn': ['serving/server.py'],
     'openai': ['teacher/client.py'],

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from mmllava.errors import ConfigError, TrainingError
 from mmllava.registry import LOOPS
+from mmllava.training.aside import aside
 
 
 @LOOPS.register_module()
@@ -101,16 +102,23 @@ class StepLoop(BaseLoop):
         runner.call_hook('before_train')
         runner.call_hook('before_train_epoch')
         batches = self._micro_batches(self._iter * self.accumulate)
+        if self._first:  # the kill may have come before the val loop of that step
+            self._validate()
         while self._iter < self._max_iters and not self.stop_training:
             runner.model.train()
             self._step(list(itertools.islice(batches, self.accumulate)))
             self._epoch = self._iter * self.accumulate // self.batches_per_epoch
-            due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
-            if runner.val_loop is not None and self._iter >= self.val_begin and due:
-                runner.val_loop.run()
+            self._validate()
         runner.call_hook('after_train_epoch')
         runner.call_hook('after_train')
         return runner.model
+
+    def _validate(self) -> None:
+        """Runs the val loop where it is time; training goes on as if it had not."""
+        due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
+        if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
+            with aside(self.runner.model):
+                self.runner.val_loop.run()
 
     def _step(self, batches: list[Any]) -> None:
         """One optimizer step; the hooks see all its micro-batches."""

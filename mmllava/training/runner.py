@@ -81,7 +81,7 @@ class TrainRunner(Runner):
 
         Args:
             out_dir: the work folder.
-            filename: ``iter_N``.
+            filename: ``iter_N``, or another name that ends so.
             args, kwargs: mmengine's; ``save_optimizer=False`` and what else it may say
                 does not apply, a checkpoint always can be resumed.
         """
@@ -89,7 +89,7 @@ class TrainRunner(Runner):
         if self.rank == 0:
             info = self.message_hub.runtime_info.items()
             state = dict(
-                step=self.iter + 1,
+                step=saving.step_of(filename),
                 shape=self._shape(),
                 seed=self.seed,
                 optimizer=self.optim_wrapper.state_dict(),

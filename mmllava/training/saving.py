@@ -194,6 +194,11 @@ def find_latest(work_dir: str | Path) -> Path | None:
     return max(found)[1] if found else None
 
 
+def step_of(name: str) -> int:
+    """The step in the name of a checkpoint, the last number of ``iter_N``."""
+    return int(name.rpartition('_')[2])
+
+
 def random_state() -> dict[str, Any]:
     """The state of every generator of random numbers in this process."""
     kind, keys, *rest = np.random.get_state()

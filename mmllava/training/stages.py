@@ -72,7 +72,10 @@ def load_weights(model: nn.Module) -> None:
     ``init_cfg``'s checkpoint; else the language model of ``lang_encoder.pretrained`` and a
     new projector; else random ones.
     """
-    if model.init_cfg is None and model.language.pretrained is not None:
+    checkpoint = (model.init_cfg or {}).get('checkpoint')
+    if checkpoint is not None:
+        model.load_weights(checkpoint, begins=True)
+    elif model.language.pretrained is not None:
         load_start(model, model.dtype)
         model.vision_tower.rebuild_buffers()
         model.language.rebuild_buffers()

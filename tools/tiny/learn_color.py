@@ -53,6 +53,7 @@ def measure(checkpoint: str) -> dict[str, float]:
 
 
 def main() -> int:
+    name = commit()
     if not (ROOT / 'data/tiny-brown/test_answers.json').is_file():
         data = ('data/tiny-brown', '--train', '4000', '--test', '8', '--questions', '8')
         run('tools/tiny/make_data.py', *data, '--color', NEW_COLOR)
@@ -63,7 +64,7 @@ def main() -> int:
     (checkpoint,) = (ROOT / WORK).glob('iter_*')
     after = measure(str(checkpoint))
     row = dict(
-        commit=commit(),
+        commit=name,
         config=CONFIG,
         scenes=SCENES,
         train_s=round(seconds, 1),

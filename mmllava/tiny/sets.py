@@ -17,6 +17,7 @@ from mmllava.tiny.talks import (
     DESCRIBE,
     SHORT,
     alignment_row,
+    ask_row,
     imagined_row,
     look_row,
     talk_row,
@@ -47,7 +48,7 @@ def image_name(split: str, number: int) -> str:
 
 
 def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> None:
-    """``align.json``, ``look.json`` and ``talk.json``: a row for each scene in each of them.
+    """``align.json``, ``look.json``, ``talk.json``, ``ask.json``: a row for each scene in each.
 
     For each seventh scene ``talk.json`` also has a row of two pictures, and one of no picture,
     which describes an imagined one: the words for what is held out come there.
@@ -58,6 +59,8 @@ def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> N
     _write(folder / 'align.json', [alignment_row(*pair, rng) for pair in pairs])
     look = random.Random('look')
     _write(folder / 'look.json', [look_row(*pair, look) for pair in pairs])
+    asks = random.Random('ask')
+    _write(folder / 'ask.json', [ask_row(*pair, asks) for pair in pairs])
     talks = [talk_row(*pair, rng) for pair in pairs]
     for _ in range(len(scenes) // 7):
         (one, first), (other, second) = rng.sample(pairs, 2)

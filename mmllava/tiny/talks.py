@@ -18,6 +18,8 @@ _KINDS = (
     *('count', 'color', 'position', 'yes/no', 'yes/no', 'what', 'surface', 'list', 'missing'),
     *('imagine', 'imagine'),
 )
+#: questions whose answers do not list what is there
+_SEEN = ('count', 'color', 'color', 'position', 'position', 'yes/no', 'yes/no', 'what', 'surface')
 _FIRST, _SECOND = 'in the first picture', 'in the second picture'
 
 Pair = tuple[str, str]  # what is asked, what is answered
@@ -51,6 +53,21 @@ def talk_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
     return _row([image], _with_picture(pairs))
 
 
+def ask_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
+    """Questions before anything is said of the picture: the answers are in the picture alone."""
+    luck = rng.random()
+    if luck < 0.15:
+        pairs = [(CAPTION, captions(scene)[0])]
+    elif luck < 0.6:
+        questions = _questions(scene, rng, 6, kinds=_SEEN)
+        pairs = [(q.text + SHORT * (k == 0), q.short) for k, q in enumerate(questions)]
+    else:
+        pairs = [(q.text, q.sentence) for q in _questions(scene, rng, 4, kinds=_SEEN)]
+        last = (CAPTION, captions(scene)[0]) if rng.random() < 0.5 else (DESCRIBE, describe(scene))
+        pairs.append(last)
+    return _row([image], _with_picture(pairs))
+
+
 def imagined_row(scene: Scene, rng: random.Random) -> dict[str, Any]:
     """What could be in a picture, without one: words for whatever there may be."""
     if rng.random() < 0.5:
@@ -72,11 +89,17 @@ def two_pictures_row(
     return _row(list(images), _with_picture(before) + _with_picture(after))
 
 
-def _questions(scene: Scene, rng: random.Random, count: int, which: str = '') -> list[Question]:
+def _questions(
+    scene: Scene,
+    rng: random.Random,
+    count: int,
+    which: str = '',
+    kinds: Sequence[str] = _KINDS,
+) -> list[Question]:
     """Different questions, of kinds by chance."""
     found: list[Question] = []
     while len(found) < count:
-        question = ask(rng.choice(_KINDS), scene, rng)
+        question = ask(rng.choice(kinds), scene, rng)
         if question is None or any(question.text == other.text for other in found):
             continue
         if which and question.kind in ('what', 'surface', 'list', 'imagine'):

@@ -63,7 +63,9 @@ def _child(name: str, *locations: str) -> Registry:
 RUNNERS = _child('RUNNERS', 'mmllava.training.runner')
 RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS')
 LOOPS = _child('LOOPS', 'mmllava.apis.evaluate', 'mmllava.training.loop')
-HOOKS = _child('HOOKS', 'mmllava.apis.evaluate', 'mmllava.training.hooks')
+HOOKS = _child(
+    'HOOKS', 'mmllava.apis.evaluate', 'mmllava.training.hooks', 'mmllava.training.prompts'
+)
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
 OPTIMIZERS = _child('OPTIMIZERS')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'mmllava.training.optim')

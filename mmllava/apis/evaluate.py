@@ -13,30 +13,43 @@ from mmengine.structures import BaseDataElement
 from torch import nn
 from tqdm import tqdm
 
+from mmllava.apis.cards import environment, make_protocol, make_scoring, open_card
 from mmllava.apis.inference import save_drawing
 from mmllava.apis.predictions import (
+    ID_FIELDS,
     PredictionFile,
+    SampleId,
     file_mark,
-    fingerprint,
+    plain,
+    sample_ids,
     write_json,
+    write_lines,
 )
-from mmllava.errors import ImageError, PromptError
+from mmllava.errors import ConfigError, DataError, ImageError, PromptError
+from mmllava.evaluation.runs import ANSWERS, CARD, SAMPLES, answer_of
 from mmllava.images.annotate import annotate
 from mmllava.images.load import load_image
+from mmllava.models import Llava
 from mmllava.registry import HOOKS, LOOPS
 
-ANSWERS = ('pred_caption', 'pred_answer')
+#: A run whose first samples all fail, so many of them, would fail to the end.
+HOPELESS = 16
 
 
 @LOOPS.register_module()
 class ResumableTestLoop(TestLoop):
     """Predicts what has not been predicted yet, then scores everything.
 
-    Each batch is appended to ``predictions-FINGERPRINT.RANK.jsonl`` in the work
-    folder as it comes; a run with the same weights, model and data goes on from
-    there. A sample whose picture failed is tried again. Processes share the
-    samples without a gap or a double. At the end ``predictions.json`` holds the
-    answers, before any metric is computed.
+    Each batch is appended to ``predictions-RANK.jsonl`` in the work folder as it
+    comes; the same command goes on from there, with any number of processes. A
+    sample that failed, or whose picture changed, is asked again. Processes share
+    the samples without a gap or a double, long questions first. The folder holds one
+    protocol: ``card.json`` says which, and a run of another is refused.
+
+    At the end ``predictions.json`` holds the answers, before any metric is computed;
+    then ``samples.jsonl`` every sample in the set's order and the card the scores. A
+    metric may leave ``details``: a dict for each of the results that it was given, with
+    that sample's scores and its ``reference``; they go to ``samples.jsonl``.
 
     Args:
         runner, dataloader, evaluator, fp16: as mmengine's ``TestLoop``.
@@ -44,21 +57,13 @@ class ResumableTestLoop(TestLoop):
 
     def __init__(self, runner: Runner, dataloader: Any, evaluator: Any, fp16: bool = False) -> None:
         self._loader_config = dict(dataloader)
+        self._scoring = runner.cfg.get('test_evaluator')
         super().__init__(runner, dataloader, evaluator, fp16)
         self.rank, self.world_size = get_dist_info()
         self.records: list[dict[str, Any]] = []
-        model, dataset = runner.cfg['model'], self.dataloader.dataset
-        mark = fingerprint(
-            dict(model=model, dataset=self._loader_config['dataset'], fp16=fp16),
-            model.get('init_cfg', {}).get('checkpoint', ''),
-            model.get('vision_encoder', {}).get('pretrained', ''),
-            model.get('vision_encoder', {}).get('name_or_path', ''),
-            model.get('tokenizer', {}).get('name_or_path', ''),
-            getattr(dataset, 'ann_file', ''),
-            getattr(dataset, 'question_file', ''),
-            *getattr(dataset, 'paths', ()),
-        )
-        self.file = PredictionFile(runner.work_dir, mark, self.rank)
+        self.card: dict[str, Any] = {}
+        self.folder = Path(runner.work_dir)
+        self.file = PredictionFile(self.folder, self.rank)
 
     def run(self) -> dict[str, Any]:
         """Predicts, writes, scores. Returns the metrics."""
@@ -67,72 +72,98 @@ class ResumableTestLoop(TestLoop):
         self.runner.model.eval()
         for metric in self.evaluator.metrics:
             getattr(metric, 'references', None)  # a wrong annotation file shows now, not at the end
-        total = len(self.dataloader.dataset)
-        done = {k for k, record in self.file.read().items() if self._is_done(k, record)}
-        barrier()  # nobody writes before everybody has read
-        todo = [k for k in range(total) if k not in done]
-        self._predict(todo[self.rank :: self.world_size], len(done))
-        barrier()
-        records = self.file.read()
-        self.records = [records[k] for k in range(total)]
+        dataset = self.dataloader.dataset
+        infos = [_info(dataset.get_data_info(k)) for k in range(len(dataset))]
+        if not infos:
+            raise DataError('the test set has no sample; expected one or more.')
+        ids = sample_ids(infos)
         if self.rank == 0:
-            self._write_answers()
-        metrics = self._score(self.records[self.rank :: self.world_size], total)
+            self._open_card([(i, info.get('question')) for i, info in zip(ids, infos, strict=True)])
+        barrier()  # nobody goes on before the card is accepted
+        done = self.file.read()
+        barrier()  # nobody writes before everybody has read
+        todo = [k for k, i in enumerate(ids) if not _is_done(done.get(i), infos[k])]
+        todo.sort(key=lambda k: -_length(infos[k]))
+        self._predict(todo[self.rank :: self.world_size], ids, infos, len(ids) - len(todo))
+        barrier()
+        self._gather(ids, infos)
+        metrics = self._score()
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         self.runner.call_hook('after_test')
         return metrics
 
-    def _is_done(self, index: int, record: Mapping[str, Any]) -> bool:
-        """Whether a record is of this very sample, its picture unchanged, and no failure."""
-        if record.get('error') or index >= len(self.dataloader.dataset):
-            return False
-        path = self.dataloader.dataset.get_data_info(index).get('img_path')
-        return record.get('picture') == file_mark(path)
+    def _open_card(self, asked: Sequence[tuple[SampleId, str | None]]) -> None:
+        """Begins the card, or goes on with the one in the folder if the protocol is the same."""
+        model = getattr(self.runner.model, 'module', self.runner.model)
+        if not isinstance(model, Llava):
+            raise ConfigError(
+                f'this loop scores mmllava.Llava, and the model is {type(model).__name__}. For '
+                "others, set test_cfg=dict(type='TestLoop')."
+            )
+        dataset = self.dataloader.dataset
+        protocol = make_protocol(model, self.runner.cfg, dataset, asked, self.fp16)
+        now = environment(self._loader_config.get('batch_size'), self.world_size)
+        self.card = open_card(self.folder, protocol, now)
+        self.card['scoring'] = make_scoring(self._scoring, self.evaluator.metrics)
+        write_json(self.card, self.folder / CARD)
 
     def _step(self, batch: Mapping[str, Sequence[Any]]) -> list[BaseDataElement]:
-        """Predicts a batch; if a prompt is refused, each sample alone, the reason as its ``error``.
+        """Predicts a batch; if it cannot be, each sample alone, the reason as its ``error``.
 
         What is wrong for all samples (a setting, a missing tokenizer) ends the run.
         """
         try:
             return self.runner.model.test_step(batch)
-        except PromptError:
+        except (PromptError, torch.OutOfMemoryError):
             outputs = []
             for number, sample in enumerate(batch['data_samples']):
                 alone = {key: value[number : number + 1] for key, value in batch.items()}
                 try:
                     outputs += self.runner.model.test_step(alone)
-                except PromptError as error:
+                except (PromptError, torch.OutOfMemoryError) as error:
                     sample.set_field(str(error), 'error')
                     outputs.append(sample)
             return outputs
 
     @torch.no_grad()
-    def _predict(self, todo: Sequence[int], num_done: int) -> None:
+    def _predict(
+        self,
+        todo: Sequence[int],
+        ids: Sequence[SampleId],
+        infos: Sequence[Mapping[str, Any]],
+        num_done: int,
+    ) -> None:
         """Predicts the samples of this process and appends them to its file."""
-        start, number = time.perf_counter(), 0
+        start, number, hopeless = time.perf_counter(), 0, not num_done
         before = num_done // self.world_size  # process 0 shows its own share
         bar = tqdm(total=before + len(todo), initial=before, unit='img', disable=self.rank > 0)
         for step, batch in enumerate(self._loader(todo)):
             self.runner.call_hook('before_test_iter', batch_idx=step, data_batch=batch)
             with autocast(enabled=self.fp16):
                 outputs = self._step(batch)
-            indices = todo[number : number + len(outputs)]
-            paths = [self.dataloader.dataset.get_data_info(k).get('img_path') for k in indices]
-            self.file.append(
-                {**to_record(k, out), 'picture': file_mark(path)}
-                for k, out, path in zip(indices, outputs, paths, strict=True)
-            )
+            numbers = todo[number : number + len(outputs)]
+            records = [
+                to_record(ids[k], out, infos[k]) for k, out in zip(numbers, outputs, strict=True)
+            ]
+            self.file.append(records)
             number += len(outputs)
             bar.update(len(outputs))
             self.runner.call_hook(
                 'after_test_iter', batch_idx=step, data_batch=batch, outputs=outputs
             )
+            hopeless = hopeless and all('error' in record for record in records)
+            if hopeless and number >= min(HOPELESS, len(todo)):
+                raise DataError(
+                    f'the first {number} samples all failed, so the rest would too. The last: '
+                    f'{records[-1]["error"]}'
+                )
         bar.close()
         seconds = time.perf_counter() - start
         if number:
+            rate = number / seconds
+            self.card['speed'] = dict(images=number, seconds=seconds, images_per_second=rate)
             self.runner.logger.info(
-                f'{number} images in {seconds:.1f} s: {number / seconds:.2f} images/s'
+                f'{number} images in {seconds:.1f} s: {rate:.2f} images/s'
                 + (f' ({num_done} were done before)' if num_done else '')
             )
 
@@ -146,26 +177,82 @@ class ResumableTestLoop(TestLoop):
             config.pop('persistent_workers', None)  # torch refuses it without workers
         return self.runner.build_dataloader(config)
 
-    def _write_answers(self) -> None:
-        """Writes ``predictions.json`` in COCO's results format and names what failed."""
-        file = Path(self.runner.work_dir) / 'predictions.json'
-        write_json(answers(self.records), file)
-        self.runner.logger.info(f'predictions: {file}')
-        failed = [record for record in self.records if record.get('error')]
-        for record in failed:
-            self.runner.logger.warning(f'no prediction: {record["error"]}')
-        if failed:
-            self.runner.logger.warning(f'{len(failed)} of {len(self.records)} pictures failed')
+    def _gather(self, ids: Sequence[SampleId], infos: Sequence[Mapping[str, Any]]) -> None:
+        """Reads the predictions of all processes, in the set's order, and counts them.
 
-    def _score(self, records: Sequence[Mapping[str, Any]], total: int) -> dict[str, Any]:
-        self.evaluator.process(data_samples=records)
-        return self.evaluator.evaluate(total)
+        ``predictions.json`` is in COCO's results format. What failed is named.
+        """
+        found = self.file.read()
+        kept = ((k, found[i]) for k, i in enumerate(ids) if i in found)
+        self.records = [{**record, 'index': k} for k, record in kept]
+        if self.rank == 0:
+            failed = [record for record in self.records if record.get('error')]
+            self.card['counts'] = dict(
+                samples=len(ids),
+                predicted=len(self.records) - len(failed),
+                failed=len(failed),
+                missing=len(ids) - len(self.records),
+            )
+            write_json(answers(self.records), self.folder / 'predictions.json')
+            write_json(self.card, self.folder / CARD)
+            self.runner.logger.info(f'predictions: {self.folder / "predictions.json"}')
+            for record in failed:
+                self.runner.logger.warning(f'no prediction: {record["error"]}')
+            if failed:
+                self.runner.logger.warning(f'{len(failed)} of {len(ids)} samples failed')
+        missing = [i for i in ids if i not in found]
+        if missing:
+            raise DataError(
+                f'{len(missing)} of {len(ids)} samples have no prediction, the first is '
+                f'{missing[0]!r}. Is {self.folder} one folder for all processes?'
+            )
+
+    def _score(self) -> dict[str, Any]:
+        """Hands each process its share, all the same length as mmengine's gathering needs it."""
+        total = len(self.records)
+        share = -(-total // self.world_size)
+        padded = self.records + self.records[: share * self.world_size - total]
+        self.evaluator.process(data_samples=padded[self.rank :: self.world_size])
+        metrics = self.evaluator.evaluate(total)
+        if self.rank == 0:
+            rows = [{k: v for k, v in r.items() if k != 'index'} for r in self.records]
+            for metric in self.evaluator.metrics:
+                for row, more in zip(rows, getattr(metric, 'details', ()), strict=False):
+                    more = {key: plain(value) for key, value in more.items()}
+                    row.setdefault('reference', more.pop('reference', None))
+                    row.setdefault('scores', {}).update(more)
+            write_lines(rows, self.folder / SAMPLES)
+            self.card['scores'] = {key: plain(value) for key, value in metrics.items()}
+            write_json(self.card, self.folder / CARD)
+        return metrics
 
 
-def to_record(index: int, sample: BaseDataElement) -> dict[str, Any]:
-    """What of a predicted sample goes to disk: its plain values."""
-    plain = (str, int, float, type(None))
-    return {'index': index} | {k: v for k, v in sample.all_items() if isinstance(v, plain)}
+def _info(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What the loop needs of each sample; the rest of 200,000 is not held."""
+    return {key: info.get(key) for key in (*ID_FIELDS, 'question')}
+
+
+def _is_done(record: Mapping[str, Any] | None, info: Mapping[str, Any]) -> bool:
+    """Whether there is an answer, to a picture that has not changed since."""
+    if not record or record.get('error'):
+        return False
+    return record.get('picture') == file_mark(info.get('img_path'))
+
+
+def _length(info: Mapping[str, Any]) -> int:
+    """What a prompt's length grows with: pictures (hundreds of tokens each) and letters."""
+    path = info.get('img_path')
+    pictures = len(path) if isinstance(path, (list, tuple)) else 1
+    return 2000 * pictures + len(str(info.get('question') or ''))
+
+
+def to_record(id_: SampleId, sample: BaseDataElement, info: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a predicted sample goes to disk: its plain values and its picture's mark."""
+    values = {k: plain(v) for k, v in sample.all_items()}
+    kept = {k: v for k, v in values.items() if isinstance(v, (str, int, float, type(None)))}
+    if answer_of(kept) is None:  # never an empty answer
+        kept.setdefault('error', 'the model gave no answer, and no reason')
+    return {**kept, 'id': id_, 'picture': file_mark(info.get('img_path'))}
 
 
 def answers(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,52 +1,56 @@
 """Floor 4. Predictions on disk, appended as they come, so that a killed run goes on."""
 
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmllava.errors import DataError
 
+SampleId = int | str
+#: What may tell the samples of a set apart, the first that does is taken.
+ID_FIELDS = ('sample_id', 'question_id', 'image_id', 'img_path')
+
 
 class PredictionFile:
-    """The predictions of one run: a JSON line for each sample, under its index.
+    """The predictions of one run: a JSON line for each sample, under its id.
 
-    The file's name holds a fingerprint of what decides a prediction (weights,
-    model, data), so that runs with other settings never mix. Each process of a
-    run appends to a file of its own and reads those of all.
+    Each process of a run appends to a file of its own, ``predictions-RANK.jsonl``,
+    and reads those of all.
 
     Args:
         folder: work folder of the run.
-        fingerprint: from `fingerprint`.
         rank: number of this process.
     """
 
-    def __init__(self, folder: str | Path, fingerprint: str, rank: int = 0) -> None:
-        self.folder, self.stem = Path(folder), f'predictions-{fingerprint}'
-        self.file = self.folder / f'{self.stem}.{rank}.jsonl'
+    def __init__(self, folder: str | Path, rank: int = 0) -> None:
+        self.folder = Path(folder)
+        self.file = self.folder / f'predictions-{rank}.jsonl'
 
-    def read(self) -> dict[int, dict[str, Any]]:
-        """Records by index; a later one replaces an earlier one.
+    def read(self) -> dict[SampleId, dict[str, Any]]:
+        """Records by id; a later one replaces an earlier one, but a failure no answer.
 
         A last line that a kill cut short is passed over.
 
         Raises:
             DataError: another line is not a record.
         """
-        records: dict[int, dict[str, Any]] = {}
-        for file in sorted(self.folder.glob(f'{self.stem}.*.jsonl')):
+        records: dict[SampleId, dict[str, Any]] = {}
+        for file in sorted(self.folder.glob('predictions-*.jsonl')):
             *lines, rest = file.read_bytes().split(b'\n')
             for number, line in enumerate(lines, 1):
                 try:
                     record = json.loads(line)
-                    records[record['index']] = record
-                except (ValueError, KeyError, TypeError) as error:
+                    key, failed = record['id'], record.get('error')
+                    old = records.get(key)
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
                     raise DataError(
                         f'line {number} of {file} is not a prediction ({error}). Remove the file '
                         'to start over, or that line to predict its sample again.'
                     ) from error
+                if not failed or old is None or old.get('error'):
+                    records[key] = record
             if rest and file == self.file:
                 os.truncate(file, file.stat().st_size - len(rest))
         return records
@@ -59,23 +63,28 @@ class PredictionFile:
             handle.write(lines)
 
 
-def fingerprint(settings: Mapping[str, Any], *paths: str | Path) -> str:
-    """Twelve hex digits that change with the settings or with what is at the paths.
+def sample_ids(infos: Sequence[Mapping[str, Any]]) -> list[SampleId]:
+    """An id for each sample of a set, none twice, the same in whatever order they come.
 
-    Files count by name, size and time of change; their bytes are not read.
+    The first of ``ID_FIELDS`` that every sample has and that tells them all apart;
+    a sample's number where none does.
     """
-    seen = []
-    for path in map(Path, filter(None, paths)):
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        seen += [str(path), *map(file_mark, files)]
-    text = json.dumps([settings, seen], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    for field in ID_FIELDS:
+        ids = [plain(info.get(field)) for info in infos]
+        if all(isinstance(i, (int, str)) for i in ids) and len(set(ids)) == len(ids):
+            return ids
+    return list(range(len(infos)))
 
 
-def file_mark(path: str | Path | None) -> str | None:
+def plain(value: Any) -> Any:
+    """A number of torch or numpy as Python's."""
+    return value.item() if hasattr(value, 'item') else value
+
+
+def file_mark(path: Any) -> str | None:
     """A file's name, size and time of change; its name alone where there is no file."""
-    if path is None:
-        return None
+    if not isinstance(path, (str, Path)):
+        return None if path is None else ' '.join(str(file_mark(one)) for one in path)
     try:
         now = os.stat(path)
     except OSError:
@@ -85,11 +94,21 @@ def file_mark(path: str | Path | None) -> str | None:
 
 def write_json(value: Any, file: str | Path) -> None:
     """Writes a JSON file whole or not at all."""
+    write_text(json.dumps(value, ensure_ascii=False, indent=1) + '\n', file)
+
+
+def write_lines(rows: Iterable[Any], file: str | Path) -> None:
+    """Writes a file of JSON lines whole or not at all."""
+    write_text(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows), file)
+
+
+def write_text(text: str, file: str | Path) -> None:
+    """Writes a file in UTF-8 whole or not at all."""
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f'.{file.name}.part')
     try:
-        part.write_text(json.dumps(value, ensure_ascii=False, indent=1) + '\n', encoding='utf-8')
+        part.write_text(text, encoding='utf-8')
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)

@@ -135,11 +135,11 @@ def _remains(destination: Path) -> list[Path]:
     return sorted(
         path
         for path in destination.parent.iterdir()
-        if path.name.startswith(heads) and _is_over(path.name.rpartition('-')[2])
+        if path.name.startswith(heads) and is_over(path.name.rpartition('-')[2])
     )
 
 
-def _is_over(process: str) -> bool:
+def is_over(process: str) -> bool:
     """Tells that there is no process of this number; False where that cannot be told."""
     if os.name != 'posix' or not (process.isascii() and process.isdigit()):
         return False

@@ -35,6 +35,9 @@ class COCOCaption(BaseMetric):
         collect_device: 'cpu' or 'gpu', for gathering results from all ranks.
         prefix: put before each name, as ``prefix/CIDEr``.
 
+    Attributes:
+        details: after scoring, each result's own scores and its ``reference``.
+
     Raises:
         ConfigError: a metric has an unknown name.
         DataError: the file is no COCO caption file, a sample has no
@@ -52,6 +55,7 @@ class COCOCaption(BaseMetric):
         check_metrics(metrics)
         self.ann_file = ann_file
         self.metrics = tuple(metrics)
+        self.details: list[dict[str, Any]] = []
 
     @cached_property
     def references(self) -> dict[ImageId, list[str]]:
@@ -87,6 +91,10 @@ class COCOCaption(BaseMetric):
                 "The reason of each is in its 'error'."
             )
         scores = score_captions(self.references, captions, self.metrics)
+        self.details = [
+            {**scores.per_image.get(key, {}), 'reference': self.references[key]}
+            for key, _ in results
+        ]
         for metric, reason in scores.failed.items():
             print_log(f'no {metric}: {reason}', logger='current', level=30)  # 30: warning
         # A float, as every score: mmengine writes whole numbers to its log as null.

@@ -64,8 +64,10 @@ def check_not_delta(entries: Mapping[str, TensorEntry], path: str | Path) -> Non
         )
 
 
-def check_folder_config(model: Any, folder: Path) -> None:
+def check_folder_config(model: Any, folder: Path, begins: bool = False) -> None:
     """Compares a checkpoint folder's ``config.json`` with the model, where shapes cannot tell.
+
+    Where training begins with it, the model may see pictures otherwise than it did.
 
     Raises:
         CheckpointError: names each setting that differs.
@@ -82,8 +84,9 @@ def check_folder_config(model: Any, folder: Path) -> None:
     ours['mm_use_im_start_end'] = model.use_im_start_end
     ours['mm_vision_select_layer'] = model.vision_tower.select_layer
     ours['mm_vision_select_feature'] = model.vision_tower.select_feature
-    ours['mm_patch_merge_type'] = model.mm_patch_merge_type
-    if model.image_grid_pinpoints:
+    if not begins:
+        ours['mm_patch_merge_type'] = model.mm_patch_merge_type
+    if model.image_grid_pinpoints and not begins:
         ours['image_grid_pinpoints'] = model.image_grid_pinpoints
     towers = (str(model.vision_tower.pretrained), str(stored.get('mm_vision_tower')))
     if all(is_hub_id(t) and not Path(t).is_dir() for t in towers):  # a local folder may hold any

@@ -156,8 +156,10 @@ class Llava(LazyModel):
             hidden = self.language.config.hidden_size
             self.image_newline = nn.Parameter(torch.randn(hidden) / hidden**0.5)
 
-    def load_weights(self, path: str | Path) -> None:
+    def load_weights(self, path: str | Path, begins: bool = False) -> None:
         """Loads a checkpoint: a file, a folder or a hub id. A folder's tokenizer is used then.
+
+        With ``begins`` it is where training begins: it may know nothing of v1.6's tiles.
 
         Raises:
             CheckpointError: it does not fit, or cannot be read or trusted.
@@ -165,8 +167,8 @@ class Llava(LazyModel):
         path = find_checkpoint(path)
         folder = path if path.is_dir() else None
         if folder:
-            check_folder_config(self, folder)
-        load_checkpoint(self, path, self.dtype)
+            check_folder_config(self, folder, begins)
+        load_checkpoint(self, path, self.dtype, begins)
         self.vision_tower.rebuild_buffers()
         self.language.rebuild_buffers()
         self._folder, self._tokenizer = folder, None

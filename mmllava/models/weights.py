@@ -11,14 +11,16 @@ from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
 from mmllava.checkpoints.fetch import fetch, is_hub_id
 from mmllava.checkpoints.keymaps import to_model_names
 from mmllava.errors import CheckpointError
-from mmllava.models.changes import Changes, add_adapter, read_changes
+from mmllava.models.changes import Changes, add_adapter, fingerprint, read_changes
 from mmllava.models.checks import check_not_delta
 from mmllava.models.sources import find_checkpoint
 
 _NAMED = 5  # how many tensors an error names before it only counts them
 
 
-def load_checkpoint(model: nn.Module, path: str | Path, dtype: torch.dtype | None) -> None:
+def load_checkpoint(
+    model: nn.Module, path: str | Path, dtype: torch.dtype | None, begins: bool = False
+) -> None:
     """Gives a model, built on the meta device or not, the weights of a checkpoint.
 
     Tensors are mapped, not read: until they are used they take no memory, and
@@ -32,6 +34,7 @@ def load_checkpoint(model: nn.Module, path: str | Path, dtype: torch.dtype | Non
             language model, that comes from ``model.language.pretrained``, or from
             where the checkpoint itself says that training began.
         dtype: of every weight; None keeps each as it is in its file.
+        begins: training begins with it: v1.6's newline is drawn where it has none.
 
     Raises:
         CheckpointError: tensors are missing, unexpected, or of another shape
@@ -43,9 +46,16 @@ def load_checkpoint(model: nn.Module, path: str | Path, dtype: torch.dtype | Non
         found = _base_entries(model, changes) | found
     if not any(name.startswith('vision_tower.') for name in found):
         found |= _tower_entries(model, path)
-    _check_fit(model, found, path)
+    new = {}
+    if begins and model.image_newline is not None and 'image_newline' not in found:
+        new['image_newline'] = _draw_newline(model)
+        print_log('the newline between rows of tiles begins at random', logger='current')
+    _check_fit(model, found, path, new)
     check_not_delta(found, path)
-    tensors = {name: to_tensor(found[name], dtype) for name, _ in model.named_parameters()}
+    tensors = {
+        name: new[name] if name in new else to_tensor(found[name], dtype)
+        for name, _ in model.named_parameters()
+    }
     if changes:
         add_adapter(tensors, changes)
     model.load_state_dict(tensors, assign=True, strict=True)
@@ -100,9 +110,13 @@ def _draw_projector(model: nn.Module) -> dict[str, Tensor]:
             drawn[f'projector.layers.{number}.weight'] = fresh.weight.detach()
             drawn[f'projector.layers.{number}.bias'] = fresh.bias.detach()
     if model.image_newline is not None:
-        width = len(model.image_newline)
-        drawn['image_newline'] = torch.randn(width) / width**0.5
+        drawn['image_newline'] = _draw_newline(model)
     return drawn
+
+
+def _draw_newline(model: nn.Module) -> Tensor:
+    width = len(model.image_newline)
+    return torch.randn(width) / width**0.5
 
 
 def to_tensor(entry: TensorEntry, dtype: torch.dtype | None = None) -> Tensor:
@@ -226,3 +240,22 @@ def _some(what: str, names: Iterable[str]) -> str:
         return ''
     shown = ', '.join(names[:_NAMED]) + (', ...' if len(names) > _NAMED else '')
     return f'{len(names)} tensors {what} ({shown})'
+
+
+def weight_marks(model: nn.Module) -> dict[str, str | None]:
+    """A fingerprint of the checkpoint that a `Llava` was given, of its tower if that is apart.
+
+    The same for the same tensors wherever and in however many files they are; None
+    where there is no checkpoint.
+    """
+    source = (model.init_cfg or {}).get('checkpoint')
+    if source is None:
+        return dict(checkpoint=None, tower=None)
+    path = find_checkpoint(source)
+    entries, changes = _entries(path, 'original'), read_changes(path)
+    mark = fingerprint(entries)
+    if changes:
+        mark += f'+{changes.fingerprint}+{fingerprint(changes.adapter)}*{changes.scale:g}'
+    own = any(name.startswith('vision_tower.') for name in entries)
+    tower = None if own else fingerprint(_tower_entries(model, path))
+    return dict(checkpoint=mark, tower=tower)

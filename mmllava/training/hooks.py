@@ -1,17 +1,24 @@
 """Floor 3. Checkpoints in the right order, and what a log line says of speed."""
 
+import json
+import math
 import os
-import shutil
+import re
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
+from mmllava.checkpoints.reader import read_json
+from mmllava.errors import ConfigError, unknown_name
 from mmllava.registry import HOOKS
+from mmllava.training import saving
+
+BEST_FILE = 'best.json'
 
 
 @HOOKS.register_module()
@@ -24,15 +31,29 @@ class SafeCheckpointHook(CheckpointHook):
     Args:
         interval: steps from one checkpoint to the next; -1 is the last step only.
         max_keep_ckpts: how many stay; -1 is all.
+        save_best: name of a score of the val loop, such as ``CIDEr``: where it is better than
+            ever before, the checkpoint is also written as ``best_NAME_iter_N``, which stays
+            until a better one is there; `max_keep_ckpts` does not count it. ``best.json``
+            beside it says how good it is.
+        rule: ``greater`` or ``less``: which score is better.
     """
 
-    def __init__(self, interval: int = -1, max_keep_ckpts: int = -1) -> None:
+    def __init__(
+        self,
+        interval: int = -1,
+        max_keep_ckpts: int = -1,
+        save_best: str | None = None,
+        rule: str = 'greater',
+    ) -> None:
+        if rule not in ('greater', 'less'):
+            raise unknown_name('rule of SafeCheckpointHook', rule, ('greater', 'less'))
         super().__init__(
             interval=interval,
             by_epoch=False,
             max_keep_ckpts=max_keep_ckpts,
             filename_tmpl='iter_{}',
         )
+        self.score, self.sign = save_best, 1 if rule == 'greater' else -1
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)
@@ -49,11 +70,50 @@ class SafeCheckpointHook(CheckpointHook):
         if not is_main_process():
             return
         for k in old:
-            shutil.rmtree(Path(self.out_dir) / self.filename_tmpl.format(k), ignore_errors=True)
+            saving.remove(Path(self.out_dir) / self.filename_tmpl.format(k))
         pointer = Path(runner.work_dir) / 'last_checkpoint'  # mmengine's tools read it
-        part = pointer.with_name('.last_checkpoint.part')
-        part.write_text(self.last_ckpt, encoding='utf-8')
-        os.replace(part, pointer)
+        write_beside(pointer, self.last_ckpt)
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        if self.score is not None and runner.val_loop is None:
+            raise ConfigError(
+                f'save_best={self.score!r} and no val loop to give that score. Set val_dataloader, '
+                'val_evaluator and val_cfg, or leave save_best out.'
+            )
+        file = Path(runner.work_dir) / BEST_FILE
+        resumed = runner.iter > 0 and file.is_file()
+        self.best: dict[str, Any] = read_json(file) if resumed else {}
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Keeps the checkpoint where its score is the best so far."""
+        if self.score is None:
+            return
+        if self.score not in (metrics or {}):
+            raise unknown_name('score of save_best', self.score, metrics or {})
+        value, known = float(metrics[self.score]), self.best.get(self.score)
+        better = known is None or self.sign * value > self.sign * known['value']
+        choice = [better and math.isfinite(value)]
+        broadcast_object_list(choice)  # the others may not see the file
+        if not choice[0]:
+            return
+        head = f'best_{re.sub("[^A-Za-z0-9.-]", "-", self.score)}_'
+        name = head + self.filename_tmpl.format(runner.iter)
+        runner.logger.info(f'{self.score} is {value:.4f}, the best so far: {name}')
+        runner.save_checkpoint(self.out_dir, name)
+        self.best[self.score] = dict(value=value, step=runner.iter, checkpoint=name)
+        if is_main_process():
+            write_beside(Path(runner.work_dir) / BEST_FILE, json.dumps(self.best, indent=2) + '\n')
+            for old in Path(self.out_dir).glob(f'{head}iter_*'):
+                if old.name != name:
+                    saving.remove(old)
+
+
+def write_beside(file: Path, text: str) -> None:
+    """Writes a small file whole or not at all."""
+    part = file.with_name(f'.{file.name}.part')
+    part.write_text(text, encoding='utf-8')
+    os.replace(part, file)
 
 
 @HOOKS.register_module()

@@ -1,49 +1,13 @@
 """tools/test.py, as a user types it: scored, resumed, and never stopped by one picture."""
 
+import hashlib
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 
-from tests.conftest import MODELS, ROOT
+from tests.test_tools.conftest import COUNT
 from tools import test as tool
-
-COUNT = 6
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    """The recorded pictures as a COCO-format set of our own."""
-    folder = tmp_path_factory.mktemp('coco')
-    shutil.copytree(MODELS / 'images', folder / 'images')
-    samples = [dict(image=f'images/{k}.png', caption=['a cat']) for k in range(COUNT)]
-    (folder / 'val.json').write_text(json.dumps(samples))
-    notes = [
-        dict(id=10 * k + j, image_id=k, caption=caption)
-        for k in range(COUNT)
-        for j, caption in enumerate(('a cat on a mat', f'variety suitcase {k}', 'be horse wall'))
-    ]
-    truth = dict(images=[dict(id=k) for k in range(COUNT)], annotations=notes)
-    (folder / 'truth.json').write_text(json.dumps(truth))
-    return folder
-
-
-@pytest.fixture
-def config(data, tmp_path):
-    file = tmp_path / 'config.py'
-    file.write_text(
-        f"""
-_base_ = ['{ROOT}/demo/llava-random_caption.py']
-test_dataloader = dict(batch_size=2, dataset=dict(data_root='{data}', ann_file='val.json'))
-test_evaluator = dict(ann_file='{data}/truth.json')
-"""
-    )
-    return file
 
 
 def run(*args):
@@ -69,7 +33,12 @@ def test_a_set_is_captioned_and_scored(config, merged, tmp_path, capsys):
     assert all(a['caption'] for a in answers)
     out = json.loads((tmp_path / 'out.json').read_text())
     assert [o['pred_caption'] for o in out] == [a['caption'] for a in answers]
-    assert sorted(f.name for f in (tmp_path / 'drawn').iterdir()) == ['0.png', '2.png', '4.png']
+    assert sorted(f.name for f in (tmp_path / 'drawn').iterdir()) == [
+        '0.png',
+        '2.png',
+        '4.png',
+        '6.png',
+    ]
 
 
 def test_a_second_run_captions_nothing_again_and_gives_the_same_scores(
@@ -95,14 +64,54 @@ def test_a_second_run_captions_nothing_again_and_gives_the_same_scores(
     assert len(lines_of(work)) == COUNT
 
 
-def test_other_settings_start_over_and_lose_nothing(config, merged, tmp_path, capsys):
+def test_a_run_of_another_protocol_is_refused_with_what_differs(config, merged, tmp_path, capsys):
     work = tmp_path / 'w'
     run(config, merged, '--work-dir', work)
-    option = ('--cfg-options', 'model.generation_cfg.max_new_tokens=3')
-    run(config, merged, '--work-dir', work, *option)
-    assert len(list(work.glob('predictions-*.jsonl'))) == 2
-    answers = json.loads((work / 'predictions.json').read_text())
-    assert all(len(a['caption']) < 40 for a in answers)
+    before = {f.name: f.read_bytes() for f in work.glob('*.json*')}
+    options = ('model.generation_cfg.max_new_tokens=3', 'model.preset=describe')
+    capsys.readouterr()
+    assert run(config, merged, '--work-dir', work, '--cfg-options', *options) == 2
+    said = capsys.readouterr().err
+    assert 'w holds a run of another protocol' in said
+    assert 'decoding.max_new_tokens: 24 there, 3 now' in said
+    assert "prompt.preset: 'coco_short' there, 'describe' now" in said
+    assert 'Give another --work-dir' in said
+    assert {f.name: f.read_bytes() for f in work.glob('*.json*')} == before
+
+
+def test_predictions_of_an_unknown_protocol_are_not_gone_on_with(config, merged, tmp_path, capsys):
+    work = tmp_path / 'w'
+    run(config, merged, '--work-dir', work)
+    (work / 'card.json').unlink()
+    assert run(config, merged, '--work-dir', work) == 2
+    assert 'without the card.json that says how they were made' in capsys.readouterr().err
+
+
+def test_the_score_is_written_with_its_protocol(config, merged, data, tmp_path, capsys):
+    work = tmp_path / 'w'
+    run(config, merged, '--work-dir', work)
+    card = json.loads((work / 'card.json').read_text())
+    assert card['scores'] == scores(capsys)
+    assert card['counts'] == dict(samples=COUNT, predicted=COUNT, failed=0, missing=0)
+    asked = card['protocol']
+    assert asked['prompt']['preset'] == 'coco_short'
+    assert asked['prompt']['text'].endswith('caption for the provided image. ASSISTANT:')
+    assert asked['template']['name'] == 'llava_v1'
+    assert (asked['images']['aspect'], asked['images']['size']) == ('square', 56)
+    assert asked['decoding'] == dict(do_sample=False, num_beams=1, max_new_tokens=24)
+    assert asked['precision'] == dict(dtype='float32', bits=None, autocast=False)
+    checksum = hashlib.sha256((data / 'val.json').read_bytes()).hexdigest()
+    assert asked['data']['files'] == {'val.json': checksum}
+    checksum = hashlib.sha256((data / 'truth.json').read_bytes()).hexdigest()
+    assert card['scoring']['files'] == {'truth.json': checksum}
+    (environment,) = card['environments']
+    assert environment['packages']['torch'] and environment['processes'] == 1
+    samples = [json.loads(line) for line in (work / 'samples.jsonl').read_text().splitlines()]
+    assert [s['id'] for s in samples] == [str(k) for k in range(COUNT)]
+    assert all(len(s['reference']) == 3 for s in samples)
+    assert all(s['scores'].keys() == card['scores'].keys() for s in samples)
+    mean = sum(s['scores']['ROUGE_L'] for s in samples) / COUNT
+    assert mean == pytest.approx(card['scores']['ROUGE_L'])
 
 
 def test_a_bad_picture_is_counted_and_retried_and_the_others_are_scored(
@@ -131,6 +140,7 @@ def test_a_metric_that_fails_loses_no_prediction(config, merged, tmp_path, capsy
     option = ('--cfg-options', f'test_evaluator.ann_file={tmp_path}/short.json')
     out = tmp_path / 'out.pkl'
     assert run(config, merged, '--work-dir', tmp_path / 'w', '--out', out, *option) == 2
+    assert 'scores' not in json.loads((tmp_path / 'w/card.json').read_text())
     assert 'is not among the 1 images with references' in capsys.readouterr().err
     assert len(json.loads((tmp_path / 'w/predictions.json').read_text())) == COUNT
     assert out.stat().st_size > 0
@@ -186,94 +196,31 @@ def test_what_out_holds_needs_a_file(config, capsys):
     assert 'give --out FILE too' in capsys.readouterr().err
 
 
-def command(config, merged, work, *prefix):
-    script = ROOT / 'tools/test.py'
-    return [*prefix, str(script), str(config), str(merged), '--work-dir', str(work)]
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_numbers(config, merged, tmp_path):
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
-    whole = subprocess.run(
-        command(config, merged, tmp_path / 'whole', sys.executable),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert whole.returncode == 0, whole.stderr
-    # One that waits after each batch, to be killed between two.
-    slow = tmp_path / 'slow.py'
-    slow.write_text(
-        'import sys, time, runpy\n'
-        'from mmllava.apis.predictions import PredictionFile as P\n'
-        'append = P.append\n'
-        'P.append = lambda self, records: (append(self, records), time.sleep(3))\n'
-        'sys.argv = sys.argv[1:]\n'
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    )
-    work = tmp_path / 'killed'
-    process = subprocess.Popen(
-        command(config, merged, work, sys.executable, str(slow)),
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 200
-    while not lines_of(work) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert 0 < len(lines_of(work)) < COUNT
-    again = subprocess.run(
-        command(config, merged, work, sys.executable),
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert again.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
-    assert len(lines_of(work)) == COUNT  # none captioned twice
-    assert 'were done before' in again.stderr + again.stdout
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_set_without_a_gap_or_a_double(config, merged, tmp_path):
-    launch = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
-    done = subprocess.run(
-        [*command(config, merged, tmp_path / 'w', *launch), '--launcher', 'pytorch'],
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=400,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    files = sorted((tmp_path / 'w').glob('predictions-*.jsonl'))
-    indices = [
-        sorted(json.loads(line)['index'] for line in f.read_text().splitlines()) for f in files
-    ]
-    assert indices == [[0, 2, 4], [1, 3, 5]]
-    assert 'CIDEr' in json.loads(done.stdout.splitlines()[-1])
-
-
-def test_another_annotation_file_or_precision_or_picture_is_predicted_anew(
+def test_another_annotation_file_or_precision_is_another_protocol(
     config, merged, data, tmp_path, capsys
 ):
-    work, images = tmp_path / 'w', tmp_path / 'data'
-    shutil.copytree(data, images)
-    config.write_text(config.read_text().replace(str(data), str(images)))
+    work, copied = tmp_path / 'w', tmp_path / 'data'
+    shutil.copytree(data, copied)
+    config.write_text(config.read_text().replace(str(data), str(copied)))
     run(config, merged, '--work-dir', work)
-    first = json.loads((work / 'predictions.json').read_text())
-    run(config, merged, '--work-dir', work, '--amp')
-    assert len(list(work.glob('predictions-*.jsonl'))) == 2
-    samples = json.loads((images / 'val.json').read_text())
-    (images / 'val.json').write_text(json.dumps(samples[::-1]))
+    assert run(config, merged, '--work-dir', work, '--amp') == 2
+    assert 'precision.autocast: False there, True now' in capsys.readouterr().err
+    samples = json.loads((copied / 'val.json').read_text())
+    (copied / 'val.json').write_text(json.dumps(samples[::-1]))
+    assert run(config, merged, '--work-dir', work) == 2
+    assert 'data.files.val.json: ' in capsys.readouterr().err
+
+
+def test_a_picture_that_changed_is_predicted_anew(config, merged, data, tmp_path, capsys):
+    work, copied = tmp_path / 'w', tmp_path / 'data'
+    shutil.copytree(data, copied)
+    config.write_text(config.read_text().replace(str(data), str(copied)))
     run(config, merged, '--work-dir', work)
-    assert json.loads((work / 'predictions.json').read_text()) == first[::-1]
-    shutil.copy(images / 'images/0.png', images / 'images/5.png')
+    shutil.copy(copied / 'images/0.png', copied / 'images/5.png')
     run(config, merged, '--work-dir', work)
     last = json.loads((work / 'predictions.json').read_text())
-    assert last[0]['caption'] == last[-1]['caption'] == first[0]['caption']
+    assert last[0]['caption'] == last[5]['caption']
+    assert len(lines_of(work)) == COUNT + 1
 
 
 def test_a_sample_that_cannot_be_asked_is_counted_and_the_others_are_scored(
@@ -293,6 +240,49 @@ def test_a_sample_that_cannot_be_asked_is_counted_and_the_others_are_scored(
     assert run(config, merged, '--work-dir', tmp_path / 'w') == 0
     assert scores(capsys)['failed_images'] == 1
     assert len(json.loads((tmp_path / 'w/predictions.json').read_text())) == COUNT - 1
+
+
+def test_a_run_in_which_everything_fails_ends_early(config, merged, tmp_path, capsys, monkeypatch):
+    from mmllava.apis import evaluate
+    from mmllava.errors import PromptError
+    from mmllava.models import Llava
+
+    def refuse(self, sample, num_images=1):
+        raise PromptError(f'{sample.get("image_id")} is too long')
+
+    work = tmp_path / 'w'
+    monkeypatch.setattr(evaluate, 'HOPELESS', 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(Llava, 'encode_prompt', refuse)
+        assert run(config, merged, '--work-dir', work) == 2
+    said = capsys.readouterr().err
+    assert 'the first 4 samples all failed, so the rest would too. The last: 3 is too' in said
+    assert not (work / 'samples.jsonl').exists()
+    assert run(config, merged, '--work-dir', work) == 0  # failed ones are asked again
+    assert json.loads((work / 'card.json').read_text())['counts']['predicted'] == COUNT
+
+
+def test_what_does_not_fit_in_memory_together_is_predicted_alone(
+    config, merged, tmp_path, capsys, monkeypatch
+):
+    import torch
+
+    from mmllava.models import Llava
+
+    predict = Llava.predict
+
+    def small(self, images, samples, **generation):
+        if len(samples) > 1 or samples[0].get('image_id') == '2':
+            raise torch.OutOfMemoryError('out of memory')
+        return predict(self, images, samples, **generation)
+
+    monkeypatch.setattr(Llava, 'predict', small)
+    assert run(config, merged, '--work-dir', tmp_path / 'w') == 0
+    assert scores(capsys)['failed_images'] == 1
+    failed = [json.loads(line) for line in lines_of(tmp_path / 'w') if 'error' in line]
+    assert [(f['id'], f['error'], f.get('pred_caption')) for f in failed] == [
+        ('2', 'out of memory', None)
+    ]
 
 
 def test_what_is_wrong_for_every_sample_ends_the_run(config, merged, tmp_path, capsys):

@@ -117,3 +117,15 @@ def test_convert_takes_it_and_gives_the_same_tensors(random_run, tmp_path):
         after |= load_file(file)
     for name, tensor in after.items():
         assert torch.equal(before[name].to(tensor.dtype), tensor), name
+
+
+def test_a_projector_of_v1_5_begins_a_model_of_tiles(tmp_path):
+    """Its folder knows of no tiles: the newline between their rows is drawn."""
+    first = training_config(tmp_path / '1', dict(train=['projector']), epochs=1)
+    assert train(first, tmp_path / '1') == 0
+    config = whole_config('v1.6', tmp_path, tmp_path / '1/iter_1', epochs=1)
+    config.model.lang_encoder.pretrained = str(MODELS / 'llava-v1.5')
+    assert train(config, tmp_path) == 0
+    (log,) = (tmp_path / 'run').glob('*/*.log')
+    assert 'the newline between rows of tiles begins at random' in log.read_text()
+    assert 'model.image_newline' in load_file(tmp_path / 'run/iter_1/model.safetensors')

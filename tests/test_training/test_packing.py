@@ -1,5 +1,7 @@
 """Samples in one row learn what they learn side by side."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from mmengine.structures import BaseDataElement
@@ -8,6 +10,7 @@ from mmllava import get_model, inference_model
 from mmllava.images.anyres import tiles
 from mmllava.images.clip import to_square
 from mmllava.images.load import load_image
+from mmllava.models.attention import attend_at_once
 from mmllava.registry import MODELS as BUILD
 from tests.conftest import MODELS, VERSIONS, tiny_config
 from tests.test_training.tiny import TRAIN
@@ -81,3 +84,53 @@ def test_a_model_that_was_packed_answers_as_before(checkpoints):
     learn(model, batch_of(model, 'v1.5'), True)
     model.eval()
     assert inference_model(model, picture, question) == before
+
+
+def flash_by_its_description(
+    q,
+    k,
+    v,
+    cu_seqlens_q,
+    cu_seqlens_k,
+    max_seqlen_q,
+    max_seqlen_k,
+    dropout_p,
+    softmax_scale,
+    causal,
+):
+    """What flash-attn's documentation says of ``flash_attn_varlen_func``, written out; no GPU."""
+    assert cu_seqlens_q.dtype == torch.int32 and cu_seqlens_q.tolist() == cu_seqlens_k.tolist()
+    assert causal and dropout_p == 0 and q.dtype == k.dtype == v.dtype == torch.bfloat16
+    group, parts = q.shape[1] // k.shape[1], []
+    ends = cu_seqlens_q.tolist()
+    assert max_seqlen_q == max_seqlen_k == max(b - a for a, b in pairwise(ends))
+    for a, b in pairwise(ends):
+        queries = q[a:b].float()
+        keys, values = (t[a:b].float().repeat_interleave(group, 1) for t in (k, v))
+        scores = torch.einsum('ihd,jhd->hij', queries, keys) * softmax_scale
+        later = torch.ones(b - a, b - a).triu(1).bool()
+        weights = scores.masked_fill(later, -torch.inf).softmax(-1)
+        parts.append(torch.einsum('hij,jhd->ihd', weights, values))
+    return torch.cat(parts).to(q.dtype)
+
+
+def test_one_call_of_flash_attention_is_what_one_call_a_sample_is():
+    """Its call is checked against its description; the function itself needs a GPU."""
+    torch.manual_seed(0)
+    lengths, scale = [3, 1, 5], 0.5
+    query, key, value = (torch.randn(1, h, 9, 4, requires_grad=True) for h in (4, 2, 2))
+    found = attend_at_once(
+        flash_by_its_description, query, key, value, lengths, torch.bfloat16, dict(scaling=scale)
+    )
+    parts = [
+        torch.nn.functional.scaled_dot_product_attention(
+            *samples, is_causal=True, scale=scale, enable_gqa=True
+        )
+        for samples in zip(*(t.split(lengths, 2) for t in (query, key, value)), strict=True)
+    ]
+    expected = torch.cat(parts, 2).transpose(1, 2)
+    assert found.shape == expected.shape == (1, 9, 4, 4)
+    assert torch.allclose(found.float(), expected, atol=0.03)
+    ours = torch.autograd.grad(found.float().pow(2).sum(), (query, key, value))
+    theirs = torch.autograd.grad(expected.pow(2).sum(), (query, key, value))
+    assert all(torch.allclose(a, b, atol=0.3) for a, b in zip(ours, theirs, strict=True))

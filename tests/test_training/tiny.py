@@ -106,7 +106,8 @@ def log_of(work_dir):
     for file in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         for line in file.read_text().splitlines():
             values = json.loads(line)
-            steps[values['step']] = values
+            if 'loss' in values:  # else it is the val loop's
+                steps[values['step']] = values
     return steps
 
 

@@ -1,0 +1,31 @@
+"""LLaVA v1.6, 13B, on LLaVA-NeXT-Data: all of it is tuned.
+
+Weights: lmsys/vicuna-13b-v1.5, CLIP, and the projector of llava-13b-v1.5_pretrain.
+Memory:  213.4 GB a process for weights, gradients and AdamW (computed), and activations.
+Trained: 13,338,246,144 parameters; 1e-5, tower 2e-6 at the top, 1 pass, 128 samples a step.
+Source:  scripts/train/direct_finetune_clip.sh of LLaVA-NeXT, the authors' next project.
+Run:     torchrun --nproc_per_node 8 tools/train.py \\
+             configs/train/llava-13b-v1.6-vicuna_finetune.py --launcher pytorch
+"""
+
+_base_ = [
+    '../_base_/models/llava_13b_v1.6_vicuna.py',
+    '../_base_/datasets/train_next779k_336_anyres.py',
+    '../_base_/schedules/default.py',
+]
+
+model = dict(
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-13b-v1.5_pretrain/iter_2181'),
+    tokenizer=dict(name_or_path='lmsys/vicuna-13b-v1.5'),
+    vision_encoder=dict(pretrained='openai/clip-vit-large-patch14-336'),
+    lang_encoder=dict(pretrained='lmsys/vicuna-13b-v1.5'),
+    max_tokens=4096,
+    dtype='bfloat16',  # of what is frozen
+)
+stage = dict(train=['projector', 'language', 'tower'], recompute=True)
+train_cfg = dict(global_batch=128)
+optim_wrapper = dict(
+    accumulative_counts=4,
+    optimizer=dict(lr=1e-5),
+    paramwise_cfg=dict(tower_lr=2e-6),
+)

@@ -1,0 +1,28 @@
+"""LLaVA v1.6, 13B, on your own data: adapters and projector are tuned.
+
+Weights: liuhaotian/llava-v1.6-vicuna-13b: it goes on from the released model.
+Memory:  35.2 GB a process for weights, gradients and AdamW (computed), and activations.
+Trained: 532,167,680 parameters; 2e-4 at the top, 1 pass, 128 samples a step.
+Source:  scripts/v1_5/finetune_task_lora.sh of LLaVA; v1.6 has none of its own.
+Run:     torchrun --nproc_per_node 8 tools/train.py \\
+             configs/train/llava-13b-v1.6-vicuna_task-lora.py --launcher pytorch
+"""
+
+_base_ = [
+    '../_base_/models/llava_13b_v1.6_vicuna.py',
+    '../_base_/datasets/train_own_336_anyres.py',
+    '../_base_/schedules/default.py',
+]
+
+model = dict(
+    init_cfg=dict(type='Pretrained', checkpoint='liuhaotian/llava-v1.6-vicuna-13b'),
+    max_tokens=4096,
+    dtype='bfloat16',  # of what is frozen
+)
+stage = dict(train=['projector'], lora=dict(r=128, alpha=256, dropout=0.05), recompute=True)
+train_cfg = dict(global_batch=128)
+optim_wrapper = dict(
+    accumulative_counts=4,
+    optimizer=dict(lr=2e-4),
+    paramwise_cfg=dict(projector_lr=2e-5),
+)

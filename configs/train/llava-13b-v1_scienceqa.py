@@ -1,0 +1,28 @@
+"""LLaVA v1.0, 13B, on ScienceQA: language model and projector are tuned.
+
+Weights: lmsys/vicuna-13b-v1.3 and the projector of llava-13b-v1_pretrain.
+Memory:  208.9 GB a process for weights, gradients and AdamW (computed), and activations.
+Trained: 13,021,112,320 parameters; 2e-5 at the top, 12 passes, 128 samples a step.
+Source:  scripts/finetune_sqa.sh of LLaVA.
+Run:     torchrun --nproc_per_node 8 tools/train.py \\
+             configs/train/llava-13b-v1_scienceqa.py --launcher pytorch
+"""
+
+_base_ = [
+    '../_base_/models/llava_13b_v1.3.py',
+    '../_base_/datasets/train_scienceqa_224_square.py',
+    '../_base_/schedules/default.py',
+]
+
+model = dict(
+    init_cfg=dict(
+        type='Pretrained',
+        checkpoint='work_dirs/llava-13b-v1_pretrain/iter_4361',
+    ),
+    lang_encoder=dict(pretrained='lmsys/vicuna-13b-v1.3'),
+    max_tokens=2048,
+    dtype='bfloat16',  # of what is frozen
+)
+stage = dict(train=['projector', 'language'], recompute=True)
+train_cfg = dict(global_batch=128, max_epochs=12)
+optim_wrapper = dict(optimizer=dict(lr=2e-5))

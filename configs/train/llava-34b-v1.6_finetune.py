@@ -1,0 +1,32 @@
+"""LLaVA v1.6, 34B, on LLaVA-NeXT-Data: all of it is tuned.
+
+Weights: NousResearch/Nous-Hermes-2-Yi-34B, CLIP, and the projector of llava-34b-v1.6_pretrain.
+Memory:  555.8 GB a process for weights, gradients and AdamW (computed), and activations.
+Trained: 34,738,568,192 parameters; 1e-5, tower 2e-6 at the top, 1 pass, 128 samples a step.
+Source:  scripts/train/direct_finetune_clip.sh of LLaVA-NeXT, the authors' next project.
+Run:     torchrun --nproc_per_node 8 tools/train.py \\
+             configs/train/llava-34b-v1.6_finetune.py --launcher pytorch
+"""
+
+_base_ = [
+    '../_base_/models/llava_34b_v1.6.py',
+    '../_base_/datasets/train_next779k_336_anyres.py',
+    '../_base_/schedules/default.py',
+]
+
+model = dict(
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-34b-v1.6_pretrain/iter_2181'),
+    tokenizer=dict(name_or_path='NousResearch/Nous-Hermes-2-Yi-34B'),
+    vision_encoder=dict(pretrained='openai/clip-vit-large-patch14-336'),
+    lang_encoder=dict(pretrained='NousResearch/Nous-Hermes-2-Yi-34B'),
+    max_tokens=4096,
+    dtype='bfloat16',  # of what is frozen
+)
+train_dataloader = dict(dataset=dict(template='chatml_direct'))
+stage = dict(train=['projector', 'language', 'tower'], recompute=True)
+train_cfg = dict(global_batch=128)
+optim_wrapper = dict(
+    accumulative_counts=4,
+    optimizer=dict(lr=1e-5),
+    paramwise_cfg=dict(tower_lr=2e-6),
+)

@@ -1,0 +1,29 @@
+"""LLaVA v1.6, 34B, on LCS-558K: the projector is aligned.
+
+Weights: NousResearch/Nous-Hermes-2-Yi-34B and CLIP; a new projector.
+Memory:  70.3 GB a process for weights, gradients and AdamW (computed), and activations.
+Trained: 58,734,592 parameters; 1e-3 at the top, 1 pass, 256 samples a step.
+Source:  scripts/v1_5/pretrain.sh of LLaVA; v1.6 has none of its own.
+Run:     torchrun --nproc_per_node 8 tools/train.py \\
+             configs/train/llava-34b-v1.6_pretrain.py --launcher pytorch
+"""
+
+_base_ = [
+    '../_base_/models/llava_34b_v1.6.py',
+    '../_base_/datasets/train_lcs558k_336_square.py',
+    '../_base_/schedules/default.py',
+]
+
+model = dict(
+    template='plain',
+    tokenizer=dict(name_or_path='NousResearch/Nous-Hermes-2-Yi-34B'),
+    vision_encoder=dict(pretrained='openai/clip-vit-large-patch14-336'),
+    lang_encoder=dict(pretrained='NousResearch/Nous-Hermes-2-Yi-34B'),
+    mm_patch_merge_type='flat',  # captions are learned from the whole picture alone
+    image_grid_pinpoints=None,
+    max_tokens=2048,
+    dtype='bfloat16',  # of what is frozen
+)
+stage = dict(train=['projector'], recompute=True)
+train_cfg = dict(global_batch=256)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

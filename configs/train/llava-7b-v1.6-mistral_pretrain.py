@@ -1,0 +1,29 @@
+"""LLaVA v1.6, 7B (Mistral), on LCS-558K: the projector is aligned.
+
+Weights: mistralai/Mistral-7B-Instruct-v0.2 and CLIP; a new projector.
+Memory:  15.4 GB a process for weights, gradients and AdamW (computed), and activations.
+Trained: 20,979,712 parameters; 1e-3 at the top, 1 pass, 256 samples a step.
+Source:  scripts/v1_5/pretrain.sh of LLaVA; v1.6 has none of its own.
+Run:     torchrun --nproc_per_node 8 tools/train.py \\
+             configs/train/llava-7b-v1.6-mistral_pretrain.py --launcher pytorch
+"""
+
+_base_ = [
+    '../_base_/models/llava_7b_v1.6_mistral.py',
+    '../_base_/datasets/train_lcs558k_336_square.py',
+    '../_base_/schedules/default.py',
+]
+
+model = dict(
+    template='plain',
+    tokenizer=dict(name_or_path='mistralai/Mistral-7B-Instruct-v0.2'),
+    vision_encoder=dict(pretrained='openai/clip-vit-large-patch14-336'),
+    lang_encoder=dict(pretrained='mistralai/Mistral-7B-Instruct-v0.2'),
+    mm_patch_merge_type='flat',  # captions are learned from the whole picture alone
+    image_grid_pinpoints=None,
+    max_tokens=2048,
+    dtype='bfloat16',  # of what is frozen
+)
+stage = dict(train=['projector'], recompute=True)
+train_cfg = dict(global_batch=256)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))

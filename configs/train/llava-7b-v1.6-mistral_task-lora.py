@@ -1,0 +1,29 @@
+"""LLaVA v1.6, 7B (Mistral), on your own data: adapters and projector are tuned.
+
+Weights: liuhaotian/llava-v1.6-mistral-7b: it goes on from the released model.
+Memory:  20.8 GB a process for weights, gradients and AdamW (computed), and activations.
+Trained: 356,528,128 parameters; 2e-4 at the top, 1 pass, 128 samples a step.
+Source:  scripts/v1_5/finetune_task_lora.sh of LLaVA; v1.6 has none of its own.
+Run:     torchrun --nproc_per_node 8 tools/train.py \\
+             configs/train/llava-7b-v1.6-mistral_task-lora.py --launcher pytorch
+"""
+
+_base_ = [
+    '../_base_/models/llava_7b_v1.6_mistral.py',
+    '../_base_/datasets/train_own_336_anyres.py',
+    '../_base_/schedules/default.py',
+]
+
+model = dict(
+    init_cfg=dict(type='Pretrained', checkpoint='liuhaotian/llava-v1.6-mistral-7b'),
+    max_tokens=4096,
+    dtype='bfloat16',  # of what is frozen
+)
+train_dataloader = dict(dataset=dict(template='mistral_instruct'))
+stage = dict(train=['projector'], lora=dict(r=128, alpha=256, dropout=0.05), recompute=True)
+train_cfg = dict(global_batch=128)
+optim_wrapper = dict(
+    accumulative_counts=4,
+    optimizer=dict(lr=2e-4),
+    paramwise_cfg=dict(projector_lr=2e-5),
+)

@@ -1,0 +1,24 @@
+"""Floor 3. What is done beside training, and leaves no trace in it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from mmllava.training.saving import random_state, restore_random_state
+
+
+@contextmanager
+def aside(model: nn.Module) -> Iterator[None]:
+    """The model in the mode of use; afterwards mode and random numbers are what they were.
+
+    So that a run that asks its model something now and then trains to the bit as one that
+    does not.
+    """
+    states, training = random_state(), model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+        restore_random_state(states)

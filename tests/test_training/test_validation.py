@@ -1,0 +1,190 @@
+"""The val loop within a run, and the checkpoint that it finds the best."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric
+
+from mmllava.registry import METRICS
+from tests.conftest import MODELS, tiny_config
+from tests.test_training.test_resume import weights_of
+from tests.test_training.tiny import losses, train, training_config
+
+SCORES = {2: 1.0, 4: 3.0, 6: 2.0}
+FULL = dict(train=['projector', 'language'])
+
+
+@METRICS.register_module()
+class Scripted(BaseMetric):
+    """Gives the scores of a list, one a pass; draws random numbers as a careless metric might."""
+
+    def __init__(self, scores):
+        super().__init__()
+        self.scores = list(scores)
+
+    def process(self, data_batch, data_samples):
+        torch.rand(3)
+        self.results.append(len(data_samples))
+
+    def compute_metrics(self, results):
+        return {'eval/score': self.scores.pop(0)}
+
+
+def validating(tmp_path, data, evaluator, task='caption', dataset=None, **hook):
+    """Six steps, the val loop after every second; a checkpoint after each, two stay."""
+    config = training_config(tmp_path / 'run', FULL)
+    tiny = tiny_config('v1.5', task=task)
+    config.model = tiny.model
+    config.model.init_cfg = dict(type='Pretrained', checkpoint=str(MODELS / 'llava-v1.5'))
+    config.model.generation_cfg = dict(max_new_tokens=4)
+    captions = dict(type='mmpretrain.COCOCaption', data_root=str(data), ann_file='val.json')
+    config.val_dataloader = dict(
+        batch_size=2,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='pseudo_collate'),
+        dataset={**tiny.test_dataloader.dataset, **(dataset or captions)},
+    )
+    config.val_evaluator, config.val_cfg = evaluator, dict()
+    config.train_cfg.val_interval = 2
+    config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=2, **hook)
+    return config
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Two of the recorded pictures with captions and questions, in COCO's formats."""
+    folder = tmp_path_factory.mktemp('val')
+    (folder / 'images').mkdir()
+    for k in range(2):
+        shutil.copy(MODELS / f'images/{k}.png', folder / f'images/COCO_val_{k:012}.png')
+    samples = [dict(image=f'images/COCO_val_{k:012}.png', caption=['a cat']) for k in range(2)]
+    (folder / 'val.json').write_text(json.dumps(samples))
+    words = ('a cat on a mat', 'variety suitcase', 'be horse wall')
+    notes = [
+        dict(id=9 * k + j, image_id=k, caption=w) for k in range(2) for j, w in enumerate(words)
+    ]
+    (folder / 'truth.json').write_text(
+        json.dumps(dict(images=[dict(id=k) for k in range(2)], annotations=notes))
+    )
+    ids = [dict(image_id=k, question_id=k) for k in range(2)]
+    questions = [dict(i, question='Is it a cat?') for i in ids]
+    (folder / 'questions.json').write_text(json.dumps(dict(questions=questions)))
+    answers = [dict(i, answers=[dict(answer='yes')] * 10) for i in ids]
+    (folder / 'answers.json').write_text(json.dumps(dict(annotations=answers)))
+    return folder
+
+
+def scores_of(work_dir, name):
+    """step -> what the log says of a score."""
+    lines = [
+        json.loads(line)
+        for file in work_dir.glob('*/vis_data/scalars.json')
+        for line in file.read_text().splitlines()
+    ]
+    return {line['step']: line[name] for line in lines if name in line}
+
+
+@pytest.fixture(scope='module')
+def best(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp('best')
+    evaluator = dict(type='mmllava.Scripted', scores=list(SCORES.values()))
+    assert train(validating(folder, data, evaluator, save_best='eval/score'), folder) == 0
+    return folder / 'run'
+
+
+def test_the_best_checkpoint_stays_and_is_not_counted_among_the_last(best):
+    names = sorted(p.name for p in best.glob('*iter_*'))
+    assert names == ['best_eval-score_iter_4', 'iter_5', 'iter_6']
+    assert scores_of(best, 'eval/score') == SCORES
+    said = json.loads((best / 'best.json').read_text())
+    assert said == {'eval/score': dict(value=3.0, step=4, checkpoint='best_eval-score_iter_4')}
+
+
+def test_a_val_loop_that_draws_random_numbers_does_not_change_training(best, data, tmp_path):
+    config = validating(tmp_path, data, dict(type='mmllava.Scripted', scores=[]))
+    for key in ('val_dataloader', 'val_evaluator', 'val_cfg'):
+        config.pop(key)
+    assert train(config, tmp_path) == 0
+    assert losses(best) == losses(tmp_path / 'run')
+
+
+def test_the_best_checkpoint_holds_the_weights_of_its_step(best, data, tmp_path):
+    config = validating(tmp_path, data, dict(type='mmllava.Scripted', scores=[1.0, 2.0]))
+    config.train_cfg.max_epochs = 4
+    assert train(config, tmp_path) == 0
+    ours, fourth = weights_of(best / 'best_eval-score_iter_4'), weights_of(tmp_path / 'run/iter_4')
+    assert ours.keys() == fourth.keys()
+    assert all(torch.equal(ours[name], fourth[name]) for name in ours)
+
+
+def test_a_resumed_run_knows_the_best_of_before(best, data, tmp_path):
+    """From step 5 on: the score of step 6, lower than that of step 4, is not kept."""
+    run = tmp_path / 'run'
+    shutil.copytree(best, run)
+    shutil.rmtree(run / 'iter_6')
+    config = validating(
+        tmp_path, data, dict(type='mmllava.Scripted', scores=[2.5]), save_best='eval/score'
+    )
+    assert train(config, tmp_path, '--resume') == 0
+    assert [p.name for p in run.glob('best_*')] == ['best_eval-score_iter_4']
+
+
+def test_a_run_that_was_killed_before_its_val_loop_catches_up(best, data, tmp_path):
+    """iter_6 is written before the val loop of step 6 is run."""
+    run = tmp_path / 'run'
+    shutil.copytree(best, run)
+    scripted = dict(type='mmllava.Scripted', scores=[4.0])
+    config = validating(tmp_path, data, scripted, save_best='eval/score')
+    assert train(config, tmp_path, '--resume') == 0
+    assert [p.name for p in run.glob('best_*')] == ['best_eval-score_iter_6']
+
+
+@pytest.mark.parametrize(
+    ('hook', 'message'),
+    [
+        (dict(save_best='CIDER'), "unknown score of save_best 'CIDER'"),
+        (dict(save_best='eval/score', rule='more'), "unknown rule of SafeCheckpointHook 'more'"),
+    ],
+)
+def test_a_score_or_rule_that_does_not_exist_is_told(data, tmp_path, capsys, hook, message):
+    scripted = dict(type='mmllava.Scripted', scores=[1.0, 2.0, 3.0])
+    assert train(validating(tmp_path, data, scripted, **hook), tmp_path) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_save_best_without_a_val_loop_is_refused(tmp_path, capsys):
+    config = training_config(tmp_path, FULL)
+    config.default_hooks.checkpoint.save_best = 'CIDEr'
+    assert train(config, tmp_path) == 2
+    assert 'no val loop to give that score' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_captions_are_scored_within_a_run(data, tmp_path):
+    evaluator = dict(type='mmllava.COCOCaption', ann_file=str(data / 'truth.json'))
+    config = validating(tmp_path, data, evaluator, save_best='CIDEr')
+    assert train(config, tmp_path) == 0
+    found = scores_of(tmp_path / 'run', 'CIDEr')
+    assert list(found) == [2, 4, 6]
+    assert len(list((tmp_path / 'run').glob('best_CIDEr_iter_*'))) == 1
+    value = json.loads((tmp_path / 'run/best.json').read_text())['CIDEr']['value']
+    assert value == max(found.values())
+
+
+@pytest.mark.slow
+def test_answers_are_scored_within_a_run(data, tmp_path):
+    dataset = dict(
+        type='mmpretrain.COCOVQA',
+        data_root=str(data),
+        data_prefix='images',
+        question_file='questions.json',
+        ann_file='answers.json',
+    )
+    config = validating(tmp_path, data, dict(type='mmpretrain.VQAAcc'), 'vqa', dataset)
+    pack = config.val_dataloader.dataset.pipeline[-1]
+    pack.algorithm_keys = ['question', 'gt_answer', 'gt_answer_weight']
+    assert train(config, tmp_path) == 0
+    assert set(scores_of(tmp_path / 'run', 'VQA/acc')) == {2, 4, 6}

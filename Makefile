@@ -34,7 +34,7 @@ test-transformers4:  ## the unit suite with the oldest transformers that we supp
 
 test-quantize: $(READY)  ## 4 and 8 bits; bitsandbytes stands beside the environment
 	@$(PYTHON) .ci/environment.py --beside .quantize bitsandbytes $(CONSTRAINTS)
-	PYTHONPATH=.quantize $(RUN) -m pytest -q tests/test_models/test_memory.py
+	PYTHONPATH=.quantize $(RUN) -m pytest -q tests/test_models/test_memory.py tests/test_training/test_quantized.py
 
 lint: $(READY)
 	$(RUN) -m ruff check .

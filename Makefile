@@ -34,7 +34,7 @@ test-transformers4:  ## the unit suite with the oldest transformers that we supp
 
 test-quantize: $(READY)  ## 4 and 8 bits; bitsandbytes stands beside the environment
 	@$(PYTHON) .ci/environment.py --beside .quantize bitsandbytes $(CONSTRAINTS)
-	PYTHONPATH=.quantize $(RUN) -m pytest -q tests/test_models/test_memory.py
+	PYTHONPATH=.quantize $(RUN) -m pytest -q tests/test_models/test_memory.py tests/test_training/test_quantized.py
 
 lint: $(READY)
 	$(RUN) -m ruff check .
@@ -52,6 +52,7 @@ $(READY): setup.py $(CONSTRAINTS) .ci/environment.py .ci/overrides.txt
 # stays unless LOCK_FLAGS=--upgrade. Needs uv: `make test` has fetched it.
 LOCK = .uv/bin/uv pip compile setup.py - --universal --python-version 3.10 --no-annotate \
 	--extra mm --extra test --extra java-metrics --extra quantize --extra device-map --extra lora \
+	--extra teacher \
 	--overrides .ci/overrides.txt \
 	--custom-compile-command 'make constraints' $(LOCK_FLAGS) --quiet
 # One release of the two, or torchvision's operators are missing.

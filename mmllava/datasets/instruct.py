@@ -1,5 +1,6 @@
 """Floor 2. Instruction data: LLaVA's training JSON as a dataset to learn from."""
 
+import hashlib
 import inspect
 import logging
 import os
@@ -111,6 +112,16 @@ class InstructDataset(BaseDataset):
         # Shared, so that the workers of a loader count together.
         self._bad = torch.zeros(total, dtype=torch.uint8).share_memory_()
         return data
+
+    def digest(self) -> str:
+        """16 hex digits of what the files hold and how often an epoch goes through each."""
+        whole = hashlib.sha256()
+        for source in self.sources:
+            whole.update(f'{source.weight}\n'.encode())
+            with open(source.ann_file, 'rb') as file:
+                while part := file.read(1 << 20):
+                    whole.update(part)
+        return whole.hexdigest()[:16]
 
     def add_check(self, check: Callable[[dict[str, Any]], None]) -> None:
         """Has every packed sample looked at; one for which it raises BadSample is skipped.

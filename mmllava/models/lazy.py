@@ -99,7 +99,7 @@ class LazyModel(BaseModel):
             elif isinstance(value, (str, int, torch.device)) and not isinstance(value, bool):
                 check_device(value)
                 device = torch.device(value).type
-        if device not in (None, 'cuda') and self.bits:
+        if device not in (None, 'cuda') and self.bits and not self._quantized:
             raise DeviceError(
                 f"bits={self.bits} runs on a CUDA device, and '{device}' was asked for. Leave bits "
                 "out, or use device='cuda'."
@@ -107,14 +107,20 @@ class LazyModel(BaseModel):
         if not self.has_weights:
             self.init_weights()
         if device and self.bits:
-            self._quantize()
+            self.quantize('cuda')
         super().to(*args, **kwargs)
         self._settle_dtype(next(self.parameters()).device.type)
         return self
 
-    def _quantize(self) -> None:
+    def quantize(self, device: str) -> None:
+        """Puts layers of ``bits`` in the language model's blocks; they are packed as they move.
+
+        Args:
+            device: where the model will run; to answer, on a GPU only, and to train on a
+                CPU too.
+        """
         if not self._quantized:
-            self._settle_dtype('cuda')
+            self._settle_dtype(device)
             quantize(self.language, self.bits, next(self.parameters()).dtype)
             self._quantized = True
 

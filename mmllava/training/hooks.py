@@ -4,7 +4,6 @@ import json
 import math
 import os
 import re
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from mmengine.runner import Runner
 from mmllava.checkpoints.reader import read_json
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.registry import HOOKS
+from mmllava.training import saving
 
 BEST_FILE = 'best.json'
 
@@ -70,7 +70,7 @@ class SafeCheckpointHook(CheckpointHook):
         if not is_main_process():
             return
         for k in old:
-            shutil.rmtree(Path(self.out_dir) / self.filename_tmpl.format(k), ignore_errors=True)
+            saving.remove(Path(self.out_dir) / self.filename_tmpl.format(k))
         pointer = Path(runner.work_dir) / 'last_checkpoint'  # mmengine's tools read it
         write_beside(pointer, self.last_ckpt)
 
@@ -106,7 +106,7 @@ class SafeCheckpointHook(CheckpointHook):
             write_beside(Path(runner.work_dir) / BEST_FILE, json.dumps(self.best, indent=2) + '\n')
             for old in Path(self.out_dir).glob(f'{head}iter_*'):
                 if old.name != name:
-                    shutil.rmtree(old, ignore_errors=True)
+                    saving.remove(old)
 
 
 def write_beside(file: Path, text: str) -> None:

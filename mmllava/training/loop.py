@@ -23,7 +23,8 @@ class StepLoop(BaseLoop):
     as the optimizer wrapper's ``accumulative_counts``, and everything happens after it.
     The loss of a step is the mean over its micro-batches, and over processes, of each
     micro-batch's mean over its learned tokens: that of the original (Trainer of
-    transformers 4.37). Micro-batches that are left at the end of a pass begin the next.
+    transformers 4.37). Micro-batches at the end of a pass that fill no step are left out
+    of it (there they begin the next pass, and its steps would mix what a sampler kept apart).
 
     Args:
         runner, dataloader: as mmengine's.
@@ -62,7 +63,8 @@ class StepLoop(BaseLoop):
                 f'a pass over the data is {self.batches_per_epoch} micro-batches, and a step takes '
                 f'accumulative_counts={accumulate}. Lower it or batch_size, or add data.'
             )
-        self._max_iters = max_epochs * (self.batches_per_epoch // accumulate)
+        self.steps_per_epoch = self.batches_per_epoch // accumulate
+        self._max_iters = max_epochs * self.steps_per_epoch
         self._iter = self._epoch = self._first = 0
         self.val_begin, self.val_interval = val_begin, val_interval
         self.stop_training = False  # mmengine's EarlyStoppingHook sets it
@@ -95,19 +97,19 @@ class StepLoop(BaseLoop):
     def run(self) -> torch.nn.Module:
         """Trains to the end."""
         runner, self._iter = self.runner, self._first
-        self._epoch = self._iter * self.accumulate // self.batches_per_epoch
+        self._epoch = self._iter // self.steps_per_epoch
         runner.optim_wrapper.initialize_count_status(
             runner.model, self._iter * self.accumulate, self._max_iters * self.accumulate
         )
         runner.call_hook('before_train')
         runner.call_hook('before_train_epoch')
-        batches = self._micro_batches(self._iter * self.accumulate)
+        steps = self._steps(self._iter)
         if self._first:  # the kill may have come before the val loop of that step
             self._validate()
         while self._iter < self._max_iters and not self.stop_training:
             runner.model.train()
-            self._step(list(itertools.islice(batches, self.accumulate)))
-            self._epoch = self._iter * self.accumulate // self.batches_per_epoch
+            self._step(next(steps))
+            self._epoch = self._iter // self.steps_per_epoch
             self._validate()
         runner.call_hook('after_train_epoch')
         runner.call_hook('after_train')
@@ -140,18 +142,21 @@ class StepLoop(BaseLoop):
         )
         self._iter += 1
 
-    def _micro_batches(self, start: int) -> Iterator[Any]:
-        """All micro-batches from number ``start`` on, pass after pass.
+    def _steps(self, start: int) -> Iterator[list[Any]]:
+        """The micro-batches of each step from step ``start`` on, pass after pass.
 
         Those before are skipped in the sampler's order and never loaded.
         """
-        epoch, skip = divmod(start, self.batches_per_epoch)
+        epoch, skip = divmod(start, self.steps_per_epoch)
         while True:
             sampler = self.dataloader.batch_sampler.sampler
             if hasattr(sampler, 'set_epoch'):
                 sampler.set_epoch(epoch)
             self.dataloader.generator.manual_seed(epoch)
-            yield from _after(self.dataloader, skip) if skip else self.dataloader
+            loader = _after(self.dataloader, skip * self.accumulate) if skip else self.dataloader
+            batches = iter(loader)
+            for _ in range(skip, self.steps_per_epoch):
+                yield list(itertools.islice(batches, self.accumulate))
             epoch, skip = epoch + 1, 0
 
 

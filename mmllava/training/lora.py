@@ -33,6 +33,8 @@ def add_lora(lm: nn.Module, r: int, alpha: int, dropout: float = 0.0) -> None:
         config = LoraConfig(
             r=r, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(TARGETS), bias='none'
         )
+        # Asked of the model, not of its layers. 8 bits are not trained beside.
+        lm.is_loaded_in_4bit = any(type(m).__name__ == 'Linear4bit' for m in lm.modules())
         # On meta too: else 500 million random numbers are drawn, and thrown away.
         inject_adapter_in_model(config, lm, low_cpu_mem_usage=next(lm.parameters()).is_meta)
     except ValueError as error:

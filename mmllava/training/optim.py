@@ -77,6 +77,7 @@ class PartwiseOptimConstructor:
 def _without_decay(model: nn.Module) -> set[str]:
     """Biases, what belongs to a norm, and embeddings of which most rows must not move."""
     names = {name for name, _ in model.named_parameters() if name.endswith('bias')}
+    names |= getattr(model, 'held', set())
     for place, module in model.named_modules():
         if type(module).__name__.endswith('Norm'):
             names |= {f'{place}.{name}' for name, _ in module.named_parameters(recurse=False)}

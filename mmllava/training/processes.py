@@ -1,8 +1,17 @@
 """Floor 3. Several processes, also where there is no GPU."""
 
+import os
+import subprocess
 from typing import Any
 
 import torch
+
+from mmllava.errors import ConfigError
+
+_LAUNCHED = dict(
+    pytorch=dict(RANK='RANK', WORLD_SIZE='WORLD_SIZE', LOCAL_RANK='LOCAL_RANK'),
+    slurm=dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID'),
+)
 
 
 def prepare_processes(config: Any) -> None:
@@ -14,8 +23,42 @@ def prepare_processes(config: Any) -> None:
 
     Args:
         config: the run's, changed in place.
+
+    Raises:
+        ConfigError: the launcher has not told this process who it is.
     """
     if config.launcher == 'none' or torch.cuda.is_available():
         return
-    torch.distributed.init_process_group('gloo')
+    if not torch.distributed.is_initialized():
+        _read_launcher(config.launcher)
+        torch.distributed.init_process_group('gloo')
     config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+
+
+def _read_launcher(launcher: str) -> None:
+    """Puts what a launcher says of this process where PyTorch reads it."""
+    if launcher not in _LAUNCHED:
+        raise ConfigError(
+            f'--launcher {launcher} needs GPUs, and PyTorch {torch.__version__} sees none. Use '
+            'pytorch (torchrun) or slurm.'
+        )
+    for name, said in _LAUNCHED[launcher].items():
+        if said not in os.environ:
+            start = 'torchrun' if launcher == 'pytorch' else 'srun'
+            raise ConfigError(
+                f'--launcher {launcher} expects {said} in the environment, and it is not there. '
+                f'Start with {start} (docs/training.md), or leave --launcher out.'
+            )
+        os.environ[name] = os.environ[said]
+    if launcher == 'slurm':
+        os.environ.setdefault('MASTER_PORT', '29500')
+        if 'MASTER_ADDR' not in os.environ:
+            command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise ConfigError(
+                    f'scontrol does not say which machine is the first ({error}). Set MASTER_ADDR '
+                    'to its name.'
+                ) from error
+            os.environ['MASTER_ADDR'] = done.stdout.split()[0]

@@ -16,8 +16,8 @@ from mmllava.datasets.transforms import CLIPResize
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.card import write_card
 from mmllava.registry import RUNNERS
-from mmllava.training import saving, stages
-from mmllava.training.examine import check_learned
+from mmllava.training import resuming, saving, sharding, stages
+from mmllava.training.examine import check_learned, check_settings
 from mmllava.training.loop import StepLoop
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -35,6 +35,19 @@ class TrainRunner(Runner):
       would not go on where it was.
     """
 
+    def setup_env(self, env_cfg: dict) -> None:
+        """Starts the processes, and has the work folder hold whole checkpoints only."""
+        super().setup_env(env_cfg)
+        if self.rank == 0:
+            saving.sweep(Path(self.work_dir))
+        barrier()
+
+    def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
+        """Seeds the run; one that goes on, and whose config has no seed, as it was seeded."""
+        if seed is None:
+            seed = resuming.seed_to_go_on(self.cfg, self.work_dir)
+        super().set_randomness(seed, *args, **kwargs)
+
     def build_model(self, model: Any) -> nn.Module:
         """Builds, loads and prepares the model.
 
@@ -43,10 +56,22 @@ class TrainRunner(Runner):
             CheckpointError: the weights do not fit.
         """
         stage = stages.read_stage(self.cfg.get('stage'))
+        self.strategy = sharding.read_strategy(self.cfg, stage)
         model = super().build_model(model)
         stages.load_weights(model)
-        stages.apply(model, stage, get_device())
+        stages.apply(model, stage, get_device(), hold=self.strategy is None)
         self._base = saving.describe_base(model)
+        return model
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
+        """On its device, and for several processes: a copy in each, or shared out."""
+        if self.strategy is None:
+            model = super().wrap_model(model_wrapper_cfg, model)
+        else:
+            half = 'BFloat16' in str(self.cfg.optim_wrapper.get('type'))
+            model = sharding.shard(model, get_device(), half, **self.strategy)
+        bare = model.module if is_model_wrapper(model) else model
+        self.logger.info(stages.describe(bare))
         return model
 
     def _init_model_weights(self) -> None:
@@ -62,10 +87,15 @@ class TrainRunner(Runner):
 
         A row whose answers all lie beyond the cut would have no loss, NaN, and ruin the weights;
         it is skipped, counted and named like any other bad row.
+
+        Raises:
+            ConfigError: the config says of data and model what contradicts itself.
         """
         loop = super().build_train_loop(loop)
         dataset, model = loop.dataloader.dataset, self.bare_model
+        self._run = resuming.describe_run(self.cfg, loop, self.world_size)
         if isinstance(dataset, InstructDataset):
+            check_settings(self.cfg, dataset, model)
             limit = model.max_tokens or model.language.max_tokens
             dataset.add_check(partial(check_learned, model=model, max_tokens=limit))
         return loop
@@ -86,13 +116,15 @@ class TrainRunner(Runner):
                 does not apply, a checkpoint always can be resumed.
         """
         random_states = saving.all_random_states()
+        optimizer = sharding.gather(self.optim_wrapper.state_dict())
+        files = sharding.gather(saving.trained_tensors(self.bare_model))
         if self.rank == 0:
             info = self.message_hub.runtime_info.items()
             state = dict(
                 step=saving.step_of(filename),
-                shape=self._shape(),
                 seed=self.seed,
-                optimizer=self.optim_wrapper.state_dict(),
+                **self._run,
+                optimizer=optimizer,
                 schedules=[scheduler.state_dict() for scheduler in self.param_schedulers or []],
                 random=random_states,
                 info={k: v for k, v in info if k != 'cfg' and _is_plain(v)},
@@ -102,7 +134,7 @@ class TrainRunner(Runner):
                 saving.CONFIG_FILE: self.cfg.pretty_text,
                 saving.CARD_FILE: saving.to_json(write_card(self.bare_model, self._aspect())),
             }
-            saving.write(folder, self.bare_model, state, texts, self._base)
+            saving.write(folder, self.bare_model, files, state, texts, self._base)
         barrier()
 
     def _aspect(self) -> str | None:
@@ -110,18 +142,6 @@ class TrainRunner(Runner):
         steps = getattr(self.train_loop.dataloader.dataset, 'pipeline', None)
         found = [s for s in getattr(steps, 'transforms', []) if isinstance(s, CLIPResize)]
         return found[0].aspect if found else None
-
-    def _shape(self) -> dict[str, int]:
-        """What must be the same for a resumed run to see the same batches."""
-        loop = self.train_loop
-        return dict(
-            processes=self.world_size,
-            batch_size=loop.dataloader.batch_size,
-            samples=len(loop.dataloader.dataset),
-            accumulate=loop.accumulate,
-            batches_per_epoch=loop.batches_per_epoch,
-            max_epochs=loop.max_epochs,
-        )
 
     def load_or_resume(self) -> None:
         """Resumes from the latest checkpoint, or from ``load_from``, where ``resume`` is set."""
@@ -140,7 +160,7 @@ class TrainRunner(Runner):
                     'checkpoint=...), or add --resume to go on with a run.'
                 )
             return
-        folder = Path(self._load_from) if self._load_from else saving.find_latest(self.work_dir)
+        folder = resuming.find(self.cfg, self.work_dir)
         if folder is None:
             self.logger.info(f'{self.work_dir} has no checkpoint yet: the run begins.')
         else:
@@ -160,12 +180,7 @@ class TrainRunner(Runner):
             raise ConfigError('resume restores everything, and takes a checkpoint alone.')
         folder = Path(filename)
         state = saving.read_state(folder)
-        if state['shape'] != self._shape() or state['seed'] != self.seed:
-            raise CheckpointError(
-                f'{folder} is of a run with {state["shape"]} and seed {state["seed"]}; this one '
-                f'has {self._shape()} and seed {self.seed}, so its batches would be others. Resume '
-                'with the same config and the same number of processes.'
-            )
+        resuming.check_same(folder, state, dict(self._run, seed=self.seed))
         began, now = (base or {} for base in (saving.read_base(folder), self._base))
         if began.get('fingerprint') != now.get('fingerprint'):
             raise CheckpointError(
@@ -173,7 +188,9 @@ class TrainRunner(Runner):
                 f'be, {now.get("base")}. Resume with the base that it began with.'
             )
         saving.read_weights(folder, self.bare_model)
-        self.optim_wrapper.load_state_dict(state['optimizer'])
+        self.optim_wrapper.load_state_dict(
+            sharding.share_optimizer(state['optimizer'], self.optim_wrapper.optimizer)
+        )
         for scheduler, stored in zip(self.param_schedulers or [], state['schedules'], strict=True):
             scheduler.load_state_dict(stored)
         self.message_hub.update_info_dict(state['info'])

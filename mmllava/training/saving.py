@@ -12,6 +12,8 @@ A folder ``iter_N`` that appears whole or not at all:
 """
 
 import json
+import os
+import pickle
 import random
 import re
 import shutil
@@ -28,7 +30,7 @@ from torch import Tensor, nn
 from mmllava.checkpoints.fetch import is_local
 from mmllava.checkpoints.keymaps import TOWER, is_linear, to_original
 from mmllava.checkpoints.reader import read_json
-from mmllava.checkpoints.staging import staged
+from mmllava.checkpoints.staging import is_over, staged
 from mmllava.errors import CheckpointError
 from mmllava.models.changes import (
     ADAPTER_FILE,
@@ -38,6 +40,7 @@ from mmllava.models.changes import (
 )
 from mmllava.models.weights import find_base
 from mmllava.training.lora import adapter_config, is_adapter, plain_name
+from mmllava.training.sharding import share
 
 WEIGHTS_FILE, RESUME_FILE = 'model.safetensors', 'resume.pth'
 CONFIG_FILE, CARD_FILE = 'config.py', 'config.json'
@@ -49,6 +52,7 @@ _TOKENIZER_FILES = (
     'added_tokens.json',
 )
 _STEP = re.compile(r'iter_(\d+)')
+_STATE = ('step', 'seed', 'shape', 'data', 'settings', 'optimizer', 'schedules', 'random', 'info')
 
 
 def trained_tensors(model: nn.Module) -> dict[str, dict[str, Tensor]]:
@@ -80,6 +84,7 @@ def trained_tensors(model: nn.Module) -> dict[str, dict[str, Tensor]]:
 def write(
     folder: Path,
     model: nn.Module,
+    files: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
     texts: Mapping[str, str],
     base: Mapping | None,
@@ -89,6 +94,7 @@ def write(
     Args:
         folder: ``iter_N``.
         model: a `Llava`.
+        files: `trained_tensors`, whole.
         state: what resuming needs.
         texts: ``config.py`` and ``config.json``.
         base: as `describe_base` gives it.
@@ -96,7 +102,6 @@ def write(
     Raises:
         CheckpointError: the disk has too little room.
     """
-    files = trained_tensors(model)
     sizes = [t.numel() * t.element_size() for tensors in files.values() for t in tensors.values()]
     with staged(folder, 4 * sum(sizes), may_replace=lambda path: None) as part:
         part.mkdir()
@@ -163,14 +168,14 @@ def read_weights(folder: Path, model: nn.Module) -> None:
                 'Resume with the config that the run began with.'
             )
         for key, tensor in tensors.items():
-            tensor.copy_(found[key])
+            tensor.copy_(share(found[key], tensor))
 
 
 def read_state(folder: Path) -> dict[str, Any]:
     """What ``resume.pth`` holds; never runs code from it.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: there is none, or it cannot be read.
     """
     file = folder / RESUME_FILE
     if not file.is_file():
@@ -178,7 +183,21 @@ def read_state(folder: Path) -> dict[str, Any]:
             f'{folder} has no {RESUME_FILE}, so no run can go on from it. Name an iter_N folder '
             'of a work folder.'
         )
-    return torch.load(file, map_location='cpu', weights_only=True)
+    try:
+        state = torch.load(file, map_location='cpu', weights_only=True, mmap=True)
+    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f'{file} cannot be read ({type(error).__name__}), so no run can go on from it. '
+            'Go on from an earlier iter_N with --resume FOLDER.'
+        ) from error
+    missing = [key for key in _STATE if key not in state]
+    if missing:
+        raise CheckpointError(
+            f'{file} has no {", ".join(missing)}: another version of mmllava wrote it. Go on with '
+            "that version, or begin a new run with model.init_cfg=dict(type='Pretrained', "
+            f"checkpoint='{folder}')."
+        )
+    return state
 
 
 def find_latest(work_dir: str | Path) -> Path | None:
@@ -192,6 +211,29 @@ def find_latest(work_dir: str | Path) -> Path | None:
         if (match := _STEP.fullmatch(path.name)) and (path / RESUME_FILE).is_file()
     ]
     return max(found)[1] if found else None
+
+
+def remove(folder: Path) -> None:
+    """Deletes a checkpoint; a kill leaves all of it, or none under its name."""
+    gone = folder.with_name(f'.{folder.name}.gone-{os.getpid()}')
+    if folder.exists():
+        os.rename(folder, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def sweep(work_dir: Path) -> None:
+    """Deletes what killed runs left half written, or half deleted, in a work folder.
+
+    A checkpoint that was to be replaced, and was not, has its name again.
+    """
+    for path in sorted(work_dir.glob('.*iter_*')):
+        match = re.fullmatch(r'\.((?:best_.+_)?iter_\d+)\.(part|old|gone)-(\d+)', path.name)
+        if match is None or not is_over(match[3]):
+            continue
+        if match[2] == 'old' and not (work_dir / match[1]).exists():
+            os.rename(path, work_dir / match[1])
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def step_of(name: str) -> int:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.models.weights import load_start
@@ -83,7 +83,7 @@ def load_weights(model: nn.Module) -> None:
         model.init_weights()
 
 
-def apply(model: nn.Module, stage: Stage, device: str) -> None:
+def apply(model: nn.Module, stage: Stage, device: str, hold: bool = True) -> None:
     """Freezes, adds adapters, and holds in float32 what is trained.
 
     Args:
@@ -91,11 +91,15 @@ def apply(model: nn.Module, stage: Stage, device: str) -> None:
         stage: of the config.
         device: where it will run, ``cpu`` or ``cuda``: decides the dtype of what is frozen
             where the config does not.
+        hold: False leaves it to the caller to call `hold_in_float32`.
 
     Raises:
-        ConfigError: ``image_words`` of a model that has none.
+        ConfigError: ``image_words`` of a model that has none, or packed weights cannot learn.
     """
     model._settle_dtype(device)
+    if model.bits:
+        _check_packed(model.bits, stage)
+        model.quantize(device)
     model.requires_grad_(False)
     if stage.lora:
         add_lora(model.language.lm, **stage.lora)
@@ -104,15 +108,28 @@ def apply(model: nn.Module, stage: Stage, device: str) -> None:
             parameter.requires_grad_(True)
     if 'image_words' in stage.train and 'language' not in stage.train:
         _hold_other_rows(model)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            # A copy of its own: weights as loaded lie in their file's pages.
-            parameter.data = parameter.data.float().clone()
+    if hold:
+        hold_in_float32(model)
     model.mixed = True
     if stage.recompute:
         # mmengine's own switch passes no keyword arguments on, which transformers needs.
         model.language.lm.gradient_checkpointing_enable(dict(use_reentrant=False))
-    print_log(describe(model), logger='current')
+
+
+def _check_packed(bits: int, stage: Stage) -> None:
+    if bits != 4 or 'language' in stage.train:
+        raise ConfigError(
+            f'model.bits={bits} with stage.train={list(stage.train)}: packed weights cannot learn, '
+            'and to train beside them only 4 bits are known to work. Set bits=4 and stage.lora, '
+            'or leave bits out.'
+        )
+
+
+def hold_in_float32(module: nn.Module) -> None:
+    """What is trained in float32, as a copy of its own: as loaded it lies in its file's pages."""
+    for parameter in module.parameters():
+        if parameter.requires_grad and not isinstance(parameter, DTensor):
+            parameter.data = parameter.data.float().clone()
 
 
 def parameters_of(model: nn.Module, part: str) -> Iterator[tuple[str, nn.Parameter]]:
@@ -152,6 +169,7 @@ def _hold_other_rows(model: nn.Module) -> None:
         return kept
 
     weight.register_hook(keep)
+    model.held = {_EMBEDDING}  # weight decay would move every row
 
 
 def describe(model: nn.Module) -> str:
@@ -167,10 +185,16 @@ def describe(model: nn.Module) -> str:
         own = [p for n, p in model.named_parameters() if n.split('.')[0] == name]
         if not own:
             continue
-        count = sum(p.numel() for p in own)
-        learn = sum(p.numel() for p in own if p.requires_grad)
+        count = sum(_numbers(p) for p in own)
+        learn = sum(_numbers(p) for p in own if p.requires_grad)
         kinds = sorted({str(p.dtype).removeprefix('torch.') for p in own})
         lines.append(f'{part:<12}{count:>16,}{learn:>16,}  {", ".join(kinds)}')
         total, trained = total + count, trained + learn
     lines.append(f'{"all":<12}{total:>16,}{trained:>16,}  {100 * trained / total:.3f} % trained')
     return 'What is trained:\n' + '\n'.join(lines)
+
+
+def _numbers(parameter: nn.Parameter) -> int:
+    """How many numbers a parameter holds; where bitsandbytes packed them, before that."""
+    state = getattr(parameter, 'quant_state', None)
+    return parameter.numel() if state is None else state.shape.numel()

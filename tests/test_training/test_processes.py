@@ -2,16 +2,19 @@
 
 import os
 import subprocess
-import sys
+from types import SimpleNamespace
 
 import pytest
+import torch
+from mmengine.config import Config
 
-from tests.conftest import ROOT
-from tests.test_training.tiny import TRAIN, losses, train, training_config, write_config
+from mmllava.errors import ConfigError
+from mmllava.training.processes import prepare_processes
+from tests.test_training.several import run_two
+from tests.test_training.tiny import losses, train, training_config, write_config
 
 STAGES = {'projector': ['projector'], 'full': ['projector', 'language']}
-# Each half learns as many tokens as the other, so that their mean is the mean over all.
-HALVES = [0, 2, 1, 3]
+SLURM = dict(SLURM_PROCID='3', SLURM_NTASKS='8', SLURM_LOCALID='1', SLURM_NODELIST='node[3-4]')
 
 
 def accumulated(folder, stage, order):
@@ -20,43 +23,77 @@ def accumulated(folder, stage, order):
     return config
 
 
-def run_two(config, folder):
-    """The config in two processes, over gloo; micro-batch k of `accumulated` in process k."""
-    command = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
-    command += ['--master_port=0', '--rdzv_backend=c10d', '--rdzv_endpoint=localhost:0']
-    command += ['tools/train.py', str(write_config(config, folder)), '--launcher', 'pytorch']
-    environment = dict(
-        os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES=''
-    )
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-@pytest.mark.parametrize('stage', STAGES)
-def test_two_micro_batches_a_step_have_the_losses_of_the_original(tmp_path, stage):
-    assert train(accumulated(tmp_path, stage, HALVES), tmp_path) == 0
-    assert losses(tmp_path) == pytest.approx(TRAIN[stage], abs=1e-4)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize('stage', STAGES)
-def test_two_processes_have_the_losses_of_the_original(tmp_path, stage):
-    config = training_config(tmp_path, dict(train=STAGES[stage]), [0, 1, 2, 3], batch_size=2)
-    run_two(config, tmp_path)
-    assert losses(tmp_path) == pytest.approx(TRAIN[stage], abs=1e-4)
+def test_a_process_with_text_alone_waits_for_no_gradient(tmp_path):
+    """Also where weights are shared out, and each step gathers them."""
+    commands = []
+    for stage in STAGES:
+        one = tmp_path / f'{stage}-one'
+        assert train(accumulated(one, stage, [0, 2, -1, -1]), one) == 0
+        for name, changes in (('ddp', {}), ('fsdp', dict(strategy=dict(type='FSDP')))):
+            folder = tmp_path / f'{stage}-{name}'
+            config = training_config(
+                folder, dict(train=STAGES[stage]), [0, -1, 2, -1], batch_size=2, **changes
+            )
+            commands.append([write_config(config, folder)])
+    run_two(*commands)
+    for stage in STAGES:
+        for name in ('ddp', 'fsdp'):
+            found = losses(tmp_path / f'{stage}-{name}')
+            assert found == pytest.approx(losses(tmp_path / f'{stage}-one'), abs=1e-4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('stage', STAGES)
-def test_a_process_with_text_alone_waits_for_no_gradient(tmp_path, stage):
-    assert train(accumulated(tmp_path / 'one', stage, [0, 2, -1, -1]), tmp_path / 'one') == 0
-    config = training_config(
-        tmp_path / 'two', dict(train=STAGES[stage]), [0, -1, 2, -1], batch_size=2
-    )
-    run_two(config, tmp_path / 'two')
-    assert losses(tmp_path / 'two') == pytest.approx(losses(tmp_path / 'one'), abs=1e-4)
+def in_slurm(monkeypatch, **said):
+    """What srun says; gives what would be started."""
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR', 'MASTER_PORT', *SLURM):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    started = []
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', started.append)
+    return started
+
+
+def test_slurm_starts_processes_without_a_gpu(monkeypatch):
+    started = in_slurm(monkeypatch, **SLURM, MASTER_ADDR='first')
+    config = Config(dict(launcher='slurm'))
+    prepare_processes(config)
+    assert started == ['gloo']
+    found = {name: os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')}
+    assert found == dict(RANK='3', WORLD_SIZE='8', LOCAL_RANK='1')
+    assert (os.environ['MASTER_ADDR'], os.environ['MASTER_PORT']) == ('first', '29500')
+    assert config.model_wrapper_cfg.device_ids is None
+
+
+def test_slurm_asks_scontrol_which_machine_is_the_first(monkeypatch):
+    in_slurm(monkeypatch, **SLURM)
+    done = SimpleNamespace(stdout='node3\nnode4\n')
+    monkeypatch.setattr(subprocess, 'run', lambda command, **_: asked.append(command) or done)
+    asked = []
+    prepare_processes(Config(dict(launcher='slurm')))
+    assert asked == [['scontrol', 'show', 'hostnames', 'node[3-4]']]
+    assert os.environ['MASTER_ADDR'] == 'node3'
+
+
+def test_slurm_without_scontrol_is_told_to_name_the_machine(monkeypatch):
+    in_slurm(monkeypatch, **SLURM, PATH='')
+    with pytest.raises(ConfigError, match='does not say which machine .* Set MASTER_ADDR'):
+        prepare_processes(Config(dict(launcher='slurm')))
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'message'),
+    [
+        ('slurm', 'expects SLURM_PROCID in the environment, .* Start with srun'),
+        ('pytorch', 'expects RANK in the environment, .* Start with torchrun'),
+        ('mpi', 'needs GPUs, and PyTorch .* sees none. Use pytorch'),
+    ],
+)
+def test_a_launcher_that_did_not_launch_is_named(monkeypatch, launcher, message):
+    assert in_slurm(monkeypatch) == []
+    with pytest.raises(ConfigError, match=message):
+        prepare_processes(Config(dict(launcher=launcher)))
 
 
 def test_the_loss_of_a_step_is_the_mean_of_its_micro_batches_means(tmp_path):

@@ -1,62 +1,65 @@
 """A run that is killed goes on as if nothing had been."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
-import time
+import threading
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 from safetensors.torch import load_file
 
+from mmllava.registry import HOOKS
 from tests.conftest import ROOT
-from tests.test_training.tiny import log_of, losses, training_config, write_config
+from tests.test_training.tiny import losses, training_config, write_config
 
 SHUFFLED = dict(type='DefaultSampler', shuffle=True)
 STAGES = {
     'full': dict(train=['projector', 'language']),
     'lora': dict(train=['projector'], lora=dict(r=4, alpha=8, dropout=0.1)),
 }
+KILLS, STEPS = 10, 24
 
 
-def long_config(work_dir, stage, workers=0):
-    """Three passes of seven micro-batches, two a step: nine steps, passes ending within steps."""
+@HOOKS.register_module()
+class KillHook(Hook):
+    """Kills its process soon after each of some steps, once each: in a step, or while saving."""
+
+    def __init__(self, steps, marks):
+        self.steps, self.marks, self.armed = steps, Path(marks), False
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        done = len(list(self.marks.iterdir()))
+        if self.armed or done == len(self.steps) or runner.iter < self.steps[done]:
+            return
+        self.armed = True
+        (self.marks / str(done)).touch()
+        wait = random.Random(done).random() * 0.06  # seconds; a step takes about half of it
+        threading.Timer(wait, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+
+def long_config(work_dir, stage, **changes):
+    """Eight passes of seven micro-batches, two a step, one left over in each pass."""
     config = training_config(
         work_dir,
         stage,
         order=[0, 1, 2, 3, -1, 0, 2, 1, 3, 3, -1, 2, 0, 1],
         batch_size=2,
-        epochs=3,
+        epochs=8,
         param_scheduler=dict(type='mmllava.WarmupCosineLR', ratio=0.2, by_epoch=False),
     )
+    config.custom_imports.imports.append('tests.test_training.test_resume')
     config.optim_wrapper.accumulative_counts = 2
-    config.train_dataloader.update(sampler=SHUFFLED, num_workers=workers)
+    config.train_dataloader.update(sampler=SHUFFLED, num_workers=2)
     config.model.pack = True
     config.optim_wrapper.clip_grad = dict(max_norm=1.0)
     config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=2)
+    config.merge_from_dict(changes)
     return config
-
-
-def command(config, folder):
-    return [
-        sys.executable,
-        str(ROOT / 'tools/train.py'),
-        str(write_config(config, folder)),
-        '--resume',
-    ]
-
-
-def run(config, folder):
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    return subprocess.Popen(
-        command(config, folder),
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def weights_of(folder):
@@ -67,34 +70,50 @@ def weights_of(folder):
     }
 
 
-def last_step(folder):
-    return max(log_of(folder), default=0)
+class Starter:
+    """Runs tools/train.py in children of one process, which has imported everything once."""
+
+    def __enter__(self):
+        environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name('starter.py'))],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *error):
+        self.process.communicate()
+
+    def __call__(self, *args):
+        """Gives the exit status; negative is a signal's number."""
+        print(*args, file=self.process.stdin, flush=True)
+        return int(self.process.stdout.readline())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('stage', STAGES)
-def test_killed_at_any_step_it_ends_with_the_same_losses_and_weights_to_the_bit(tmp_path, stage):
-    whole = long_config(tmp_path / 'whole', STAGES[stage], workers=2)
-    process = run(whole, tmp_path / 'whole')
-    output = process.communicate()[0]
-    assert process.returncode == 0, output
-    killed, kills = tmp_path / 'killed', 0
-    config = long_config(killed, STAGES[stage], workers=2)
-    draw = torch.Generator().manual_seed(3)
-    while True:
-        process = run(config, killed)
-        wanted = last_step(killed) + int(torch.randint(1, 4, (1,), generator=draw))
-        while process.poll() is None and last_step(killed) < wanted:
-            time.sleep(0.005)
-        if process.poll() is not None:
-            break
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        kills += 1
-    assert process.returncode == 0, process.communicate()[0]
-    assert kills >= 3
-    assert losses(killed) == losses(tmp_path / 'whole')
-    assert len(losses(killed)) == 9
-    ours, theirs = (weights_of(f / 'iter_9') for f in (killed, tmp_path / 'whole'))
+def test_killed_at_ten_steps_it_ends_with_the_same_losses_and_weights_to_the_bit(tmp_path, stage):
+    whole, killed, marks = (tmp_path / name for name in ('whole', 'killed', 'marks'))
+    marks.mkdir()
+    steps = sorted(random.Random(5).sample(range(1, STEPS - 1), KILLS))
+    hook = dict(type='mmllava.KillHook', steps=steps, marks=str(marks))
+    files = [
+        write_config(long_config(whole, STAGES[stage]), whole),
+        write_config(long_config(killed, STAGES[stage], custom_hooks=[hook]), killed),
+    ]
+    with Starter() as start:
+        assert start(files[0]) == 0
+        statuses = [start(files[1], '--resume')]
+        while statuses[-1] == -signal.SIGKILL:
+            statuses.append(start(files[1], '--resume'))
+    assert statuses == KILLS * [-signal.SIGKILL] + [0]
+    assert len(losses(killed)) == STEPS
+    assert losses(killed) == losses(whole)
+    ours, theirs = (weights_of(folder / f'iter_{STEPS}') for folder in (killed, whole))
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert not list(killed.glob('.iter_*'))

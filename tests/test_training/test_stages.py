@@ -68,6 +68,16 @@ def test_of_the_image_words_only_their_rows_move(checkpoints):
     moved = gradient.abs().sum(1).nonzero().flatten().tolist()
     words = [model.tokenizer.token_id(w) for w in ('<im_start>', '<im_end>')]
     assert moved == sorted(words)
+    build = OPTIM_WRAPPER_CONSTRUCTORS.build(
+        dict(
+            type='mmllava.PartwiseOptimConstructor',
+            optim_wrapper_cfg=dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.1)),
+        )
+    )
+    before = model.language.lm.model.embed_tokens.weight.detach().clone()
+    build(model).step()
+    after = model.language.lm.model.embed_tokens.weight
+    assert (before != after).any(1).nonzero().flatten().tolist() == sorted(words)
 
 
 def test_trained_weights_are_float32_and_the_frozen_ones_stay_half():
@@ -151,3 +161,13 @@ def test_what_is_trained_is_told_in_numbers():
     count = sum(p.numel() for p in model.projector.parameters())
     line = next(x for x in stages.describe(model).splitlines() if x.startswith('projector'))
     assert line.split() == ['projector', f'{count:,}', f'{count:,}', 'float32']
+
+
+@pytest.mark.parametrize(
+    ('bits', 'train'), [(4, ['projector', 'language']), (8, ['projector'])], ids=['whole', '8 bits']
+)
+def test_packed_weights_that_cannot_learn_are_refused(bits, train):
+    model = model_of()
+    model.bits = bits
+    with pytest.raises(ConfigError, match=f'model.bits={bits} with stage.train=.*Set bits=4'):
+        stages.apply(model, stages.read_stage(dict(train=train)), 'cpu')

@@ -1,0 +1,108 @@
+"""A model that is shared out over processes learns what a whole one learns."""
+
+import re
+
+import pytest
+import torch
+
+from mmllava.errors import ConfigError
+from mmllava.training.sharding import read_strategy
+from mmllava.training.stages import read_stage
+from tests.test_training.several import run_two
+from tests.test_training.test_resume import weights_of
+from tests.test_training.tiny import TRAIN, log_of, losses, training_config, write_config
+
+FSDP = dict(type='FSDP')
+STAGES = {
+    'projector': dict(train=['projector']),
+    'full': dict(train=['projector', 'language']),
+    'lora': dict(train=['projector'], lora=dict(r=4, alpha=8, dropout=0.0), recompute=True),
+}
+
+
+def config_of(folder, stage, strategy):
+    """Steps of two micro-batches a process, packed and clipped; a checkpoint every two steps."""
+    config = training_config(
+        folder, STAGES[stage], [0, 1, 2, 3, -1, 2, 0, 3] * 3, batch_size=1, epochs=1
+    )
+    config.optim_wrapper.update(accumulative_counts=2, clip_grad=dict(max_norm=1.0))
+    config.default_hooks.checkpoint.update(interval=2)
+    config.model.pack = True
+    if strategy:
+        config.strategy = strategy
+    return config
+
+
+def commands_of(root):
+    """Two processes: plain copies, FSDP, FSDP that goes on from its second step, in halves too."""
+    for stage in STAGES:
+        for name, strategy in (('ddp', None), ('fsdp', FSDP)):
+            folder = root / f'{stage}-{name}'
+            yield [write_config(config_of(folder, stage, strategy), folder)]
+        folder = root / f'{stage}-resumed'
+        file = write_config(config_of(folder, stage, FSDP), folder)
+        yield [file, '--resume', root / f'{stage}-fsdp/iter_2']
+    for name, strategy in (('ddp', None), ('fsdp', FSDP)):
+        config = config_of(root / f'half-{name}', 'lora', strategy)
+        config.optim_wrapper.type = 'mmllava.BFloat16OptimWrapper'
+        yield [write_config(config, root / f'half-{name}')]
+    for stage in ('projector', 'full'):
+        folder = root / f'{stage}-golden'
+        strategy = dict(FSDP, reshard_after_forward=stage == 'projector')
+        config = training_config(folder, STAGES[stage], batch_size=2, strategy=strategy)
+        yield [write_config(config, folder)]
+
+
+@pytest.mark.slow
+def test_shared_out_a_model_learns_what_plain_copies_learn(tmp_path):
+    """In one test: starting processes takes longer than all they do."""
+    run_two(*commands_of(tmp_path))
+    for stage in ('projector', 'full'):
+        assert losses(tmp_path / f'{stage}-golden') == pytest.approx(TRAIN[stage], abs=1e-4)
+    for stage in STAGES:
+        check_same_as_plain_copies(tmp_path, stage)
+        check_goes_on_to_the_bit(tmp_path, stage)
+    plain, shared, exact = (losses(tmp_path / n) for n in ('half-ddp', 'half-fsdp', 'lora-ddp'))
+    assert shared == pytest.approx(plain, abs=0.02)
+    assert shared != exact
+
+
+def check_same_as_plain_copies(root, stage):
+    plain, shared = (log_of(root / f'{stage}-{name}') for name in ('ddp', 'fsdp'))
+    assert len(plain) == len(shared) == 6
+    for step, values in plain.items():
+        for key in ('loss', 'grad_norm'):
+            assert shared[step][key] == pytest.approx(values[key], abs=1e-4), (stage, step, key)
+    theirs, ours = (weights_of(root / f'{stage}-{name}' / 'iter_6') for name in ('ddp', 'fsdp'))
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert torch.allclose(tensor, theirs[name], atol=1e-4), (stage, name)
+
+
+def check_goes_on_to_the_bit(root, stage):
+    whole, resumed = (root / f'{stage}-{name}' for name in ('fsdp', 'resumed'))
+    assert losses(resumed) == losses(whole)[2:]
+    ours, theirs = weights_of(resumed / 'iter_6'), weights_of(whole / 'iter_6')
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours), stage
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(strategy=dict(type='FSPD')), "unknown type of strategy 'FSPD'. Did you mean FSDP"),
+        (dict(strategy=dict(type='FSDP', wrap=1)), "unknown setting of strategy 'wrap'"),
+        (dict(), 'shares a model out over processes, and this is one. Start it with `torchrun'),
+        (dict(stage=dict(train=['projector', 'image_words'])), 'some rows of a weight'),
+        (dict(optim_wrapper=dict(type='AmpOptimWrapper')), 'Set optim_wrapper.type='),
+        (dict(val_cfg=dict(type='ValLoop')), 'would have the processes of FSDP wait'),
+        (dict(custom_hooks=[dict(type='mmllava.PromptHook')]), 'would have the processes of FSDP'),
+        (dict(model=dict(bits=4)), 'model.bits=4 and strategy exclude each other'),
+    ],
+)
+def test_what_does_not_go_together_is_refused(changes, message, tmp_path):
+    launcher = 'none' if not changes else 'pytorch'
+    config = training_config(tmp_path, dict(train=['projector']), strategy=FSDP, launcher=launcher)
+    config.merge_from_dict(changes)
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        read_strategy(config, read_stage(config.stage))

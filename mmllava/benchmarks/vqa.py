@@ -19,7 +19,7 @@ from mmllava.benchmarks.files import (
 from mmllava.benchmarks.item import Answers, Item, Scores
 from mmllava.benchmarks.scores import by_group, percent
 from mmllava.errors import DataError
-from mmllava.evaluation.vqa import agreement, gqa_answer, normalise, normalise_vqa
+from mmllava.evaluation.vqa import agreement, gqa_answer, normalise, normalise_vqa, vqa_truths
 
 
 def read_vqav2(
@@ -140,12 +140,14 @@ def read_gqa(questions: Path, images: Path) -> list[Item]:
     return items
 
 
-def _accuracy(write: Callable[[str], str]) -> Callable[[Sequence[Item], Answers], Scores]:
+def _accuracy(
+    write: Callable[[str], str], people: Callable[[Sequence[str]], Sequence[str]]
+) -> Callable[[Sequence[Item], Answers], Scores]:
     def score(items: Sequence[Item], answers: Answers) -> Scores:
         """VQA accuracy in percent: all, and by type of answer; a missing answer is wrong."""
         values = []
         for item, answer in zip(items, answers, strict=True):
-            said = Counter(map(write, item.truth))
+            said = Counter(people(item.truth))
             matches = 0 if answer is None else said[write(answer)]
             values.append(agreement(matches, len(item.truth)))
         return {'accuracy': percent(values), **by_group(items, values)}
@@ -153,8 +155,12 @@ def _accuracy(write: Callable[[str], str]) -> Callable[[Sequence[Item], Answers]
     return score
 
 
-score_vqav2 = _accuracy(normalise_vqa)  # as VQA's server
-score_vqa = _accuracy(normalise)  # as LLaVA's evaluator
+def _normalised(truths: Sequence[str]) -> list[str]:
+    return list(map(normalise, truths))
+
+
+score_vqav2 = _accuracy(normalise_vqa, vqa_truths)  # as VQA's own evaluation
+score_vqa = _accuracy(normalise, _normalised)  # as LLaVA's evaluator
 
 
 def score_gqa(items: Sequence[Item], answers: Answers) -> Scores:

@@ -97,3 +97,10 @@ def test_every_picture_of_a_set_is_looked_at_once(made, copied, tmp_path, capsys
     assert check_data.main(args) == 2
     assert 'cannot read' in capsys.readouterr().err
     assert examine_pictures([Item(1, image=b'no'), Item(2)])[1][0]['kind'] == 'broken'
+
+
+@pytest.mark.parametrize('flag', ['--tokenizer', '--max-tokens'])
+def test_what_only_training_data_takes_is_refused_for_a_benchmark(flag, capsys):
+    config = ROOT / 'configs/benchmarks/pope.py'
+    assert check_data.main([str(config), flag, '3']) == 2
+    assert f'{flag} goes with a config of training' in capsys.readouterr().err

@@ -19,12 +19,11 @@ def test_a_placeholder_is_no_key_and_words_like_it_stay_as_they_are(serve, hire,
 
 
 def test_no_part_of_a_key_is_told_where_a_body_is_cut(serve, hire):
-    for before in range(30, 80):
+    teacher = hire(serve())
+    for before in range(0, 80, 3):
         with pytest.raises(client._TryAgain) as found:
-            hire(serve())._read((' ' * before + KEY).encode(), ask())
-        assert 'sk-' not in str(found.value)
-        break_at = str(found.value).find('[k')
-        assert break_at > 0
+            teacher._read((' ' * before + KEY).encode(), ask())
+        assert 'sk-' not in str(found.value) and '[k' in str(found.value)
 
 
 @pytest.mark.parametrize('key', ['sk-one sk-two', 'sk-one\nsk-two', 'sk-\u00fcber-key'])

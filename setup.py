@@ -72,6 +72,8 @@ setup(
         'tqdm',
         'transformers>=4.57,<6',  # tested: 4.57.6 and 5.23.0
     ],
+    # lmms-eval finds the model `mmllava` by itself where both are installed.
+    entry_points={'lmms_eval.models': ['mmllava = mmllava.apis.lmms_eval:manifest']},
     extras_require={
         # mmengine, mmcv and mmpretrain, as maintained. An extra, since the original
         # packages have the same import names under other package names: if these
@@ -82,6 +84,8 @@ setup(
         'lora': ['peft'],
         'device-map': ['accelerate'],  # a model over several GPUs and CPU
         'java-metrics': ['pycocoevalcap'],
+        # Not among the constraints: it pins a wandb that holds protobuf back for all.
+        'lmms-eval': ['lmms-eval>=0.7'],
         # Without bitsandbytes: mmengine imports it wherever it is, which takes seconds.
         'test': ['accelerate', 'hypothesis', 'peft', 'pytest', 'pytest-xdist', 'ruff'],
     },

@@ -48,6 +48,8 @@ DOORS = {  # a heavy or optional package enters through these files only
     'fastapi': ['serving/server.py'],
     'uvicorn': ['serving/server.py'],
     'openai': ['teacher/client.py'],
+    'lmms_eval': ['apis/lmms_eval.py'],
+    'vlmeval': ['apis/vlmeval.py'],
     'gradio': [],  # demo/ only
 }
 # Folders and files that stay without a package, but for the files named beside it.

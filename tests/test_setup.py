@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 LOCKS = ['constraints.txt', 'constraints-transformers4.txt']
+UNPINNED = {'lmms-eval'}  # extras that the constraints leave alone; setup.py says why
 PYTHONS = ['3.10', '3.11', '3.12']
 
 
@@ -62,8 +63,8 @@ def test_torch_and_torchvision_are_the_known_pair(lock, python):
 def test_every_range_of_setup_admits_its_pin(described, lock, python):
     found = pins(lock, python)
     ranges = [*described['install_requires']]
-    for extra in described['extras_require'].values():
-        ranges += extra
+    for name, extra in described['extras_require'].items():
+        ranges += extra if name not in UNPINNED else []
     for wanted in map(Requirement, ranges):
         assert wanted.specifier.contains(found[wanted.name]), f'{wanted} against {lock}'
 

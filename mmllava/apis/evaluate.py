@@ -16,6 +16,7 @@ from tqdm import tqdm
 from mmllava.apis.cards import environment, make_protocol, make_scoring, open_card
 from mmllava.apis.inference import save_drawing
 from mmllava.apis.predictions import (
+    ID_FIELDS,
     PredictionFile,
     SampleId,
     file_mark,
@@ -72,7 +73,7 @@ class ResumableTestLoop(TestLoop):
         for metric in self.evaluator.metrics:
             getattr(metric, 'references', None)  # a wrong annotation file shows now, not at the end
         dataset = self.dataloader.dataset
-        infos = [dataset.get_data_info(k) for k in range(len(dataset))]
+        infos = [_info(dataset.get_data_info(k)) for k in range(len(dataset))]
         if not infos:
             raise DataError('the test set has no sample; expected one or more.')
         ids = sample_ids(infos)
@@ -224,6 +225,11 @@ class ResumableTestLoop(TestLoop):
             self.card['scores'] = {key: plain(value) for key, value in metrics.items()}
             write_json(self.card, self.folder / CARD)
         return metrics
+
+
+def _info(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What the loop needs of each sample; the rest of 200,000 is not held."""
+    return {key: info.get(key) for key in (*ID_FIELDS, 'question')}
 
 
 def _is_done(record: Mapping[str, Any] | None, info: Mapping[str, Any]) -> bool:

@@ -94,15 +94,16 @@ def file_mark(path: Any) -> str | None:
 
 def write_json(value: Any, file: str | Path) -> None:
     """Writes a JSON file whole or not at all."""
-    _write(json.dumps(value, ensure_ascii=False, indent=1) + '\n', file)
+    write_text(json.dumps(value, ensure_ascii=False, indent=1) + '\n', file)
 
 
 def write_lines(rows: Iterable[Any], file: str | Path) -> None:
     """Writes a file of JSON lines whole or not at all."""
-    _write(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows), file)
+    write_text(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows), file)
 
 
-def _write(text: str, file: str | Path) -> None:
+def write_text(text: str, file: str | Path) -> None:
+    """Writes a file in UTF-8 whole or not at all."""
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f'.{file.name}.part')

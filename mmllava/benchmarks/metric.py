@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from mmllava.benchmarks.details import explain
 from mmllava.benchmarks.submission import write_submission
 from mmllava.benchmarks.table import get_benchmark
 from mmllava.errors import ConfigError, DataError
@@ -76,4 +77,5 @@ class BenchmarkMetric(BaseMetric):
         scores = {}
         if benchmark.score and any(item.truth is not None for item in items):
             scores = benchmark.score(items, answers)
+        self.details = explain(benchmark, items, answers, scores)
         return {**scores, **(dict(failed=float(failed)) if failed else {})}

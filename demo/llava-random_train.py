@@ -10,6 +10,8 @@ _base_ = ['../configs/train/llava-7b-v1.5_task.py']
 folder = '{{ fileDirname }}/../tests/golden/models'
 model = dict(
     dtype='float32',
+    task='vqa',
+    preset='vqa_open',  # asked by inference_model, it answers questions
     init_cfg=dict(checkpoint=f'{folder}/llava-v1.5'),
     tokenizer=dict(name_or_path=f'{folder}/llava-v1.5'),
     vision_encoder=dict(

@@ -72,3 +72,21 @@ def test_the_table_of_conversions_is_that_of_the_newest_rows():
 def _order(item):
     (conversion, hidden, layers), _ = item
     return hidden, layers, conversion
+
+
+def test_the_figures_of_scoring_are_those_of_the_newest_rows():
+    text = (ROOT / 'docs/benchmarks.md').read_text()
+    file = ROOT / 'tools/benchmark/results/scoring.jsonl'
+    rows = {row['config']: row for row in map(json.loads, file.read_text().splitlines())}
+    for config in ('coco_val2014', 'vqav2_val'):
+        row = rows[config]
+        assert row['seconds'] < 180 and row['peak_mb'] < 2000  # what was asked of it
+        assert f'{row["count"]:,}' in text
+        assert f'{row["seconds"]:.1f} s and {row["peak_mb"]:.0f} MB' in ' '.join(text.split())
+
+
+def test_every_benchmark_has_its_line_among_the_datasets():
+    text = (ROOT / 'docs/datasets.md').read_text()
+    configs = sorted((ROOT / 'configs/benchmarks').glob('*.py'))
+    assert len(configs) > 20
+    assert not [file.stem for file in configs if f'`{file.stem}`' not in text]

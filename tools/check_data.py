@@ -1,18 +1,21 @@
 #!/usr/bin/env python
-"""Looks through the training data of a config before a model is trained on it.
+"""Looks through the data of a config before a model is trained on it, or asked about it.
 
   python tools/check_data.py CONFIG
+
+  # a benchmark: are its files there, do they belong together, is each picture whole?
+  python tools/check_data.py configs/benchmarks/pope.py
 
   # without the hub: the tokenizer in a folder; other data than the config's
   python tools/check_data.py CONFIG --tokenizer weights/llava-v1.5-7b \\
       --cfg-options train_dataloader.dataset.ann_file=mine.json
 
-Every picture is read and every conversation is encoded, as training does, without the
-model's weights. It finds samples that training would skip (pictures that are missing,
-broken or too large, <image> marks that do not match, rows that are no conversation,
-nothing to learn) and notes pictures with a wrong extension, large ones and samples
-over the length. It prints counts and one sample with its learned tokens in green (in
-[[ ]] if NO_COLOR is set), and writes lengths.png and findings.json.
+Of training data every picture is read and every conversation is encoded, as training
+does, without the model's weights. It finds samples that training would skip (pictures
+that are missing, broken or too large, <image> marks that do not match, rows that are no
+conversation, nothing to learn) and notes pictures with a wrong extension, large ones and
+samples over the length. It prints counts and one sample with its learned tokens in green
+(in [[ ]] if NO_COLOR is set), and writes lengths.png and findings.json.
 
 The last line of output is one JSON object, for scripts. Exit status: 0 every sample can
 be learned, 1 some cannot, 2 refused (the reason is on stderr).
@@ -35,7 +38,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='training config, with train_dataloader and model')
+    parser.add_argument(
+        'config', help='of training, with train_dataloader and model; or of configs/benchmarks'
+    )
     parser.add_argument('--tokenizer', help='folder with tokenizer.model; default: the config says')
     parser.add_argument(
         '--max-tokens', type=int, help="where training cuts a sample; default: the model's context"
@@ -52,6 +57,8 @@ def load_config(args: argparse.Namespace) -> Any:
     """The config with the command line's changes in it."""
     from mmengine.config import Config, DictAction
 
+    from mmllava.apis.benchmark import is_benchmark
+
     if not Path(args.config).is_file():
         raise ConfigError(f'no config file at {args.config}; check the path.')
     cfg = Config.fromfile(args.config)
@@ -60,12 +67,14 @@ def load_config(args: argparse.Namespace) -> Any:
         parser.add_argument('--cfg-options', nargs='+', action=DictAction)
         options = parser.parse_args(['--cfg-options', *args.cfg_options])
         cfg.merge_from_dict(options.cfg_options)
+    if args.workers < 0:
+        raise ConfigError(f'--workers is {args.workers}, expected 0 or more.')
+    if is_benchmark(cfg):
+        return cfg
     if not cfg.get('train_dataloader') or not cfg.get('model'):
         raise ConfigError(f'{args.config} has no train_dataloader and model; expected both.')
     if args.max_tokens is not None and args.max_tokens < 1:
         raise ConfigError(f'--max-tokens is {args.max_tokens}, expected 1 or more.')
-    if args.workers < 0:
-        raise ConfigError(f'--workers is {args.workers}, expected 0 or more.')
     checkpoint = (cfg.model.get('init_cfg') or {}).get('checkpoint')
     own = checkpoint and (Path(checkpoint) / 'tokenizer.model').is_file()
     if args.tokenizer:
@@ -200,11 +209,43 @@ def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
     os.replace(part, file)
 
 
+def run_benchmark(cfg: Any, out: Path, workers: int) -> int:
+    """The check of a benchmark; reading its files checks them."""
+    import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
+    from mmllava.apis.predictions import write_json
+    from mmllava.benchmarks.examine import KINDS, examine_pictures
+    from mmllava.registry import DATASETS
+
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    count, findings = examine_pictures(dataset.items, workers)
+    write_json(findings, out / 'findings.json')
+    truths = sum(item.truth is not None for item in dataset.items)
+    print(
+        f'{len(dataset):,} questions, {truths:,} with their answer; {count:,} pictures, '
+        f'{len(findings):,} of them bad\nwritten: {out}/findings.json'
+    )
+    for kind, meaning in KINDS.items():
+        own = [f for f in findings if f['kind'] == kind]
+        if own:
+            print(f'\n{kind}: {len(own)} x {meaning}')
+            for finding in own[:SHOWN]:
+                print(f'  {finding["where"]}: {finding["message"]}')
+            if len(own) > SHOWN:
+                print(f'  ... and {len(own) - SHOWN} more')
+    print(f'\nthe first question:\n{dataset.ask(dataset.items[0]) or "(a caption)"}')
+    bad = dict(Counter(f['kind'] for f in findings))
+    print(json.dumps(dict(questions=len(dataset), answers=truths, pictures=count, bad=bad)))
+    return 1 if findings else 0
+
+
 def run(args: argparse.Namespace) -> int:
+    from mmllava.apis.benchmark import is_benchmark
     from mmllava.apis.predictions import write_json
 
     cfg = load_config(args)
     out = Path(args.out or f'work_dirs/{Path(args.config).stem}')
+    if is_benchmark(cfg):
+        return run_benchmark(cfg, out, args.workers)
     dataset, model = build(cfg)
     max_tokens = args.max_tokens or model.max_tokens or model.language.max_tokens
     found = examine_all(dataset, model, max_tokens, args.workers)

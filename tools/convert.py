@@ -39,7 +39,7 @@ from mmllava.checkpoints import (
     write_conversion,
 )
 from mmllava.checkpoints.conversion import DTYPES
-from mmllava.checkpoints.deliver import find_leftover
+from mmllava.checkpoints.deliver import find_leftover, why_anew
 from mmllava.checkpoints.progress import Progress, peak_rss_mb
 from mmllava.checkpoints.proof import prove
 from mmllava.errors import CheckpointError, MMLlavaError
@@ -86,6 +86,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--overwrite', action='store_true', help='replace an earlier result, once this one is done'
     )
+    parser.set_defaults(written=False)
     args = parser.parse_args(argv)
     if not (args.out or args.dry_run):
         parser.error('name a destination by --out, or look at the plan by --dry-run')
@@ -133,13 +134,16 @@ def same_logits(conversion: Conversion, args: argparse.Namespace) -> dict | str:
     script = Path(__file__).with_name('logits.py')
     command = [sys.executable, script, conversion.sources['source'], args.out]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    last = (done.stdout if done.returncode < 2 else done.stderr).strip().splitlines() or ['']
+    said = done.stdout.strip().splitlines() or ['']
+    if not said[-1].startswith('{'):
+        reason = done.stderr.strip().splitlines() or ['tools/logits.py said nothing']
+        return f'not computed: {reason[-1]}'
     if done.returncode == 1 and not args.dtype:
         raise CheckpointError(
-            f'{args.out} gives other logits than its source: {last[-1]}. Every tensor is as '
+            f'{args.out} gives other logits than its source: {said[-1]}. Every tensor is as '
             'planned, so the configs differ; compare them, and do not use the result.'
         )
-    return json.loads(last[-1]) if last[-1].startswith('{') else f'not computed: {last[-1]}'
+    return json.loads(said[-1])
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -165,6 +169,9 @@ def run(args: argparse.Namespace) -> dict:
         print(
             f'note: a run that was killed left {left}. Add --resume to go on with it, or delete it.'
         )
+    anew = why_anew(conversion, args.out, args.shard_size) if args.resume else ''
+    if anew:
+        print(f'note: it begins anew: {anew}.')
     progress = Progress(NAME, conversion.nbytes)
     try:
         write_conversion(
@@ -172,6 +179,7 @@ def run(args: argparse.Namespace) -> dict:
         )
     finally:
         progress.close()
+    args.written = True
     figures |= dict(destination=args.out, seconds=round(time.monotonic() - start, 2))
     if args.verify:
         progress = Progress(NAME, 2 * conversion.nbytes)
@@ -181,6 +189,15 @@ def run(args: argparse.Namespace) -> dict:
             progress.close()
         figures['verified']['logits'] = same_logits(conversion, args)
     return figures | dict(peak_rss_mb=peak_rss_mb())
+
+
+def what_is_there(args: argparse.Namespace) -> str:
+    """What an interrupted run leaves at its destination."""
+    if args.written:
+        return f'{args.out} is written and whole, and not verified yet'
+    if args.out and Path(args.out).exists() and not args.dry_run:
+        return f'see {args.out}: it is whole, or what was there before'
+    return 'nothing was written'
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -193,9 +210,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'{NAME}: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        written = args.out and Path(args.out).exists() and not args.dry_run
-        what = f'see {args.out}: it is whole, or what was there before' if written else 'nothing'
-        print(f'{NAME}: interrupted; {what}{"" if written else " was written"}', file=sys.stderr)
+        print(f'{NAME}: interrupted; {what_is_there(args)}', file=sys.stderr)
         return 130
     print(json.dumps(figures))
     return 0

@@ -74,6 +74,12 @@ def smooth(values: Sequence[float], window: int) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
+def names_of(folders: Sequence[Path]) -> list[str]:
+    """What each run is called: its folder's name, or the whole path where two share one."""
+    names = [folder.resolve().name for folder in folders]
+    return [n if names.count(n) == 1 else str(f) for n, f in zip(names, folders, strict=True)]
+
+
 def draw(runs: Mapping[str, Steps], out: Path) -> None:
     """Writes the PNG."""
     import matplotlib
@@ -105,7 +111,7 @@ def draw(runs: Mapping[str, Steps], out: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
-        runs = {folder.name: read_log(folder) for folder in args.work_dir}
+        runs = dict(zip(names_of(args.work_dir), map(read_log, args.work_dir), strict=True))
         out = args.out or args.work_dir[0] / 'log.png'
         draw(runs, out)
     except (MMLlavaError, OSError) as error:

@@ -8,7 +8,8 @@
   python tools/verify.py weights/llava-v1.5-7b-hf --against weights/llava-v1.5-7b
 
 The last line of output is one JSON object, for scripts.
-Exit status: 0 the same, 1 different, 2 refused (the reason is on stderr), 130 interrupted.
+Exit status: 0 the same, 1 different (from the manifest: what differs is on stderr), 2 refused
+(the reason is on stderr), 130 interrupted.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import sys
 from mmllava.checkpoints import compare, read_entries, verify
 from mmllava.checkpoints.compare import Difference
 from mmllava.checkpoints.identify import weights_of
+from mmllava.checkpoints.manifest import ChangedError
 from mmllava.checkpoints.progress import Progress
 from mmllava.errors import MMLlavaError
 
@@ -72,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         status, figures = run(args)
     except (MMLlavaError, OSError) as error:
         print(f'{NAME}: {error}', file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, ChangedError) else 2
     except KeyboardInterrupt:
         print(f'{NAME}: interrupted', file=sys.stderr)
         return 130

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from mmengine.dataset import BaseDataset
@@ -10,7 +11,7 @@ from mmengine.dataset import BaseDataset
 from mmllava.benchmarks.item import Item
 from mmllava.benchmarks.protocols import get_protocol
 from mmllava.benchmarks.table import read
-from mmllava.errors import unknown_name
+from mmllava.errors import ConfigError, unknown_name
 from mmllava.registry import DATASETS
 
 
@@ -30,6 +31,7 @@ class BenchmarkDataset(BaseDataset):
 
     Attributes:
         items: one for each sample.
+        unasked: those that only the submission file has.
         paths: the annotation files that were read.
 
     Raises:
@@ -53,7 +55,10 @@ class BenchmarkDataset(BaseDataset):
             raise unknown_name('setting of BenchmarkDataset', name, known)
         self.benchmark, self.preset = benchmark, preset
         self.protocol = get_protocol(benchmark, preset)
-        self.items = _some(read(benchmark, data_root, files, settings or {}), indices)
+        items = read(benchmark, data_root, files, settings or {})
+        self.items = _some([item for item in items if item.asked], indices)
+        self.unasked = [] if indices is not None else [i for i in items if not i.asked]
+        self._check_fields()
         paths = [Path(data_root, path) for path in files.values() if path is not None]
         self.paths = [str(path) for path in paths if path.is_file()]
         super().__init__(pipeline=list(pipeline), serialize_data=False)
@@ -61,7 +66,7 @@ class BenchmarkDataset(BaseDataset):
     @property
     def metainfo(self) -> dict[str, Any]:
         """What the metric needs: the set and its items, not copied."""
-        return dict(benchmark=self.benchmark, items=self.items)
+        return dict(benchmark=self.benchmark, items=self.items, unasked=self.unasked)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """A number for each item; called by mmengine."""
@@ -86,6 +91,16 @@ class BenchmarkDataset(BaseDataset):
             info['img_path'] = []  # no picture, for LoadImage
         return self.pipeline(info)
 
+    def _check_fields(self) -> None:
+        """Raises ConfigError if the preset writes what the files do not have."""
+        for _, name, _, _ in Formatter().parse(self.protocol.text):
+            if name and name not in self.items[0].fields:
+                raise ConfigError(
+                    f'preset {self.preset} of {self.benchmark} writes {{{name}}}, which the files '
+                    f'do not have. Name the file with it in "files" (docs/datasets.md), or '
+                    'choose another preset.'
+                )
+
     def ask(self, item: Item) -> str:
         """The question as the model gets it; empty where it is the model's own."""
         fields = dict(item.fields)
@@ -97,4 +112,7 @@ class BenchmarkDataset(BaseDataset):
 def _some(items: list[Item], indices: int | Sequence[int] | None) -> list[Item]:
     if indices is None:
         return items
-    return items[:indices] if isinstance(indices, int) else [items[k] for k in indices]
+    chosen = items[:indices] if isinstance(indices, int) else [items[k] for k in indices]
+    if not chosen:
+        raise ConfigError(f'indices={indices!r} leaves no sample; expected one or more.')
+    return chosen

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ ID = (int, str)
 NAMES = {int: 'a number', str: 'a text', list: 'a list', dict: 'an object', float: 'a number'}
 
 
-def read_json(path: str | Path, kind: type) -> Any:
+def read_json(path: str | Path, kind: type | tuple[type, ...]) -> Any:
     """A whole JSON file that holds a list or an object, and not an empty one.
 
     Raises:
@@ -27,7 +27,7 @@ def read_json(path: str | Path, kind: type) -> Any:
         ) from error
     if not isinstance(content, kind):
         raise DataError(
-            f'{path} holds {_kind(content)}, expected {NAMES[kind]}. Is it the file of this set?'
+            f'{path} holds {_kind(content)}, expected {_names(kind)}. Is it the file of this set?'
         )
     if not content:
         raise DataError(f'{path} is empty, expected at least one record. Fetch it again.')
@@ -55,6 +55,16 @@ def read_lines(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
     if not rows:
         raise DataError(f'{path} is empty, expected at least one record. Fetch it again.')
     return rows
+
+
+def read_table(path: str | Path) -> list[tuple[str, list[str]]]:
+    """A file of lines with tabs: (where it stands, cells) each; blank lines are passed over.
+
+    Raises:
+        DataError: it is missing or no text.
+    """
+    lines = enumerate(_text(path).splitlines(), 1)
+    return [(f'{path}: line {n}', line.split('\t')) for n, line in lines if line.strip()]
 
 
 def records(path: str | Path, content: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:
@@ -92,10 +102,9 @@ def take(row: Any, where: str, **types: type | tuple[type, ...]) -> list[Any]:
             )
         value = row[name]
         if not isinstance(value, kind) or isinstance(value, bool):
-            kinds = kind if isinstance(kind, tuple) else (kind,)
-            wanted = ' or '.join(dict.fromkeys(NAMES.get(k, k.__name__) for k in kinds))
             raise DataError(
-                f'{where} has "{name}" {str(value)[:60]!r}, expected {wanted}. Mend that record.'
+                f'{where} has "{name}" {str(value)[:60]!r}, expected {_names(kind)}. Mend that '
+                'record.'
             )
         values.append(value)
     return values
@@ -132,23 +141,30 @@ def below(folder: str | Path, name: str, where: str) -> str:
     return path
 
 
-def unique(items: Iterable[tuple[str, Item]], name: str = 'id') -> list[Item]:
+def once(ids: Iterable[tuple[str, Any]], name: str = 'question_id') -> None:
+    """Checks that no id comes twice.
+
+    Raises:
+        DataError: one does.
+    """
+    seen: dict[Any, str] = {}
+    for where, id_ in ids:
+        if id_ in seen:
+            raise DataError(
+                f'{where} has the {name} {id_!r} of {seen[id_]} again. Each comes once; take '
+                'one of the two out.'
+            )
+        seen[id_] = where
+
+
+def unique(items: Sequence[tuple[str, Item]], name: str = 'id') -> list[Item]:
     """The items, each id once.
 
     Raises:
         DataError: an id comes a second time.
     """
-    seen: dict[Any, str] = {}
-    kept = []
-    for where, item in items:
-        if item.id in seen:
-            raise DataError(
-                f'{where} has the {name} {item.id!r} of {seen[item.id]} again. Each is asked '
-                'once; take one of the two out.'
-            )
-        seen[item.id] = where
-        kept.append(item)
-    return kept
+    once(((where, item.id) for where, item in items), name)
+    return [item for _, item in items]
 
 
 def matching(by_id: Mapping[Any, Any], key: Any, where: str, path: str | Path, name: str) -> Any:
@@ -175,6 +191,11 @@ def _text(path: str | Path) -> str:
         ) from error
     except UnicodeDecodeError as error:
         raise DataError(f'{path} is not text in UTF-8: {error}. Fetch it again.') from error
+
+
+def _names(kind: type | tuple[type, ...]) -> str:
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    return ' or '.join(dict.fromkeys(NAMES.get(k, k.__name__) for k in kinds))
 
 
 def _kind(content: Any) -> str:

@@ -21,6 +21,7 @@ class Item:
         groups: what the scores are split by: kind of group -> group.
         choices: how many options there are to choose from.
         record: what a submission repeats of the annotation.
+        asked: False for one that only the submission file has.
     """
 
     id: Id
@@ -31,6 +32,7 @@ class Item:
     groups: Mapping[str, str] = field(default_factory=dict)
     choices: int = 0
     record: Mapping[str, Any] = field(default_factory=dict)
+    asked: bool = True
 
 
 Answers = Sequence[str | None]  # one for each item; None: there is none
@@ -44,12 +46,13 @@ class Benchmark:
         title: what it is called in papers.
         read: paths by role (positional names), settings (keyword-only names) -> items.
         score: items with truth and their answers -> scores; None: a server or a judge has it.
-        submit: items and answers -> (file name, content) as the server takes it.
+        submit: items and answers -> file name -> content, as a server or judge takes it:
+            a text, rows for .jsonl and tables, anything else as JSON.
         caption: pictures are described; no question.
     """
 
     title: str
     read: Callable[..., list[Item]]
     score: Callable[[Sequence[Item], Answers], Scores] | None = None
-    submit: Callable[[Sequence[Item], Answers], tuple[str, Any]] | None = None
+    submit: Callable[[Sequence[Item], Answers], dict[str, Any]] | None = None
     caption: bool = False

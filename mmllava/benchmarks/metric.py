@@ -26,6 +26,9 @@ class BenchmarkMetric(BaseMetric):
         collect_device: 'cpu' or 'gpu', for gathering results from all ranks.
         prefix: put before each name, as ``prefix/accuracy``.
 
+    Attributes:
+        details: after scoring, the ``reference`` of each result that was given.
+
     Raises:
         ConfigError: the dataset is no BenchmarkDataset.
         DataError: a sample is missing, or none has an answer.
@@ -39,6 +42,7 @@ class BenchmarkMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.out_dir = out_dir
+        self.details: list[dict[str, Any]] = []
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
         """Keeps (number, answer) of each sample."""
@@ -64,6 +68,7 @@ class BenchmarkMetric(BaseMetric):
                 f'{min(missing)}. Give the same command again to predict them.'
             )
         answers = [found[number] for number in range(len(items))]
+        self.details = [dict(reference=items[number].truth) for number, _ in results]
         failed = sum(answer is None for answer in answers)
         if failed == len(items):
             raise DataError(
@@ -72,8 +77,10 @@ class BenchmarkMetric(BaseMetric):
             )
         benchmark = get_benchmark(meta['benchmark'])
         if self.out_dir is not None and benchmark.submit:
-            path = write_submission(benchmark, items, answers, Path(self.out_dir))
-            print_log(f'submission: {path}', logger='current')
+            rest = meta.get('unasked', [])
+            files = benchmark.submit([*items, *rest], [*answers, *[None] * len(rest)])
+            for path in write_submission(files, Path(self.out_dir)):
+                print_log(f'submission: {path}', logger='current')
         scores = {}
         if benchmark.score and any(item.truth is not None for item in items):
             scores = benchmark.score(items, answers)

@@ -34,6 +34,9 @@ class Protocol:
 
 
 _LETTER = "\nAnswer with the option's letter from the given choices directly."
+_LETTER_CN = '\n请直接回答选项字母。'  # answer with the option's letter directly
+_SHORT = '\nAnswer the question using a single word or phrase.'
+_UNSURE = "\nWhen the provided information is insufficient, respond with 'Unanswerable'." + _SHORT
 _GREEDY = dict(do_sample=False, num_beams=1)
 
 
@@ -41,8 +44,39 @@ def _greedy(max_new_tokens: int) -> dict[str, Any]:
     return dict(_GREEDY, max_new_tokens=max_new_tokens)
 
 
+def _captions(task: str) -> dict[str, Protocol]:
+    """The authors publish no caption score; v1.5 learned captions with this very sentence."""
+    return {
+        'llava': Protocol(source="TextCaps in LLaVA-1.5's training mix", preset='coco_short'),
+        'lmms-eval': Protocol(source=f'tasks/{task}', preset='coco_short'),
+        'mmpretrain': Protocol(source='llava-7b-v1.5_caption', preset='describe_beam3'),
+    }
+
+
+def _short(script: str, task: str, max_new_tokens: int, **more: Any) -> dict[str, Protocol]:
+    """Answers in a word: the three that ask for them nearly alike."""
+    text = more.pop('text', '{question}' + _SHORT)
+    return {
+        'llava': Protocol(
+            source=f'scripts/v1_5/eval/{script}.sh', text=text, generation=_greedy(128)
+        ),
+        'lmms-eval': Protocol(
+            source=f'tasks/{task}', text=text, generation=_greedy(max_new_tokens), **more
+        ),
+        'mmpretrain': Protocol(
+            source='llava-7b-v1.5_vqa (that config answers COCO captions)',
+            text='{question}',
+            generation=_greedy(100),
+        ),
+    }
+
+
+_VQA = '{question}' + _SHORT
 #: set -> preset -> protocol
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
+    'coco': _captions('coco_cap'),
+    'karpathy': _captions('coco_cap'),
+    'nocaps': _captions('nocaps'),
     'scienceqa': {
         'llava': Protocol(
             source='scripts/v1_5/eval/sqa.sh; published with square pictures, since code of then '
@@ -60,6 +94,109 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             text='{hint}{question}\n{options}' + _LETTER,
             generation=_greedy(16),
             aspect='square',
+        ),
+    },
+    'vqav2': _short('vqav2', 'vqav2', 16),
+    # The authors have no script for it; its questions were trained on with this suffix.
+    'okvqa': {
+        **_short('vqav2', 'ok_vqa', 1024),
+        'lmms-eval': Protocol(
+            source='tasks/ok_vqa', text='{question}' + _UNSURE, generation=_greedy(1024)
+        ),
+    },
+    'gqa': _short('gqa', 'gqa', 16),
+    'vizwiz': _short('vizwiz', 'vizwiz_vqa', 1024, text='{question}' + _UNSURE, capitalize=True),
+    'textvqa': {
+        'llava': Protocol(
+            source='scripts/v1_5/eval/textvqa.sh: the words that Rosetta read are in the prompt',
+            text='{question}\nReference OCR token: {ocr}' + _SHORT,
+            generation=_greedy(128),
+            capitalize=True,
+        ),
+        'llava-no-ocr': Protocol(
+            source='the same without those words',
+            text=_VQA,
+            generation=_greedy(128),
+            capitalize=True,
+        ),
+        'lmms-eval': Protocol(
+            source='tasks/textvqa, ocr: false',
+            text=_VQA,
+            generation=_greedy(1024),
+            capitalize=True,
+        ),
+        'mmpretrain': Protocol(
+            source='llava-7b-v1.5_vqa (that config answers COCO captions)',
+            text='{question}',
+            generation=_greedy(100),
+        ),
+    },
+    'pope': _short('pope', 'pope', 128),
+    'mme': {
+        'llava': Protocol(
+            source='scripts/v1_5/eval/mme.sh',
+            text='{plain}' + _SHORT,
+            generation=_greedy(128),
+        ),
+        'lmms-eval': Protocol(source='tasks/mme', text='{plain}' + _SHORT, generation=_greedy(16)),
+    },
+    'mmbench': {
+        'llava': Protocol(
+            source='scripts/v1_5/eval/mmbench.sh',
+            text='{hint}{question}\n{options}' + _LETTER,
+            generation=_greedy(1024),
+        ),
+        'lmms-eval': Protocol(
+            source='tasks/mmbench, two line breaks included',
+            text='{hint_word}{question} There are several options:\n{options}\n' + _LETTER,
+            generation=_greedy(1024),
+            aspect='square',
+        ),
+    },
+    'mmbench_cn': {
+        'llava': Protocol(
+            source='scripts/v1_5/eval/mmbench_cn.sh',
+            text='{hint}{question}\n{options}' + _LETTER_CN,
+            generation=_greedy(1024),
+        ),
+        'lmms-eval': Protocol(
+            source='tasks/mmbench, two line breaks included',
+            text='{hint_word}{question} 有如下几个选项\uff1a\n{options}\n'
+            '\n请直接使用所提供的选项字母作为答案回答。',
+            generation=_greedy(256),
+            aspect='square',
+        ),
+    },
+    'seed': {
+        'llava': Protocol(
+            source='scripts/v1_5/eval/seed.sh',
+            text='{question}\n{options}' + _LETTER,
+            generation=_greedy(128),
+        ),
+        'lmms-eval': Protocol(
+            source='tasks/seedbench',
+            text='{question}\n{options}' + _LETTER,
+            generation=_greedy(1024),
+            aspect='square',
+        ),
+    },
+    'mmvet': {
+        'llava': Protocol(
+            source='scripts/v1_5/eval/mmvet.sh', text='{question}', generation=_greedy(1024)
+        ),
+        'lmms-eval': Protocol(
+            source='tasks/mmvet',
+            text='First please perform reasoning, and think step by step to provide best answer '
+            'to the following question: \n\n{question}',
+            generation=_greedy(1024),
+        ),
+    },
+    'llava_bench': {
+        'llava': Protocol(
+            source='scripts/v1_5/eval/llavabench.sh', text='{question}', generation=_greedy(1024)
+        ),
+        'lmms-eval': Protocol(
+            source='tasks/llava-in-the-wild', text='{question}', generation=_greedy(4096)
         ),
     },
 }

@@ -122,15 +122,16 @@ def score_scienceqa(items: Sequence[Item], answers: Answers) -> Scores:
     }
 
 
-def submit_scienceqa(items: Sequence[Item], answers: Answers) -> tuple[str, Any]:
+def submit_scienceqa(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
     """The result file of LLaVA's script, which ScienceQA's own evaluation reads."""
     texts = {item.id: 'FAILED' if a is None else a for item, a in zip(items, answers, strict=True)}
     results = {item.id: scienceqa_choice(texts[item.id], item.choices) for item in items}
     correct = sum(results[item.id] == item.truth for item in items)
-    return 'scienceqa_result.json', dict(
+    result = dict(
         acc=correct / len(items) * 100,
         correct=correct,
         count=len(items),
         results=results,
         outputs=texts,
     )
+    return {'scienceqa_result.json': result}

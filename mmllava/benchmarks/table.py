@@ -5,12 +5,56 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmllava.benchmarks import captions, choices, open_ended, scienceqa, vqa, yes_no
 from mmllava.benchmarks.item import Benchmark, Item
-from mmllava.benchmarks.scienceqa import read_scienceqa, score_scienceqa, submit_scienceqa
 from mmllava.errors import ConfigError, unknown_name
 
 BENCHMARKS: dict[str, Benchmark] = {
-    'scienceqa': Benchmark('ScienceQA', read_scienceqa, score_scienceqa, submit_scienceqa),
+    'coco': Benchmark(
+        'COCO captions',
+        captions.read_coco,
+        captions.score_caption_set,
+        captions.submit_captions,
+        caption=True,
+    ),
+    'karpathy': Benchmark(
+        "COCO captions and Flickr30k, Karpathy's splits",
+        captions.read_karpathy,
+        captions.score_caption_set,
+        captions.submit_captions,
+        caption=True,
+    ),
+    'nocaps': Benchmark(
+        'NoCaps',
+        captions.read_coco,
+        captions.score_caption_set,
+        captions.submit_captions,
+        caption=True,
+    ),
+    'scienceqa': Benchmark(
+        'ScienceQA',
+        scienceqa.read_scienceqa,
+        scienceqa.score_scienceqa,
+        scienceqa.submit_scienceqa,
+    ),
+    'vqav2': Benchmark('VQAv2', vqa.read_vqav2, vqa.score_vqav2, vqa.submit_vqav2),
+    'okvqa': Benchmark('OK-VQA', vqa.read_vqav2, vqa.score_vqa, vqa.submit_vqav2),
+    'gqa': Benchmark('GQA', vqa.read_gqa, vqa.score_gqa, vqa.submit_gqa),
+    'vizwiz': Benchmark('VizWiz', vqa.read_vizwiz, vqa.score_vqa, vqa.submit_vizwiz),
+    'textvqa': Benchmark('TextVQA', vqa.read_textvqa, vqa.score_vqa, vqa.submit_vqav2),
+    'pope': Benchmark('POPE', yes_no.read_pope, yes_no.score_pope, yes_no.submit_pope),
+    'mme': Benchmark('MME', yes_no.read_mme, yes_no.score_mme, yes_no.submit_mme),
+    'mmbench': Benchmark(
+        'MMBench', choices.read_mmbench, choices.score_mmbench, choices.submit_mmbench
+    ),
+    'mmbench_cn': Benchmark(
+        'MMBench-CN', choices.read_mmbench, choices.score_mmbench, choices.submit_mmbench
+    ),
+    'seed': Benchmark('SEED-Bench', choices.read_seed, choices.score_seed, choices.submit_seed),
+    'mmvet': Benchmark('MM-Vet', open_ended.read_mmvet, submit=open_ended.submit_mmvet),
+    'llava_bench': Benchmark(
+        'LLaVA-Bench', open_ended.read_llava_bench, submit=open_ended.submit_llava_bench
+    ),
 }
 
 

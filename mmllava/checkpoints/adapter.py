@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from mmllava.checkpoints.entry import TensorEntry
@@ -32,28 +33,33 @@ class _Source(Protocol):
     config: dict[str, Any]
 
 
+def read_trained(folder: Path) -> dict[str, TensorEntry]:
+    """What LLaVA's training leaves beside an adapter; ``{}`` where there is nothing."""
+    beside = folder / TRAINED_BESIDE
+    return read_entries(beside) if beside.is_file() else {}
+
+
 def merge_adapter(
-    source: _Source, moves: list[Move], config: dict[str, Any]
+    source: _Source, extra: Mapping[str, TensorEntry], moves: list[Move], config: dict[str, Any]
 ) -> tuple[list[Move], dict[str, Any]]:
     """Plans W + scale * (B @ A) for every adapted weight, and takes whole what was trained whole.
 
     Args:
-        source: an adapter's folder: PEFT's two files, and LLaVA's ``non_lora_trainables.bin``
-            and ``config.json`` where they are.
+        source: an adapter: its tensors, ``adapter_config.json`` where it has any, and
+            ``config.json`` where it is there.
+        extra: what was trained whole beside it.
         moves: of the base, by the original's names.
         config: of the base.
 
     Returns:
-        the moves of the result and its config.
+        the moves of the result and its config; ``{}`` where neither tells of a LLaVA.
 
     Raises:
         CheckpointError: a setting that is not computed here, half an adapter, or one that
             does not fit the base.
     """
-    settings = adapter_config(source.path)
-    scale = _scale(settings, source)
-    beside = source.folder / TRAINED_BESIDE
-    extra = read_entries(beside) if beside.is_file() else {}
+    settings = adapter_config(source.path) if source.entries else {}
+    scale = _scale(settings, source) if source.entries else 1.0
     linear = is_linear([*source.entries, *extra])
     pairs: dict[str, dict[str, TensorEntry]] = {}
     trained: dict[str, TensorEntry] = {}
@@ -68,11 +74,13 @@ def merge_adapter(
     twice = sorted(extra.keys() & trained.keys())
     if twice:
         raise CheckpointError(
-            f'{source.path} holds {some(twice)} in the adapter and in {TRAINED_BESIDE}. '
+            f'{source.path} holds {some(twice)} in the adapter and in '
+            f'{extra[twice[0]].file.name}. '
             'Two versions are mixed there; remove one of them.'
         )
     trained |= extra
     config = {**config, **source.config}
+    config = config if any(key.startswith('mm_') for key in config) else {}
     made = {move.name: move for move in moves if move.how != 'dropped'}
     rest = [move for move in moves if move.how == 'dropped']
     for name, entry in trained.items():
@@ -212,11 +220,12 @@ def _add_words(made: dict[str, Move], rows: TensorEntry, source: _Source) -> dic
     """Takes the last two rows as those of the start and end words; the output's are the mean."""
     embed, head = made[_EMBED], made[_HEAD]
     base, count = embed.shape[0], rows.shape[0]
-    if len(rows.shape) != 2 or rows.shape[1:] != embed.shape[1:] or (2 < count < base):
+    possible = count in (2, base) or count >= base + 2
+    if len(rows.shape) != 2 or rows.shape[1:] != embed.shape[1:] or not possible:
         raise CheckpointError(
-            f'embed_tokens.weight of {source.path} is {list(rows.shape)}; expected 2 rows or at '
-            f'least the {base} of the base, {embed.shape[1]} wide. Name the base that the '
-            'projector was trained on.'
+            f'embed_tokens.weight of {source.path} is {list(rows.shape)}; expected 2 rows, or '
+            f'the {base} of the base with or without more, {embed.shape[1]} wide. Name the base '
+            'that the projector was trained on.'
         )
     total = max(count, base + 2) if count != base else base
     kept = total - 2 if count in (2, base) else base

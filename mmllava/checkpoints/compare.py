@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from mmllava.checkpoints.entry import DTYPES
-from mmllava.checkpoints.intake import open_source, take_in
+from mmllava.checkpoints.identify import ON_A_BASE
+from mmllava.checkpoints.intake import Source, open_source, take_in
 from mmllava.checkpoints.moves import Move
 from mmllava.checkpoints.stream import computed
 from mmllava.checkpoints.values import cast
@@ -64,12 +65,16 @@ def compare(
     Raises:
         CheckpointError: if one cannot be read.
     """
-    return compare_moves(_moves(first, base), _moves(second, base), progress)
+    sources = [open_source(path) for path in (first, second)]
+    if base is not None and not any(source.layout in ON_A_BASE for source in sources):
+        told = ' and '.join(f'{source.path} is {source.layout}' for source in sources)
+        raise CheckpointError(f'{told}: neither needs a base. Leave out --base.')
+    return compare_moves(*(_moves(source, base) for source in sources), progress)
 
 
-def _moves(path: str | Path, base: str | Path | None) -> dict[str, Move]:
-    source = open_source(path)
-    needs = source.layout in ('delta', 'projector', 'lora')
+def _moves(source: Source, base: str | Path | None) -> dict[str, Move]:
+    path = source.path
+    needs = source.layout in ON_A_BASE
     if source.layout == 'clip' or (needs and base is None):
         raise CheckpointError(
             f'{path} is {source.layout}: {source.reason} Two models are compared, in any layout; '

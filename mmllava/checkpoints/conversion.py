@@ -12,9 +12,11 @@ from typing import Any
 
 from mmllava.checkpoints import sidecars
 from mmllava.checkpoints.beside import files_beside
+from mmllava.checkpoints.changes import base_on_hub
 from mmllava.checkpoints.complete import TOWER_END, check_model, has_tower
 from mmllava.checkpoints.entry import TensorEntry
 from mmllava.checkpoints.fetch import fetch
+from mmllava.checkpoints.identify import ON_A_BASE
 from mmllava.checkpoints.intake import Model, Source, open_source, take_in
 from mmllava.checkpoints.keymaps import TOWER
 from mmllava.checkpoints.moves import FLOATS, Move, disk_order
@@ -104,8 +106,8 @@ def _readable(*paths: str | Path | None) -> Iterator[None]:
     except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
         where = ', '.join(str(path) for path in paths if path is not None)
         raise CheckpointError(
-            f'a JSON file of {where} has a value of a kind that it cannot have '
-            f'({type(error).__name__}: {error}). Download the configs and tokenizer files again.'
+            f'{where}: a config, a tokenizer file or the shape of a tensor is of a kind that it '
+            f'cannot have ({type(error).__name__}: {error}). Download these files again.'
         ) from error
 
 
@@ -120,8 +122,10 @@ def _prepare(
 ) -> Conversion:
     """``prepare_conversion`` of arguments that are sound."""
     found = open_source(fetch(source), layout)
+    if base is None and found.layout == 'changes':
+        base = base_on_hub(found.folder)
     below = None if base is None else open_source(fetch(base), base_layout)
-    taken_by_result = to == 'delta' and found.layout not in ('delta', 'projector', 'lora')
+    taken_by_result = to == 'delta' and found.layout not in ON_A_BASE
     model = take_in(found, None if taken_by_result else below)
     sources = {'source': found.path}
     told = {'source': f'{found.layout}: {found.reason}'}

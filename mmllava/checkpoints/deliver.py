@@ -99,6 +99,21 @@ def find_leftover(destination: str | Path) -> Path | None:
     return next(iter(leftovers(Path(destination).resolve())), None)
 
 
+def why_anew(conversion: Conversion, destination: str | Path, shard_bytes: int) -> str:
+    """Why ``resume`` would begin anew; '' where it goes on."""
+    left = leftovers(Path(destination).resolve())
+    if not left:
+        return f'no killed run left anything beside {destination}'
+    to_file = is_file_destination(destination, conversion.layout)
+    plan = plan_sum(conversion.kept, dict(file=to_file, shard_bytes=shard_bytes))
+    if any(is_of(part, plan) for part in left):
+        return ''
+    return (
+        f'{left[0]} was begun with other settings, from files that changed since, or by another '
+        'version; it stays, and may be deleted'
+    )
+
+
 def _write(
     conversion: Conversion,
     part: Path,
@@ -202,10 +217,14 @@ def _may_replace_folder(path: Path) -> None:
     """Refuses to replace a folder with anything in it that no conversion wrote."""
     index = path / INDEXES[0]
     told = read_json(index) if index.is_file() else {}
-    shards = told.get('weight_map', {}).values()
+    shards, marks = (
+        value if isinstance(value := told.get(key), dict) else {}
+        for key in ('weight_map', 'metadata')
+    )
+    shards = [name for name in shards.values() if isinstance(name, str)]
     if has_member(path / PROJECTOR, MARK) if (path / PROJECTOR).is_file() else False:
         shards = [PROJECTOR]
-    elif MARK not in told.get('metadata', {}):
+    elif MARK not in marks:
         raise CheckpointError(
             f'{path} was not written by a merge or a conversion, so --overwrite does not replace '
             'it. Name another destination, or delete it yourself.'

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmllava.checkpoints.changes import BASE_FILE
 from mmllava.checkpoints.entry import TensorEntry
 from mmllava.checkpoints.fingerprint import NORM, is_difference
 from mmllava.checkpoints.reader import INDEXES, SINGLES, read_config, read_entries, read_json
@@ -25,10 +26,13 @@ LAYOUTS = {
     'mmpretrain': "mmpretrain's Llava: model.lang_encoder.*",
     'projector': 'the projector alone',
     'lora': 'a LoRA adapter, with or without non_lora_trainables.bin',
+    'changes': 'a checkpoint of tools/train.py that holds only what was trained',
     'mmllava': "the parameter names of this package's model, as training saves them",
     'llama': 'a language model alone: a base',
     'clip': 'a CLIP vision tower',
 }
+#: Layouts that are read with the model that they belong to.
+ON_A_BASE = ('delta', 'projector', 'lora', 'changes')
 ADAPTER_CONFIG = 'adapter_config.json'
 _ADAPTERS = ('adapter_model.safetensors', 'adapter_model.bin')
 _PROJECTOR = 'mm_projector.bin'
@@ -96,12 +100,8 @@ def weights_of(path: str | Path) -> Path:
         return path
     model = [n for n in (*INDEXES, *SINGLES) if (path / n).exists()]
     adapter = [n for n in _ADAPTERS if (path / n).is_file()]
-    if model and adapter and (path / 'base.json').is_file():
-        raise CheckpointError(
-            f'{path} is a checkpoint of tools/train.py: a projector and an adapter, which belong '
-            'together. Use it with the config of the run, get_model(CONFIG, pretrained=FOLDER) or '
-            'demo/chat.py CONFIG FOLDER; leave both files where they are.'
-        )
+    if model and (path / BASE_FILE).is_file():
+        return path
     if model and adapter:
         raise CheckpointError(
             f'{path} holds a model ({model[0]}) and an adapter ({adapter[0]}); expected one of '
@@ -131,6 +131,8 @@ def kind_of(entries: Mapping[str, TensorEntry], path: str | Path) -> Kind:
     elif layout == 'original':
         layout, why = _delta_or_merged(entries, path)
         reason = f'{reason} and {projector[0]}; {why}'
+    elif layout == 'projector' and (path / BASE_FILE).is_file():
+        layout, reason = 'changes', f'{reason} and, beside it, {BASE_FILE}'
     elif layout == 'projector':
         reason = f'{reason} and no layer of a language model'
     _check_config(layout, said, path)

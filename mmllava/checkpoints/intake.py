@@ -6,15 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.checkpoints import config_hf, mmpretrain_vit, sidecars
-from mmllava.checkpoints.adapter import merge_adapter, merge_projector
+from mmllava.checkpoints.adapter import (
+    IMAGE_WORDS,
+    merge_adapter,
+    merge_projector,
+    read_trained,
+)
+from mmllava.checkpoints.changes import ADAPTER_FILE, check_base
 from mmllava.checkpoints.complete import check_model
 from mmllava.checkpoints.entry import TensorEntry
 from mmllava.checkpoints.fingerprint import check_configs, check_values, check_vocabulary
-from mmllava.checkpoints.identify import LAYOUTS, kind_of, read_weights
+from mmllava.checkpoints.identify import LAYOUTS, ON_A_BASE, kind_of, read_weights
 from mmllava.checkpoints.keymaps import DROPPED, KNOWN, find_original, is_linear
 from mmllava.checkpoints.moves import Move, copy, dropped, entry_rows, some, whole
 from mmllava.checkpoints.plan import EMBED, plan_merge
-from mmllava.checkpoints.reader import read_config
+from mmllava.checkpoints.reader import read_config, read_entries
 from mmllava.errors import CheckpointError, unknown_name
 
 HEAD = 'lm_head.weight'
@@ -102,13 +108,13 @@ def take_in(source: Source, base: Source | None = None, partial: bool = False) -
             f'{source.path} is {LAYOUTS[source.layout]}: {source.reason} It cannot be converted '
             'by itself. Name a LLaVA, and this one by --base or --tower.'
         )
-    if source.layout in ('delta', 'projector', 'lora') and base is None:
+    if source.layout in ON_A_BASE and base is None:
         raise CheckpointError(
             f'{source.path} is {LAYOUTS[source.layout]}: {source.reason} It needs the model that '
             'it belongs to. Name that by --base.'
         )
     model = plan(source, base)
-    if source.layout not in ('delta', 'projector', 'lora') and base is not None:
+    if source.layout not in ON_A_BASE and base is not None:
         model = _describe(model, source, base)
     if partial:
         check_model(model.kept, model.config, source.path, partial)
@@ -213,10 +219,36 @@ def _projector(source: Source, base: Source | None) -> Model:
 
 def _lora(source: Source, base: Source | None) -> Model:
     """An adapter and what was trained beside it, merged onto a base."""
+    return _merged(source, read_trained(source.folder), base)
+
+
+def _changes(source: Source, base: Source | None) -> Model:
+    """What tools/train.py trained: tensors whole, adapters, or both."""
+    check_base(source.folder, base.path)
+    file = source.folder / ADAPTER_FILE
+    adapter = replace(source, entries=read_entries(file) if file.is_file() else {})
+    return _merged(adapter, source.entries, base)
+
+
+def _merged(source: Source, trained: Mapping[str, TensorEntry], base: Source) -> Model:
     below = take_in(base, partial=True)
-    moves, config = merge_adapter(source, below.moves, below.config)
-    own = _words(source)
-    return Model(moves, config, own or below.words, {}, below.notes)
+    moves, config = merge_adapter(source, trained, below.moves, below.config)
+    own, added, notes = _words(source), {}, below.notes
+    kept = {move.name: move for move in moves if move.how != 'dropped'}
+    before = next(m.shape[0] for m in below.moves if m.name == EMBED)
+    rows = kept[EMBED].shape[0]
+    if config and rows > before and own is None:
+        words = IMAGE_WORDS if config.get('mm_use_im_start_end') else ()
+        words = ('<im_patch>',) * bool(config.get('mm_use_im_patch_token')) + words
+        if len(words) != rows - before:
+            note = f'{source.path} has rows for {rows - before} more words than its base, and '
+            note += 'neither a tokenizer nor its config.json tells which: they have no name.'
+            notes = [*notes, note]
+        else:
+            added = {word: before + k for k, word in enumerate(words)}
+    if config:
+        config = {**config, 'vocab_size': rows}
+    return Model(moves, config, own or below.words, added, notes)
 
 
 _PLANS: dict[str, Callable[[Source, Source | None], Model]] = {
@@ -228,6 +260,7 @@ _PLANS: dict[str, Callable[[Source, Source | None], Model]] = {
     'delta': _delta,
     'projector': _projector,
     'lora': _lora,
+    'changes': _changes,
 }
 
 

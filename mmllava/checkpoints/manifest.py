@@ -22,6 +22,10 @@ from mmllava.version import __version__
 MANIFEST = 'manifest.json'
 
 
+class ChangedError(CheckpointError):
+    """A checkpoint is not what its manifest says."""
+
+
 def make_manifest(
     layout: str,
     moves: list[Move],
@@ -76,11 +80,16 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
             f'{path} has no {MANIFEST}, so it was not written by tools/convert.py. Compare it '
             'with another checkpoint by --against.'
         )
-    tensors = found.get('tensors')
+    tensors = found.get('tensors') if isinstance(found, dict) else None
     if not isinstance(tensors, dict) or not all(
         isinstance(t, dict) and isinstance(t.get('sha256'), str) for t in tensors.values()
     ):
         raise CheckpointError(f'{MANIFEST} of {path} names no tensors. Convert the model again.')
+    if not isinstance(found.get('files', {}), dict):
+        raise CheckpointError(
+            f'{MANIFEST} of {path} has a {type(found["files"]).__name__} for its files; expected '
+            'a sum for each. Convert the model again.'
+        )
     return found
 
 
@@ -89,7 +98,7 @@ def _inside(file: Path) -> dict[str, Any] | None:
     try:
         text = read_member(file, MANIFEST)
         return None if text is None else json.loads(text)
-    except (zipfile.BadZipFile, ValueError) as error:
+    except (zipfile.BadZipFile, ValueError, RecursionError) as error:
         raise CheckpointError(
             f'the {MANIFEST} in {file} cannot be read: {error}. Convert the model again.'
         ) from error
@@ -102,7 +111,8 @@ def verify(path: str | Path, progress: Callable[[int], None] = lambda _: None) -
         ``tensors``, ``files`` and ``bytes`` that were compared.
 
     Raises:
-        CheckpointError: names what differs, is missing or is too much.
+        ChangedError: names what differs, is missing or is too much.
+        CheckpointError: it cannot be read, or has no manifest.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -112,7 +122,7 @@ def verify(path: str | Path, progress: Callable[[int], None] = lambda _: None) -
         (sorted(entries.keys() - expected.keys()), 'holds, and its manifest does not name,'),
     ):
         if names:
-            raise CheckpointError(
+            raise ChangedError(
                 f'{path} {what} {len(names)} tensors, first {names[0]}. Convert the model again.'
             )
     for name, entry in entries.items():
@@ -122,7 +132,7 @@ def verify(path: str | Path, progress: Callable[[int], None] = lambda _: None) -
             not same
             or sha256_of(entry.file, entry.offset, entry.nbytes) != expected[name]['sha256']
         ):
-            raise CheckpointError(
+            raise ChangedError(
                 f'{name} in {entry.file} is not what was written there: its SHA-256, type or shape '
                 'differs from the manifest. The file was changed or damaged; convert again.'
             )
@@ -130,7 +140,7 @@ def verify(path: str | Path, progress: Callable[[int], None] = lambda _: None) -
     for name, digest in manifest.get('files', {}).items():
         file = path / Path(name).name
         if not file.is_file() or sha256_of(file) != digest:
-            raise CheckpointError(
+            raise ChangedError(
                 f'{file} is not what was written there. It was changed or damaged; convert again, '
                 'or compare by --against if the change is meant.'
             )

@@ -19,21 +19,27 @@ _CONTENT = (
     "{%- for part in content if part['type'] == 'text' -%}{{- part['text'] -}}{%- endfor -%}"
     '{%- endif -%}{%- endmacro -%}'
 )
+# A system message of the caller's own, which comes first, takes the place of the model's.
+_OWN_SYSTEM = "{%- if not messages or messages[0]['role'] != 'system' -%}"
 _EACH = '{%- for message in messages -%}'
 TEMPLATES = {
     'vicuna_v1': _CONTENT
-    + f'{{{{- "{_SYSTEM} " -}}}}'
+    + f'{_OWN_SYSTEM}{{{{- "{_SYSTEM} " -}}}}{{%- endif -%}}'
     + _EACH
     + "{%- if message['role'] == 'user' -%}{{- 'USER: ' + words(message['content']) + ' ' -}}"
+    + "{%- elif message['role'] == 'system' -%}{{- words(message['content']) + ' ' -}}"
     + "{%- else -%}{{- 'ASSISTANT: ' + words(message['content']) + '</s>' -}}{%- endif -%}"
     + "{%- endfor -%}{%- if add_generation_prompt -%}{{- 'ASSISTANT:' -}}{%- endif -%}",
     'mistral_instruct': _CONTENT
     + _EACH
     + "{%- if message['role'] == 'user' -%}"
     + "{{- '[INST] ' + words(message['content']) + ' [/INST]' -}}"
+    + "{%- elif message['role'] == 'system' -%}"
+    + "{{- raise_exception('this model was trained without a system message; leave it out') -}}"
     + "{%- else -%}{{- ' ' + words(message['content']) + ' </s>' -}}{%- endif -%}{%- endfor -%}",
     'chatml_direct': _CONTENT
-    + "{{- '<|im_start|>system\\nAnswer the questions.<|im_end|>' -}}"
+    + _OWN_SYSTEM
+    + "{{- '<|im_start|>system\\nAnswer the questions.<|im_end|>' -}}{%- endif -%}"
     + _EACH
     + "{{- '<|im_start|>' + message['role'] + '\\n' + words(message['content']) + '<|im_end|>' -}}"
     + "{%- endfor -%}{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}"

@@ -79,7 +79,7 @@ def read_json(file: Path) -> dict[str, Any]:
     try:
         text = file.read_text(encoding='utf-8')
         made = json.loads(text, object_pairs_hook=no_doubles)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         _refuse_pointer(file)
         raise CheckpointError(
             f'{file} is not readable JSON: {error}. Download or write it again.'

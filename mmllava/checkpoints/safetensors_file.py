@@ -98,7 +98,7 @@ def _read_header(file: Path) -> tuple[dict[str, Any], int, int]:
         text = handle.read(length)
     try:
         header = json.loads(text, object_pairs_hook=no_doubles)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f'{file}: the header cannot be read: {error}. {_AGAIN}') from error
     if not isinstance(header, dict):
         raise CheckpointError(f'{file}: the header is no table of tensors. {_AGAIN}')

@@ -37,6 +37,7 @@ def staged(
             after any other error or a Ctrl-C.
     """
     destination = Path(os.path.realpath(destination))
+    _give_back(destination)
     part = destination.with_name(f'.{destination.name}.part-{os.getpid()}')
     left = next((p for p in leftovers(destination) if goes_on and goes_on(p)), None)
     there = sum(file.stat().st_size for file in _files(left) if file.is_file()) if left else 0
@@ -111,6 +112,13 @@ def _put(part: Path, destination: Path) -> None:
         _flush(destination.parent)
     finally:
         _remove(old)
+
+
+def _give_back(destination: Path) -> None:
+    """Renames an earlier result back that a kill between the two renames of ``_put`` left."""
+    old = [path for path in _remains(destination) if path.name.rpartition('-')[0].endswith('.old')]
+    if old and not destination.exists():
+        os.rename(max(old, key=lambda path: path.stat().st_mtime), destination)
 
 
 def leftovers(destination: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from mmllava.checkpoints.disk import PAGE, open_files, pages, read_values, read_
 from mmllava.checkpoints.half import HalfAdder
 from mmllava.checkpoints.moves import Move, Part
 from mmllava.checkpoints.sums import FileSums
-from mmllava.checkpoints.values import Adapters, add_half, all_finite, cast, row_mean
+from mmllava.checkpoints.values import MEAN_ROWS, Adapters, add_half, all_finite, cast, row_mean
 from mmllava.checkpoints.writer import Sink
 from mmllava.errors import CheckpointError
 
@@ -208,8 +208,9 @@ def _compute(
         adapters.get().add(values, part, piece.start)
     else:
         matrix = part.sources[0]
-        values, kind = row_mean(read_whole(matrix, handles), matrix.dtype, matrix.shape), 'float32'
-        values = values[piece.start : piece.stop]
+        memory = pages(MEAN_ROWS * matrix.shape[1] * 8 + 2 * PAGE)
+        values = row_mean(lambda k, n: read_values(matrix, k, n, handles, memory), matrix)
+        values, kind = values[piece.start : piece.stop], 'float32'
     made = cast(values, kind, move.dtype, slot.spare)
     checked = part.how in ('add', 'subtract') and made is values
     if not (finite and (checked or all_finite(made, move.dtype))):

@@ -12,6 +12,7 @@ from mmllava.checkpoints.moves import FLOATS, Part
 _EXPONENT = {'float16': 0x7C00, 'bfloat16': 0x7F80, 'float32': 0x7F800000}
 _BITS = {'float16': np.uint16, 'bfloat16': np.uint16, 'float32': np.uint32}
 _SIGN = np.uint16(0x8000)
+MEAN_ROWS = 64  # of a matrix whose mean is taken, read at a time
 
 
 def cast(values: np.ndarray, source: str, target: str, memory: np.ndarray) -> np.ndarray:
@@ -90,10 +91,16 @@ class Adapters:
         values += product[start - first * columns : stop - first * columns]
 
 
-def row_mean(values: np.ndarray, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Mean of the rows of a matrix, float32, summed in float64."""
-    total, step = np.zeros(shape[1:], np.float64), 256
-    for k in range(0, shape[0], step):
-        block = values[k * shape[1] : (k + step) * shape[1]]
-        total += as_float32(block, dtype).reshape(-1, shape[1]).sum(0, dtype=np.float64)
-    return (total / shape[0]).astype(np.float32)
+def row_mean(read: Callable[[int, int], np.ndarray], matrix: TensorEntry) -> np.ndarray:
+    """Mean of the rows of a matrix, float32, summed in float64.
+
+    Args:
+        read: gives values ``start:stop`` of the matrix; they hold until the next call.
+        matrix: of shape (rows, columns).
+    """
+    (count, columns), step = matrix.shape, MEAN_ROWS
+    total = np.zeros(columns, np.float64)
+    for k in range(0, count, step):
+        block = read(k * columns, min(k + step, count) * columns)
+        total += as_float32(block, matrix.dtype).reshape(-1, columns).sum(0, dtype=np.float64)
+    return (total / count).astype(np.float32)

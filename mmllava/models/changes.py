@@ -4,7 +4,6 @@ Such a folder has ``model.safetensors`` (trained tensors, in the original's name
 ``base.json`` and, after LoRA, ``adapter_model.safetensors`` in PEFT's names.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +13,11 @@ import torch
 from torch import Tensor
 
 from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
+from mmllava.checkpoints.changes import ADAPTER_FILE, BASE_FILE, fingerprint, read_base
 from mmllava.checkpoints.reader import read_json
 from mmllava.errors import CheckpointError
 
-BASE_FILE = 'base.json'
-ADAPTER_FILE = 'adapter_model.safetensors'
 ADAPTER_PREFIX = 'base_model.model.'  # PEFT's, before the language model's own names
-_SAMPLE = 4096  # bytes of each tensor that a fingerprint reads
 
 
 @dataclass(frozen=True)
@@ -56,28 +53,11 @@ def read_changes(path: str | Path) -> Changes | None:
     file = Path(path) / BASE_FILE
     if not file.is_file():
         return None
-    said = read_json(file)
-    base, mark = said.get('base'), said.get('fingerprint')
-    if not isinstance(base, str) or not isinstance(mark, str):
-        raise CheckpointError(
-            f'{file} lacks base or fingerprint, which say what was trained on. Write the '
-            'checkpoint again.'
-        )
+    base, mark = read_base(Path(path))
+    scale = read_json(file).get('adapter_scale', 1.0)
     adapter = Path(path) / ADAPTER_FILE
     entries = read_entries(adapter) if adapter.is_file() else {}
-    return Changes(base, mark, float(said.get('adapter_scale', 1.0)), entries)
-
-
-def fingerprint(entries: Mapping[str, TensorEntry]) -> str:
-    """16 hex digits for tensors: their names, shapes, dtypes and first 4 KB each."""
-    digest = hashlib.sha256()
-    for name in sorted(entries):
-        entry = entries[name]
-        digest.update(f'{name} {entry.dtype} {tuple(entry.shape)}\n'.encode())
-        with open(entry.file, 'rb') as handle:
-            handle.seek(entry.offset)
-            digest.update(handle.read(min(_SAMPLE, entry.nbytes)))
-    return digest.hexdigest()[:16]
+    return Changes(base, mark, float(scale), entries)
 
 
 def add_adapter(tensors: dict[str, Tensor], changes: Changes) -> None:

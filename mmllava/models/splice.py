@@ -44,13 +44,7 @@ def splice(
         raise PromptError(
             f'the prompt has {prompt.num_images} picture slots but {len(features)} pictures came.'
         )
-    rows = language.config.vocab_size
-    if max(prompt.input_ids, default=0) >= rows:
-        raise PromptError(
-            f'the text spells token {max(prompt.input_ids)}, and the language model has {rows} '
-            'rows: a word such as [PAD] that its tokenizer has and its weights do not. Leave it '
-            'out of the text.'
-        )
+    check_rows(prompt, language.config.vocab_size)
     ids = torch.tensor(prompt.input_ids)
     is_image = ids == IMAGE_TOKEN_INDEX
     words = language.embed(ids.masked_fill(is_image, 0))
@@ -61,6 +55,20 @@ def splice(
         targets += [labels[start:slot], labels.new_full((len(feature),), IGNORE_INDEX)]
         start = slot + 1
     return torch.cat([*embeds, words[start:]]), torch.cat([*targets, labels[start:]])
+
+
+def check_rows(prompt: EncodedPrompt, rows: int) -> None:
+    """Refuses a token that the word embedding has no row for.
+
+    Raises:
+        PromptError: there is one.
+    """
+    if max(prompt.input_ids, default=0) >= rows:
+        raise PromptError(
+            f'the text spells token {max(prompt.input_ids)}, and the language model has {rows} '
+            'rows: a word such as [PAD] that its tokenizer has and its weights do not. Leave it '
+            'out of the text.'
+        )
 
 
 def collate(rows: Sequence[tuple[Tensor, Tensor]], side: str) -> Batch:

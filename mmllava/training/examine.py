@@ -16,6 +16,7 @@ from mmllava.datasets.transforms import CLIPResize
 from mmllava.errors import ConfigError, PromptError
 from mmllava.models.llava import Llava
 from mmllava.models.pictures import pictures_of, sizes_of
+from mmllava.models.splice import check_rows
 from mmllava.models.tiles import merge_tiles
 from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt
 
@@ -93,14 +94,20 @@ def check_learned(packed: dict[str, Any], model: Llava, max_tokens: int) -> None
 
 
 def encode_sample(packed: dict[str, Any], model: Llava) -> tuple[EncodedPrompt, list[int]]:
-    """Ids and labels of a packed sample, and how many tokens each of its pictures takes."""
+    """Ids and labels of a packed sample, and how many tokens each of its pictures takes.
+
+    Raises:
+        PromptError: it cannot be encoded, or has a token without a row.
+    """
     sample: BaseDataElement = packed['data_samples']
     pictures = pictures_of(packed['inputs'])
     lengths = [
         picture_tokens(picture, size, model)
         for picture, size in zip(pictures, sizes_of(sample, pictures), strict=True)
     ]
-    return model.encode_conversation(sample, len(pictures)), lengths
+    prompt = model.encode_conversation(sample, len(pictures))
+    check_rows(prompt, model.language.config.vocab_size)
+    return prompt, lengths
 
 
 def picture_tokens(picture: Tensor, size: tuple[int, int], model: Llava) -> int:

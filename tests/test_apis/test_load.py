@@ -240,7 +240,8 @@ def test_what_cannot_be_loaded_says_what_it_is_and_what_to_do(
 
 def other_kinds(folder):
     """layout -> a small checkpoint of it."""
-    for name in ('hf', 'mmpretrain', 'lora', 'projector', 'mmllava'):
+    names = ('hf', 'mmpretrain', 'lora', 'projector', 'mmllava', 'changes')
+    for name in names:
         (folder / name).mkdir()
     for name, key in (
         ('hf', 'multi_modal_projector.linear_1.weight'),
@@ -253,7 +254,9 @@ def other_kinds(folder):
     (folder / 'lora/adapter_config.json').write_text('{}')
     projector = {'model.mm_projector.weight': torch.ones(2, 2)}
     torch.save(projector, folder / 'projector/mm_projector.bin')
-    inside = {name: folder / name for name in ('hf', 'mmpretrain', 'lora', 'projector', 'mmllava')}
+    save_file(projector, folder / 'changes/model.safetensors')
+    (folder / 'changes/base.json').write_text('{}')
+    inside = {name: folder / name for name in names}
     return dict(inside, clip=TOWER, llama=MODELS / 'llama-base', delta=MODELS / 'llava-v1-delta')
 
 

@@ -63,9 +63,7 @@ def test_a_missing_answer_is_wrong_and_the_result_file_is_the_originals(files):
     items = read_scienceqa(**files)
     answers = ['A', 'B', 'A', None, 'A']
     assert score_scienceqa(items, answers)['accuracy'] == 80.0
-    name, result = submit_scienceqa(items, answers)
-    assert name == 'scienceqa_result.json'
-    assert result == dict(
+    assert submit_scienceqa(items, answers)['scienceqa_result.json'] == dict(
         acc=80.0,
         correct=4,
         count=5,

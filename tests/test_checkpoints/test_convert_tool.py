@@ -1,5 +1,6 @@
 """tools/convert.py and tools/verify.py, as a user types them."""
 
+import argparse
 import importlib.util
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from mmllava.checkpoints import read_entries
+from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import GOLDEN
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +108,53 @@ def test_verify_compares_with_the_manifest_and_with_another_checkpoint(exported,
     done = run('verify', V15, '--against', GOLDEN / 'llava-v1.6')
     assert done.returncode == 1 and 'first that differs' in done.stdout
     assert run('verify', V15).returncode == 2
+
+
+def test_verify_ends_with_1_where_the_weights_were_changed_and_2_without_a_manifest(
+    exported, tmp_path, capsys, monkeypatch
+):
+    out = shutil.copytree(exported[0], tmp_path / 'out')
+    shard = next(out.glob('model-*.safetensors'))
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.write_bytes(data)
+    tool = load('verify')
+    monkeypatch.setattr(tool.signal, 'signal', lambda *_: None)
+    assert tool.main([str(out)]) == 1
+    assert 'is not what was written there' in capsys.readouterr().err
+    manifest = json.loads((out / 'manifest.json').read_text())
+    (out / 'manifest.json').write_text(json.dumps({**manifest, 'files': []}))
+    assert tool.main([str(out)]) == 2
+    assert 'has a list for its files; expected a sum for each' in capsys.readouterr().err
+    assert tool.main([str(V15), '--against', str(V15), '--base', str(V15)]) == 2
+    assert 'neither needs a base. Leave out --base' in capsys.readouterr().err
+
+
+def test_logits_that_could_not_be_computed_are_not_called_others(exported, monkeypatch):
+    tool = load('convert')
+    out, _ = exported
+    conversion = tool.prepare_conversion(out, 'mmllava')
+    args = tool.parse_args([str(out), '--to', 'mmllava', '--out', 'x'])
+    crash = subprocess.CompletedProcess([], 1, '', 'Traceback\nImportError: no torch')
+    monkeypatch.setattr(tool.subprocess, 'run', lambda *_, **__: crash)
+    assert tool.same_logits(conversion, args) == 'not computed: ImportError: no torch'
+    other = subprocess.CompletedProcess([], 1, '{"same": false}', '')
+    monkeypatch.setattr(tool.subprocess, 'run', lambda *_, **__: other)
+    with pytest.raises(CheckpointError, match='gives other logits than its source'):
+        tool.same_logits(conversion, args)
+
+
+def test_a_resume_that_begins_anew_says_why(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tool = load('convert')
+    monkeypatch.setattr(tool.signal, 'signal', lambda *_: None)
+    for name, reason in (('a', 'no killed run left'), ('b', 'begun with other settings')):
+        if name == 'b':
+            (tmp_path / '.b.part-999999999').mkdir()
+        assert tool.main([str(V15), '--to', 'mmllava', '--out', name, '--resume']) == 0
+        told = capsys.readouterr().out
+        assert 'note: it begins anew: ' in told and reason in told
+    assert tool.what_is_there(argparse.Namespace(written=True, out='a')).startswith('a is written')
 
 
 @pytest.mark.parametrize(

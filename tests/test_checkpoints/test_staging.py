@@ -135,3 +135,13 @@ def test_what_a_killed_run_with_our_number_left_is_gone_on_with(tmp_path):
         part.write_text('whole')
     assert (tmp_path / 'm').read_text() == 'whole'
     assert os.listdir(tmp_path) == ['m']
+
+
+def test_an_earlier_result_that_a_kill_left_renamed_is_there_again(tmp_path):
+    old = tmp_path / '.out.old-999999999'
+    old.mkdir()
+    (old / 'model').write_text('earlier')
+    refused = pytest.raises(CheckpointError, match='out exists already')
+    with refused, staged(tmp_path / 'out', 0, None):
+        raise AssertionError('it was replaced without --overwrite')
+    assert (tmp_path / 'out/model').read_text() == 'earlier' and not old.exists()

@@ -227,6 +227,26 @@ def test_a_chat_template_renders_what_ours_renders(name):
         assert written.render(messages=chat, add_generation_prompt=asks) == expected
 
 
+def test_a_system_message_takes_the_place_of_the_models_own():
+    jinja2 = pytest.importorskip('jinja2')
+
+    def refuse(reason):
+        raise ValueError(reason)
+
+    environment = jinja2.Environment()
+    environment.globals['raise_exception'] = refuse
+    chat = [dict(role='system', content='Be brief.'), dict(role='user', content='What is it?')]
+    made = {
+        name: environment.from_string(TEMPLATES[name]).render
+        for name in ('vicuna_v1', 'chatml_direct')
+    }
+    assert made['vicuna_v1'](messages=chat) == 'Be brief. USER: What is it? '
+    expected = '<|im_start|>system\nBe brief.<|im_end|><|im_start|>user\nWhat is it?<|im_end|>'
+    assert made['chatml_direct'](messages=chat) == expected
+    with pytest.raises(ValueError, match='without a system message; leave it out'):
+        environment.from_string(TEMPLATES['mistral_instruct']).render(messages=chat)
+
+
 def test_the_grid_is_written_as_height_and_width(tmp_path):
     out = convert(MODELS / 'llava-v1.6', 'hf', tmp_path / 'hf', tower=MODELS / 'clip-tiny')
     ours = read_config(MODELS / 'llava-v1.6')['image_grid_pinpoints']

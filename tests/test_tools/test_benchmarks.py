@@ -21,7 +21,7 @@ def made(tmp_path_factory):
 
 def run(config, made, work, capsys):
     text = config.read_text()
-    root = text.split("data_root='data/")[1].split("'")[0]
+    root = text.split("data_root='data")[1].split("'")[0].strip('/')
     done = tool.main(
         [
             *(str(config), str(MODELS / 'llava-v1.5'), '--tower', str(MODELS / 'clip-tiny')),

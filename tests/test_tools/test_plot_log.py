@@ -32,6 +32,14 @@ def test_a_run_is_drawn(tmp_path, capsys):
     assert said['steps'] == dict(run=199)
 
 
+def test_two_runs_in_folders_of_one_name_are_told_apart(tmp_path, capsys):
+    for parent in ('a', 'b'):
+        write_log(tmp_path / parent / 'run', [1, 2])
+    folders = [str(tmp_path / parent / 'run') for parent in ('a', 'b')]
+    assert plot_log.main(folders) == 0
+    assert list(json.loads(capsys.readouterr().out.splitlines()[-1])['steps']) == folders
+
+
 def test_what_came_last_of_a_step_counts_and_a_line_that_a_kill_cut_is_left_out(tmp_path):
     write_log(tmp_path, [1, 2, 3], '1', tail='{"loss": 3.')
     write_log(tmp_path, [2, 3, 4], '2')

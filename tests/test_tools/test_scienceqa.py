@@ -43,6 +43,13 @@ def test_it_writes_where_it_is_told(tool, folder):
     assert talk[0]['value'] == 'Context: N/A\nQuestion: Q?\nOptions: (A) x (B) y\n<image>'
 
 
+def test_a_file_that_is_there_is_replaced_when_told_so(tool, folder):
+    out = folder / 'sqa.json'
+    out.write_text('[]')
+    assert tool.main([str(folder), '--split', 'train', '--out', str(out), '--overwrite']) == 0
+    assert len(json.loads(out.read_text())) == 1
+
+
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
@@ -50,9 +57,11 @@ def test_it_writes_where_it_is_told(tool, folder):
         (['--split', 'train', '--format', 'X-A'], 'unknown ScienceQA question format'),
         (['--split', 'train', '--out', 'gone/a.json'], 'cannot write'),
         (['--split', 'train', '--out', 'problems.json'], 'one of the inputs'),
+        (['--split', 'train', '--out', 'old.json'], 'exists already. Name another'),
     ],
 )
 def test_what_it_refuses_changes_no_file(tool, folder, args, message, capsys):
+    (folder / 'old.json').write_text('[]')
     before = {f.name: f.read_bytes() for f in folder.iterdir()}
     if '--out' in args:
         args = [*args[:-1], str(folder / args[-1])]

@@ -1,6 +1,7 @@
 """A training file through tools/train.py: the recorded losses, whatever else is in the file."""
 
 import json
+import shutil
 
 import pytest
 
@@ -60,3 +61,16 @@ def test_a_row_whose_answer_lies_beyond_the_cut_is_named_and_no_loss_is_nan(tmp_
     assert all(loss == loss for loss in losses(tmp_path))
     (log,) = tmp_path.glob('*/*.log')
     assert log.read_text().count('rows.json[1]: ') == 1
+
+
+def test_a_row_that_spells_a_word_without_a_row_in_the_model_is_skipped(tmp_path):
+    """<im_start> is known to the tokenizer here, and the language model has 1,000 rows."""
+    odd = dict(TRAIN['batch'][0], conversations=talk('<image> What is <im_start>?'))
+    config = config_of([TRAIN['batch'][0], odd], tmp_path, 1)
+    folder = tmp_path / 'words'
+    shutil.copytree(MODELS / 'llava-v1.5', folder)
+    (folder / 'added_tokens.json').write_text(json.dumps({'<im_start>': 1000}))
+    config.model.tokenizer.name_or_path = str(folder)
+    assert train(config, tmp_path) == 0
+    (log,) = tmp_path.glob('*/*.log')
+    assert log.read_text().count('rows.json[1]: the text spells token 1000') == 1

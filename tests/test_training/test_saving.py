@@ -8,7 +8,8 @@ import torch
 from mmengine.structures import BaseDataElement
 from safetensors.torch import load_file, save_file
 
-from mmllava import get_model
+from mmllava import get_model, load
+from mmllava.checkpoints import prepare_conversion, write_conversion
 from mmllava.errors import CheckpointError
 from mmllava.training import saving
 from tests.conftest import MODELS, tiny_config
@@ -244,3 +245,26 @@ def test_a_model_in_training_is_asked_too_its_tower_in_half_precision(stage, che
     stages.apply(model, stages.read_stage(STAGES[stage]), 'cpu')
     sample = BaseDataElement(question='What is it?')
     assert model(torch.zeros(1, 3, 56, 56), [sample])[0].pred_answer is not None
+
+
+def test_convert_merges_what_was_trained_onto_its_base(trained, tmp_path):
+    """The folder that comes out needs no config of ours, and computes the same."""
+    stage, checkpoint = trained
+    base = None if stage == 'full' else MODELS / 'llava-v1.5'
+    conversion = prepare_conversion(checkpoint, 'mmllava', base)
+    assert conversion.told['source'].startswith('original' if stage == 'full' else 'changes')
+    write_conversion(conversion, tmp_path / 'merged')
+    tower = None if stage == 'full' else MODELS / 'clip-tiny'
+    merged = load(tmp_path / 'merged', tower=tower, device='cpu').state_dict()
+    for name, tensor in of_checkpoint(checkpoint).state_dict().items():
+        assert torch.allclose(merged[name], tensor, atol=1e-7, rtol=0), name
+
+
+def test_convert_follows_no_path_of_a_checkpoint_and_takes_no_other_base(trained):
+    stage, checkpoint = trained
+    if stage == 'full':
+        return
+    with pytest.raises(CheckpointError, match=r'a path that a file names is not followed.*--base'):
+        prepare_conversion(checkpoint, 'mmllava')
+    with pytest.raises(CheckpointError, match=r'llama-base is not the base that .*--base'):
+        prepare_conversion(checkpoint, 'mmllava', MODELS / 'llama-base')

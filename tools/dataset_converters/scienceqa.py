@@ -39,6 +39,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         'default: QCM-LEA, that of LLaVA v1',
     )
     parser.add_argument('--out', type=Path, help='default: FOLDER/llava_SPLIT_FORMAT.json')
+    parser.add_argument('--overwrite', action='store_true', help='replace a file that is there')
     return parser.parse_args(argv)
 
 
@@ -62,6 +63,8 @@ def main(argv: list[str] | None = None) -> int:
         rows = convert(args.folder, args.split, args.format)
         if out.name in ('problems.json', 'pid_splits.json') or out.is_dir():
             raise OSError(0, 'it is a folder or one of the inputs')
+        if out.exists() and not args.overwrite:
+            raise OSError(0, 'it exists already. Name another by --out, or add --overwrite')
         write(rows, out)
     except MMLlavaError as error:
         print(f'scienceqa: {error}', file=sys.stderr)

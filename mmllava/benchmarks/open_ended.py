@@ -1,0 +1,62 @@
+"""Floor 3. Answers in sentences, for a judge: MM-Vet and LLaVA-Bench."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmllava.benchmarks.files import ID, below, read_json, read_lines, take, unique
+from mmllava.benchmarks.item import Answers, Item
+
+
+def read_mmvet(questions: Path, images: Path) -> list[Item]:
+    """MM-Vet's ``mm-vet.json``."""
+    items = []
+    for id_, row in read_json(questions, dict).items():
+        where = f'{questions}: {id_}'
+        image, question = take(row, where, imagename=str, question=str)
+        items.append(Item(id_, dict(question=question), below(images, image, where), image))
+    return items
+
+
+def submit_mmvet(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
+    """What MM-Vet's judge reads: id -> answer."""
+    return {'mm-vet.json': {item.id: a or '' for item, a in zip(items, answers, strict=True)}}
+
+
+def read_llava_bench(questions: Path, images: Path, *, image_name: str = '{}') -> list[Item]:
+    """LLaVA-Bench, In-the-Wild or COCO: a file of JSON lines.
+
+    Args:
+        questions: ``questions.jsonl``, or ``qa90_questions.jsonl`` of COCO.
+        images: folder of the pictures.
+        image_name: a picture's file, from its name in the questions;
+            ``COCO_val2014_{}`` for COCO's folder of 2014.
+    """
+    items = []
+    for where, row in read_lines(questions):
+        id_, image, text = take(row, where, question_id=ID, image=str, text=str)
+        groups = dict(category=take(row, where, category=str)[0]) if 'category' in row else {}
+        picture = below(images, image_name.format(image), where)
+        item = Item(id_, dict(question=text), picture, image, groups=groups)
+        items.append((where, item))
+    return unique(items, 'question_id')
+
+
+def submit_llava_bench(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
+    """LLaVA's answers file, which its judge reads. ``answer_id`` follows from the answer."""
+    rows = []
+    for item, answer in zip(items, answers, strict=True):
+        text, prompt = answer or '', item.fields['question']
+        mark = hashlib.sha256(f'{item.id}\n{prompt}\n{text}'.encode()).hexdigest()[:22]
+        rows.append(
+            dict(
+                question_id=item.id,
+                prompt=prompt,
+                text=text,
+                answer_id=mark,
+                model_id='mmllava',
+                metadata={},
+            )
+        )
+    return {'answers.jsonl': rows}

@@ -1,0 +1,99 @@
+"""Answers of other programs are matched with a set, or refused with the record."""
+
+import json
+
+import pytest
+
+from mmllava.benchmarks.answers import read_answers
+from mmllava.benchmarks.examine import examine_pictures
+from mmllava.benchmarks.item import Item
+from mmllava.errors import DataError
+from tests.conftest import ROOT
+from tools import check_data, score_answers
+
+ITEMS = [Item(7), Item(8), Item('9')]
+
+
+@pytest.mark.parametrize(
+    ('name', 'text'),
+    [
+        (
+            'a.jsonl',
+            '{"question_id": 7, "text": "x", "prompt": "?"}\n\n{"image_id": "9", "caption": ""}',
+        ),
+        ('a.json', '[{"questionId": "7", "prediction": "x"}, {"id": 9, "answer": ""}]'),
+        ('a.json', '{"7": "x", "9": ""}'),
+    ],
+)
+def test_answers_of_llava_of_servers_and_ours(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    assert read_answers(tmp_path / name, ITEMS) == ['x', None, '']
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('[]', 'is empty'),
+        ('[{"id": 5, "text": "x"}]', r'\[0\] answers 5, which this set does not ask'),
+        ('[{"id": 7, "text": "x"}, {"id": "7", "text": "y"}]', r"\[1\] answers '7' a second time"),
+        ('[{"id": 7}]', r'\[0\] is .* expected an id'),
+        ('[{"id": 7, "text": 3}]', r'\[0\] is .* expected an id'),
+        ('{"7": 3}', 'no list of answers and no object'),
+        ('3', 'holds a number, expected a list or an object'),
+    ],
+)
+def test_a_bad_answer_file_is_refused(tmp_path, text, message):
+    (tmp_path / 'a.json').write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_answers(tmp_path / 'a.json', ITEMS)
+
+
+def options(made, config, root):
+    config = ROOT / f'configs/benchmarks/{config}.py'
+    return config, f'test_dataloader.dataset.data_root={made / root}'
+
+
+def test_files_are_scored_without_a_model(made, tmp_path, capsys):
+    config, root = options(made, 'gqa', 'gqa')
+    answers = tmp_path / 'a.json'
+    answers.write_text(json.dumps({'2000': 'Yes.', '2001': 'green'}))
+    args = [str(config), str(answers), '--out-dir', str(tmp_path / 'sent'), '--cfg-options', root]
+    assert score_answers.main(args) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found == pytest.approx(
+        dict(items=6, missing=4, accuracy=100 / 3, binary=100 / 3, open=100 / 3)
+    )
+    assert len(json.loads((tmp_path / 'sent/testdev_balanced_predictions.json').read_text())) == 6
+    answers.write_text('{"5": "x"}')
+    assert score_answers.main(args) == 2
+    assert "answers '5', which this set does not ask" in capsys.readouterr().err
+
+
+def test_a_set_without_truth_says_where_it_is_scored(made, tmp_path, capsys):
+    config, root = options(made, 'mmvet', 'mm-vet')
+    (tmp_path / 'a.json').write_text('{"v1_0": "a square"}')
+    assert score_answers.main([str(config), str(tmp_path / 'a.json'), '--cfg-options', root]) == 2
+    assert 'MM-Vet is scored by a server or a judge; --out-dir' in capsys.readouterr().err
+
+
+def test_every_picture_of_a_set_is_looked_at_once(made, copied, tmp_path, capsys):
+    folder = copied('coco')
+    (folder / 'val2014/COCO_val2014_000000000001.jpg').unlink()
+    (folder / 'val2014/COCO_val2014_000000000002.jpg').write_bytes(b'no picture')
+    config, root = options(tmp_path, 'vqav2_val', 'coco')
+    args = [str(config), '--workers', '0', '--out', str(tmp_path / 'out'), '--cfg-options', root]
+    assert check_data.main(args) == 1
+    said = capsys.readouterr().out
+    assert json.loads(said.splitlines()[-1]) == dict(
+        questions=12, answers=12, pictures=6, bad=dict(missing=1, broken=1)
+    )
+    assert 'question 0: no picture at' in said
+    assert 'question 20: ' in said
+    assert 'Is square 0 red?\nAnswer the question using' in said
+    assert len(json.loads((tmp_path / 'out/findings.json').read_text())) == 2
+    args[-1] = options(made, 'vqav2_val', 'coco')[1]
+    assert check_data.main(args) == 0
+    args[-1] = options(made, 'vqav2_val', 'gone')[1]
+    assert check_data.main(args) == 2
+    assert 'cannot read' in capsys.readouterr().err
+    assert examine_pictures([Item(1, image=b'no'), Item(2)])[1][0]['kind'] == 'broken'

@@ -15,10 +15,13 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 TRANSFORMERS4 := VENV=.venv-transformers4 CONSTRAINTS=constraints-transformers4.txt
 
-.PHONY: demo test test-all test-slow test-transformers4 test-quantize lint format constraints clean
+.PHONY: demo tiny test test-all test-slow test-transformers4 test-quantize lint format constraints clean
 
 demo: $(READY)  ## describe demo/cat-dog.png with the bundled tiny model
 	$(RUN) demo/demo.py
+
+tiny: $(READY)  ## train llava-tiny anew, from nothing: an hour on two cores; work_dirs/tiny
+	$(RUN) tools/tiny/train.py
 
 test: $(READY)  ## the unit suite
 	$(PYTEST)
@@ -52,6 +55,7 @@ $(READY): setup.py $(CONSTRAINTS) .ci/environment.py .ci/overrides.txt
 # stays unless LOCK_FLAGS=--upgrade. Needs uv: `make test` has fetched it.
 LOCK = .uv/bin/uv pip compile setup.py - --universal --python-version 3.10 --no-annotate \
 	--extra mm --extra test --extra java-metrics --extra quantize --extra device-map --extra lora \
+	--extra teacher \
 	--overrides .ci/overrides.txt \
 	--custom-compile-command 'make constraints' $(LOCK_FLAGS) --quiet
 # One release of the two, or torchvision's operators are missing.

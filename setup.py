@@ -56,7 +56,7 @@ setup(
     author='mmllava contributors',
     license='Apache-2.0',
     packages=find_packages(include=['mmllava', 'mmllava.*']),
-    package_data={'mmllava': ['py.typed']},
+    package_data={'mmllava': ['py.typed', 'teacher/recipes/*/*.txt', 'tiny/weights/*']},
     zip_safe=False,
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.10',
@@ -83,11 +83,12 @@ setup(
         'quantize': ['bitsandbytes>=0.46'],  # bits=4 and bits=8, on a GPU
         'lora': ['peft'],
         'device-map': ['accelerate'],  # a model over several GPUs and CPU
+        'teacher': ['openai'],  # a stronger language model over HTTP
         'java-metrics': ['pycocoevalcap'],
         # Not among the constraints: it pins a wandb that holds protobuf back for all.
         'lmms-eval': ['lmms-eval>=0.7'],
         # Without bitsandbytes: mmengine imports it wherever it is, which takes seconds.
-        'test': ['accelerate', 'hypothesis', 'peft', 'pytest', 'pytest-xdist', 'ruff'],
+        'test': ['accelerate', 'hypothesis', 'openai', 'peft', 'pytest', 'pytest-xdist', 'ruff'],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

@@ -48,6 +48,7 @@ DOORS = {  # a heavy or optional package enters through these files only
     'fastapi': ['serving/server.py'],
     'uvicorn': ['serving/server.py'],
     'openai': ['teacher/client.py'],
+    'openpyxl': ['benchmarks/submission.py'],
     'lmms_eval': ['apis/lmms_eval.py'],
     'vlmeval': ['apis/vlmeval.py'],
     'gradio': [],  # demo/ only

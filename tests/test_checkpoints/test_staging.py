@@ -8,7 +8,8 @@ import zipfile
 import pytest
 import torch
 
-from mmllava.checkpoints import prepare_merge, staging, write_merge
+from mmllava.checkpoints import prepare_merge, read_config, staging, write_merge
+from mmllava.checkpoints.deliver import _may_replace_folder
 from mmllava.checkpoints.journal import journal_of
 from mmllava.checkpoints.staging import check_destination, staged
 from mmllava.errors import CheckpointError
@@ -145,3 +146,17 @@ def test_an_earlier_result_that_a_kill_left_renamed_is_there_again(tmp_path):
     with refused, staged(tmp_path / 'out', 0, None):
         raise AssertionError('it was replaced without --overwrite')
     assert (tmp_path / 'out/model').read_text() == 'earlier' and not old.exists()
+
+
+def test_an_index_that_says_nothing_of_itself_is_somebody_elses(tmp_path):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'model.safetensors.index.json').write_text('{"metadata": null, "weight_map": []}')
+    with pytest.raises(CheckpointError, match='was not written by a merge or a conversion'):
+        _may_replace_folder(out)
+
+
+def test_json_that_is_nested_beyond_reading_is_refused(tmp_path):
+    (tmp_path / 'config.json').write_text('[' * 100_000)
+    with pytest.raises(CheckpointError, match='config.json is not readable JSON'):
+        read_config(tmp_path)

@@ -1,0 +1,1 @@
+"""Tests of mmllava.teacher; no network, a server on this machine."""

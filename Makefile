@@ -15,10 +15,13 @@ RUN := $(VENV)/bin/python
 PYTEST := $(RUN) -m pytest -q -n auto --maxprocesses 4 --dist worksteal
 TRANSFORMERS4 := VENV=.venv-transformers4 CONSTRAINTS=constraints-transformers4.txt
 
-.PHONY: demo test test-all test-slow test-transformers4 test-quantize lint format constraints clean
+.PHONY: demo tiny test test-all test-slow test-transformers4 test-quantize lint format constraints clean
 
 demo: $(READY)  ## describe demo/cat-dog.png with the bundled tiny model
 	$(RUN) demo/demo.py
+
+tiny: $(READY)  ## train llava-tiny anew, from nothing: an hour on two cores; work_dirs/tiny
+	$(RUN) tools/tiny/train.py
 
 test: $(READY)  ## the unit suite
 	$(PYTEST)

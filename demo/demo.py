@@ -1,39 +1,80 @@
 #!/usr/bin/env python
-"""The whole first path on weights that are in the repository: merge, load, caption, draw.
+"""A caption, two questions, and twelve scenes that training never saw: llava-tiny at work.
 
   make demo
 
-The weights are random (tests/golden holds them for exactness, not for sense), so
-the caption is nonsense; with LLaVA's own weights the same lines caption pictures.
+Writes demo/out/cat-dog.png, the picture with what was said about it, and demo/out/sheet.png:
+captions that are right in green, wrong ones in red.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from mmllava.checkpoints import prepare_merge, write_merge
+from PIL import Image
+
+import mmllava
+from mmllava.apis.inference import CaptionInferencer
+from mmllava.images.annotate import PAPER, annotate
+from mmllava.tiny.draw import draw_scene
+from mmllava.tiny.facts import is_right
+from mmllava.tiny.scenes import make_scene
 
 HERE = Path(__file__).parent
-MODELS = HERE.parent / 'tests' / 'golden' / 'models'
 PICTURE = HERE / 'cat-dog.png'
+QUESTIONS = ('What color is the cat?', 'Where is the dog?')
+GREEN, RED = (0, 110, 40), (190, 20, 30)
+COLUMNS, SIDE = 4, 224
+
+
+def talk(out: Path) -> None:
+    """Captions the picture and asks about it; draws both below it."""
+    model = mmllava.get_model('llava-tiny_caption', pretrained=True, device='cpu')
+    caption = mmllava.inference_model(model, str(PICTURE))['pred_caption']
+    print(f'{PICTURE.name}: {caption}')
+    lines = [caption]
+    chat = mmllava.ChatSession(mmllava.load('tiny', device='cpu'))
+    for question, picture in zip(QUESTIONS, (str(PICTURE), None), strict=True):
+        answer = chat.ask(question, picture)
+        print(f'{question} {answer}')
+        lines.append(f'{question} {answer}')
+    with Image.open(PICTURE) as image:
+        annotate(image, lines).save(out / PICTURE.name)
+
+
+def draw_sheet(out: Path) -> None:
+    """Captions eight scenes and four of combinations that no training picture has."""
+    model = mmllava.get_model('llava-tiny_caption', pretrained=True, device='cpu')
+    scenes = [make_scene('test', number) for number in range(8)]
+    scenes += [make_scene('held-out', number) for number in range(4)]
+    said = CaptionInferencer(model)([draw_scene(scene) for scene in scenes], batch_size=12)
+    texts = [one['pred_caption'] for one in said]
+    right = [is_right(text, scene) for text, scene in zip(texts, scenes, strict=True)]
+    tiles = [
+        annotate(draw_scene(scene, SIDE), text, ink=GREEN if good else RED)
+        for scene, text, good in zip(scenes, texts, right, strict=True)
+    ]
+    in_rows(tiles).save(out / 'sheet.png')
+    print(f'{sum(right)} of {len(right)} captions of scenes that training never saw are right')
+
+
+def in_rows(tiles: Sequence[Image.Image], gap: int = 8) -> Image.Image:
+    """Pictures of one width in rows of `COLUMNS`, tops level."""
+    rows = [tiles[k : k + COLUMNS] for k in range(0, len(tiles), COLUMNS)]
+    heights = [max(tile.height for tile in row) + gap for row in rows]
+    page = Image.new('RGB', (COLUMNS * (tiles[0].width + gap) - gap, sum(heights)), PAPER)
+    for number, row in enumerate(rows):
+        for column, tile in enumerate(row):
+            page.paste(tile, (column * (tile.width + gap), sum(heights[:number])))
+    return page
 
 
 def main() -> int:
     out = HERE / 'out'
     out.mkdir(exist_ok=True)
-    checkpoint = out / 'llava-random'
-    merge = prepare_merge(MODELS / 'llama-base', MODELS / 'llava-v1-delta', MODELS / 'clip-tiny')
-    write_merge(merge, checkpoint, overwrite=True)
-    print(f'merged {len(merge.kept)} tensors into {checkpoint}')
-
-    from mmllava import get_model, inference_model
-
-    model = get_model(
-        str(HERE / 'llava-random_caption.py'), pretrained=str(checkpoint), device='cpu'
-    )
-    result = inference_model(model, str(PICTURE), show_dir=out)
-    print(f'{PICTURE.name}: {result}')
-    print('The weights are random and so is the caption; README.md shows where to get real ones.')
-    print(f'wrote {out / PICTURE.name}')
+    talk(out)
+    draw_sheet(out)
+    print(f'wrote {out / PICTURE.name} and {out / "sheet.png"}')
     return 0
 
 

@@ -11,8 +11,15 @@ from tests.conftest import ROOT
 
 #: Every model is asked in three ways.
 TASKS = ('caption', 'vqa', 'chat')
-LEAVES = sorted((ROOT / 'configs').glob('llava/*.py'))
-METAFILE = yaml.safe_load((ROOT / 'configs/llava/metafile.yml').read_text())
+FOLDERS = ('llava', 'tiny')
+LEAVES = sorted(
+    file for f in FOLDERS for t in TASKS for file in (ROOT / 'configs' / f).glob(f'*_{t}.py')
+)
+NAMED = [
+    model
+    for folder in FOLDERS
+    for model in yaml.safe_load((ROOT / f'configs/{folder}/metafile.yml').read_text())['Models']
+]
 
 
 def name_of(file):
@@ -20,16 +27,17 @@ def name_of(file):
 
 
 def test_no_config_is_left_out():
-    listed = {model['Config'] for model in METAFILE['Models']}
+    listed = {model['Config'] for model in NAMED}
     assert listed == {name_of(file) for file in LEAVES}
-    table = (ROOT / 'configs/llava/README.md').read_text()
-    for model in METAFILE['Models']:
+    assert set((ROOT / 'configs/llava').glob('*.py')) <= set(LEAVES)
+    for model in NAMED:
+        table = (ROOT / model['Config']).with_name('README.md').read_text()
         assert f'`{model["Name"].rsplit("_", 1)[0]}`' in table
 
 
 def test_every_model_has_its_three_configs():
     names = {file.stem.rsplit('_', 1)[0] for file in LEAVES}
-    assert len(names) == 12
+    assert len(names) == 13
     assert {file.stem for file in LEAVES} == {f'{n}_{task}' for n in names for task in TASKS}
 
 
@@ -42,7 +50,7 @@ def test_a_leaf_is_short_and_opens_with_weights_memory_score_and_command(file):
         assert word in docstring
 
 
-@pytest.mark.parametrize('model', METAFILE['Models'], ids=lambda m: m['Name'])
+@pytest.mark.parametrize('model', NAMED, ids=lambda m: m['Name'])
 def test_a_config_builds_with_the_metafiles_parameters(model):
     config = Config.fromfile(ROOT / model['Config'])
     built = MODELS.build(config.model)
@@ -58,10 +66,12 @@ def test_the_parts_of_a_config_fit_each_other(file):
     resize, pinpoints = steps['CLIPResize'], config.model.get('image_grid_pinpoints')
     assert resize.size == tower.image_size
     assert resize.get('image_grid_pinpoints') == pinpoints
-    wanted = 'anyres' if pinpoints else 'pad' if 'v1.5' in file.stem else 'square'
+    padded = 'v1.5' in file.stem or 'tiny' in file.stem
+    wanted = 'anyres' if pinpoints else 'pad' if padded else 'square'
     assert resize.aspect == wanted
     assert {'ori_shape', 'error'} <= set(steps['PackInputs'].meta_keys)
-    assert bool(pinpoints) != bool(tower.get('pretrained'))  # v1.6 has its own tower inside
+    has_tower = bool(pinpoints) or 'tiny' in file.stem  # the checkpoint
+    assert has_tower != bool(tower.get('pretrained'))
     for step in config.test_dataloader.dataset.pipeline:
         TRANSFORMS.build(step)
     assert DATASETS.get(config.test_dataloader.dataset.type)

@@ -128,4 +128,7 @@ def test_a_build_holds_what_mim_looks_for_and_leaves_the_source_tree_clean(tmp_p
         assert {f.relative_to(packed) for f in (packed / name).rglob('*') if f.is_file()} == want
     assert (packed / 'model-index.yml').read_bytes() == (ROOT / 'model-index.yml').read_bytes()
     assert (built / 'mmllava/py.typed').is_file()
+    weights = ROOT / 'mmllava/tiny/weights'
+    packed = built / 'mmllava/tiny/weights'
+    assert {f.name for f in packed.iterdir()} == {f.name for f in weights.iterdir()}
     assert sorted(tree.rglob('*')) == before

@@ -70,6 +70,10 @@ def _take_over_names() -> None:
     for model in index.models:
         ModelHub._models_dict.pop(model.name.lower(), None)
     ModelHub.register_model_index(root() / 'model-index.yml', config_prefix=root())
+    for model in index.models:
+        entry = ModelHub._models_dict[model.name.lower()]
+        if entry.weights and entry.weights.startswith('mmllava/'):  # they are in the package
+            entry.weights = str(PACKAGE.parent / entry.weights)
 
 
 def _take_over_loading() -> None:

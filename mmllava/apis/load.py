@@ -13,6 +13,7 @@ from mmllava.checkpoints.fetch import fetch
 from mmllava.errors import CheckpointError, ConfigError, unknown_name
 from mmllava.models.folder import Found, describe
 from mmllava.models.llava import Llava
+from mmllava.tiny import WEIGHTS
 
 #: what a model is for -> (task, preset), as in the names of the configs
 TASKS = {
@@ -20,6 +21,8 @@ TASKS = {
     'vqa': ('vqa', 'vqa_short'),
     'chat': ('vqa', 'vqa_open'),
 }
+#: name of the model that is in the package
+TINY = 'tiny'
 
 
 def load(
@@ -34,7 +37,8 @@ def load(
 
     Args:
         folder: local folder or hub id, in the authors' layout: v0 and v1-1 merged,
-            v1.3, v1.5, v1.6. What the folder is called does not matter.
+            v1.3, v1.5, v1.6. What the folder is called does not matter. ``tiny`` is
+            the model in the package, unless there is a folder of that name.
         task: ``chat`` (answers in sentences), ``vqa`` (in a word) or ``caption``.
         tower: CLIP, a folder or hub id, in the place of the one that ``config.json``
             names; needed offline for v1 and v1.5, which have none inside.
@@ -62,7 +66,8 @@ def load(
     for name in settings:  # before it is found that, for want of it, a tower is missing
         if name not in known:
             raise unknown_name('setting', name, known - {'settings', 'unknown'})
-    path = fetch(folder)
+    bundled = str(folder) == TINY and not Path(folder).exists()
+    path = WEIGHTS if bundled else fetch(folder)
     if not path.is_dir():
         raise CheckpointError(
             f'{path} is a file, and a file does not say how its parts fit together. Name the '

@@ -12,7 +12,12 @@ MIN_FONT_PX, MAX_FONT_PX = 11, 96
 ELLIPSIS = '...'
 
 
-def annotate(picture: Image.Image, text: str | Sequence[str], max_lines: int = 12) -> Image.Image:
+def annotate(
+    picture: Image.Image,
+    text: str | Sequence[str],
+    max_lines: int = 12,
+    ink: tuple[int, int, int] = INK,
+) -> Image.Image:
     """Returns an RGB copy of ``picture`` with ``text`` in a white band below it.
 
     The copy is as wide as the picture and higher by the band. Text is wrapped
@@ -24,6 +29,7 @@ def annotate(picture: Image.Image, text: str | Sequence[str], max_lines: int = 1
             ``['Q: What is it?', 'A: A cat.']``. Without a character to
             print there is no band.
         max_lines: lines in the band; a longer text ends in "...".
+        ink: the text's colour.
 
     Raises:
         ConfigError: ``max_lines`` is below 1.
@@ -49,7 +55,7 @@ def annotate(picture: Image.Image, text: str | Sequence[str], max_lines: int = 1
     pen = ImageDraw.Draw(page)
     for number, line in enumerate(lines):
         top = picture.height + font_px // 2 + number * line_px
-        pen.text((margin, top), line, INK, font)
+        pen.text((margin, top), line, ink, font)
     return page
 
 

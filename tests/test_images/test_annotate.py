@@ -130,3 +130,9 @@ def test_every_kind_of_picture_becomes_rgb(mode):
 def test_no_lines_at_all_is_refused():
     with pytest.raises(ConfigError, match='max_lines is 0, expected 1 or more'):
         annotate(picture(), SENTENCE, max_lines=0)
+
+
+def test_text_is_drawn_in_the_colour_that_is_asked_for():
+    page = annotate(Image.new('RGB', (200, 100)), 'A red cat.', ink=(200, 0, 0))
+    colors = [color for _, color in page.crop((0, 100, *page.size)).getcolors(10_000)]
+    assert (200, 0, 0) in colors and not [c for c in colors if c[0] < c[1]]

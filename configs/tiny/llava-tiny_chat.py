@@ -1,0 +1,15 @@
+"""llava-tiny, to talk to about its small world.
+
+Weights: mmllava/tiny/weights, in the package: get_model('llava-tiny_chat', pretrained=True).
+Memory:  4.8 MB in float16, 9.6 MB in float32.
+Score:   configs/tiny/README.md.
+Run:     python tools/test.py configs/tiny/llava-tiny_chat.py mmllava/tiny/weights
+"""
+
+_base_ = [
+    '../_base_/default_runtime.py',
+    '../_base_/models/llava_tiny.py',
+    '../_base_/datasets/vqav2_tiny_112_pad.py',
+]
+
+model = dict(task='vqa', preset='vqa_open')

@@ -1,0 +1,80 @@
+"""The recipe fits together: a stage begins where the one before ends, on what make_data writes."""
+
+import pytest
+from mmengine.config import Config
+
+from mmllava.registry import MODELS
+from tests.conftest import ROOT
+from tools.tiny import make_data, train
+
+
+@pytest.fixture(scope='module')
+def stages():
+    return [Config.fromfile(ROOT / f'configs/tiny/{stage}.py') for stage in train.STAGES]
+
+
+def test_a_stage_begins_with_the_last_checkpoint_of_the_one_before(stages):
+    first, look, talk = stages
+    steps = make_data.parse_args([]).train // first.train_cfg.global_batch
+    for name, config in zip(train.STAGES, (look, talk), strict=False):
+        assert config.model.init_cfg.checkpoint == f'work_dirs/{name}/iter_{steps}'
+    assert first.model.get('init_cfg') is None and 'pretrained' not in first.model.lang_encoder
+
+
+def test_every_part_learns_in_every_stage_and_the_models_are_one(stages):
+    for config in stages:
+        assert config.stage.train == ['tower', 'projector', 'language']
+        assert 2 * config.train_dataloader.batch_size == config.train_cfg.global_batch
+    names = [
+        {n: p.shape for n, p in MODELS.build(c.model).named_parameters()}
+        for c in (*stages, Config.fromfile(ROOT / 'configs/tiny/llava-tiny_chat.py'))
+    ]
+    assert names[0] == names[1] == names[2] == names[3]
+
+
+def test_make_data_writes_every_file_that_the_configs_read(tmp_path, capsys):
+    args = [str(tmp_path), '--train', '16', '--test', '8', '--questions', '8']
+    assert make_data.main(args) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith('{"folder"')
+    names = (*train.STAGES, 'llava-tiny_caption', 'llava-tiny_vqa')
+    texts = [Config.fromfile(ROOT / f'configs/tiny/{name}.py').pretty_text for name in names]
+    found = 0
+    for file in tmp_path.rglob('*.json'):
+        found += any(f'data/tiny/{file.name}' in t or f"'{file.name}'" in t for t in texts)
+    assert found >= 5 and (tmp_path / 'tokenizer/tokenizer.model').is_file()
+
+
+def test_make_data_refuses_a_set_that_is_too_small(tmp_path, capsys):
+    assert make_data.main([str(tmp_path), '--train', '3']) == 2
+    assert 'take 8 or more' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_new_colour_comes_in_every_second_scene(tmp_path):
+    from mmllava.tiny.sets import write_pictures
+
+    scenes = write_pictures(tmp_path, 'train', 8, 'brown')
+    brown = [any(thing.color == 'brown' for thing in scene.things) for scene in scenes]
+    assert brown == [False, True] * 4
+
+
+def test_the_recipe_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(train, 'ROOT', tmp_path)
+    monkeypatch.setattr(train, 'run', lambda *command: said.append(command))
+    (tmp_path / 'work_dirs/llava-tiny_align/iter_250').mkdir(parents=True)
+    (tmp_path / 'work_dirs/llava-tiny_look/iter_2625').mkdir(parents=True)
+    (tmp_path / 'work_dirs/llava-tiny_talk/iter_500').mkdir(parents=True)
+    (tmp_path / 'work_dirs/llava-tiny_talk/iter_3000').mkdir()
+    log = tmp_path / 'work_dirs/llava-tiny_look/2/vis_data/scalars.json'
+    log.parent.mkdir(parents=True)
+    log.write_text('{"step": 10, "loss": 0.5, "slots": 7}\n')
+    monkeypatch.setattr(train.shutil, 'rmtree', lambda folder: None)
+    (tmp_path / train.RESULT).mkdir()  # as tools/convert.py would
+    assert train.main() == 0
+    data, align, _, _, convert, plot = said
+    kept = (tmp_path / train.RESULT / 'log.jsonl').read_text()
+    assert kept == '{"stage": "llava-tiny_look", "step": 10, "loss": 0.5}\n'
+    assert plot[0] == 'tools/plot_log.py' and 'work_dirs/llava-tiny_talk' in plot
+    assert data[0] == 'tools/tiny/make_data.py' and align[-1] == '--resume'
+    assert convert[:2] == ('tools/convert.py', 'work_dirs/llava-tiny_talk/iter_3000')

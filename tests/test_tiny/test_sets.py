@@ -1,0 +1,124 @@
+"""The files: as our readers and mmpretrain's expect them, complete, and the same each time."""
+
+import json
+import random
+from collections import Counter
+
+import pytest
+
+from mmllava.datasets.rows import read_rows, to_sample
+from mmllava.evaluation.captions import read_references, score_captions
+from mmllava.prompts.encode import encode
+from mmllava.prompts.render import render
+from mmllava.prompts.templates import get_template
+from mmllava.prompts.tokens import LlamaTokenizer
+from mmllava.structures import Turn
+from mmllava.tiny.exam import make_talk
+from mmllava.tiny.scenes import make_scene
+from mmllava.tiny.sentences import SCORED, captions
+from mmllava.tiny.sets import (
+    scored_questions,
+    write_captions,
+    write_pictures,
+    write_questions,
+    write_tokenizer,
+    write_training,
+)
+from mmllava.tiny.talks import SHORT, two_pictures_row
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('world')
+    write_training(folder, write_pictures(folder, 'train', 40))
+    scenes = write_pictures(folder, 'test', 20)
+    write_captions(folder, scenes, 'test')
+    write_questions(folder, scenes, 'test', 40)
+    return folder
+
+
+def test_every_training_row_can_be_learned_and_its_pictures_are_there(folder):
+    align, look, talk = (read_rows(folder / f'{name}.json') for name in ('align', 'look', 'talk'))
+    assert (len(align), len(look), len(talk)) == (40, 40, 40 + 2 * (40 // 7))
+    for row in align + look:
+        to_sample(row, str(folder / 'images'), 'plain')
+    for row in talk:
+        sample = to_sample(row, str(folder / 'images'), 'vicuna_v1')
+        paths = sample['img_path']
+        for path in paths if isinstance(paths, list) else [paths]:
+            with open(path, 'rb') as file:
+                assert file.read(4) == b'\x89PNG'
+    assert sum(isinstance(row.get('image'), list) for row in talk) == 40 // 7
+    assert sum('image' not in row for row in talk) == 40 // 7
+
+
+def test_the_same_files_each_time(folder, tmp_path):
+    write_training(tmp_path, write_pictures(tmp_path, 'train', 40))
+    for name in ('align.json', 'look.json', 'talk.json', 'images/train/000000000039.png'):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_the_wish_for_a_word_stands_in_a_first_question_only(folder):
+    for row in read_rows(folder / 'talk.json'):
+        asked = [turn['value'] for turn in row['conversations'] if turn['from'] == 'human']
+        assert not [text for text in asked[1:] if SHORT in text]
+
+
+def test_questions_after_a_second_picture_say_which_picture_they_mean():
+    rng, scenes = random.Random(0), [make_scene('train', number) for number in range(2)]
+    turns = two_pictures_row(scenes, ['a.png', 'b.png'], rng)['conversations']
+    asked = [turn['value'] for turn in turns if turn['from'] == 'human']
+    assert [text.count('<image>') for text in asked] == [1, 0, 1, 0, 0, 0]
+    last = [text.rsplit(' in the ')[-1] for text in asked[-2:]]
+    assert sorted(last) == ['first picture?', 'second picture?']
+
+
+def test_captions_are_read_as_cocos_with_five_references_each(folder):
+    references = read_references(folder / 'test_gt.json')
+    assert len(references) == 20 and {len(texts) for texts in references.values()} == {5}
+    said = {k: captions(make_scene('test', k))[0] for k in range(20)}
+    assert score_captions(references, said).corpus['Bleu_4'] == pytest.approx(1)
+    rows = json.loads((folder / 'test.json').read_text())
+    assert rows[3]['image'] == 'test/000000000003.png' and len(rows[3]['caption']) == 5
+
+
+def test_questions_are_read_as_vqav2s(folder):
+    from mmpretrain.datasets import COCOVQA
+
+    data = COCOVQA(
+        str(folder), 'images/test', 'test_questions.json', 'test_answers.json', pipeline=[]
+    )
+    assert len(data) == 40
+    first = data[0]
+    assert first['img_path'].endswith(f'{first["image_id"]:012}.png') and first['gt_answer']
+
+
+def test_as_many_questions_of_each_kind_and_yes_as_often_as_no():
+    scenes = [make_scene('test', number) for number in range(100)]
+    asked = [question for _, question in scored_questions(scenes, 200)]
+    assert Counter(q.kind for q in asked) == dict.fromkeys(SCORED, 50)
+    assert Counter(q.short for q in asked if q.kind == 'yes/no') == dict(Yes=25, No=25)
+
+
+def test_a_talks_second_picture_has_another_answer_to_a_question_that_was_asked():
+    scenes, rng = [make_scene('test', number) for number in range(100)], random.Random(0)
+    for _ in range(50):
+        talk = make_talk(scenes, rng)
+        before = {question.text: question.sentence for question in talk.about_first}
+        again, other = talk.about_second
+        assert before[again.text] != again.sentence and other.text != again.text
+        assert len(before) == 3
+
+
+@pytest.mark.slow
+def test_the_tokenizer_spells_the_prompt_in_whole_words_and_anything_in_bytes(tmp_path):
+    write_tokenizer(tmp_path)
+    tokenizer = LlamaTokenizer(tmp_path)
+    template = get_template('vicuna_v1')
+    turns = [Turn('user', '<image>\nWhere is the purple house?'), Turn('assistant', None)]
+    assert len(encode(render(template, turns), tokenizer, 1).input_ids) < 65
+    for scene in (make_scene('train', number) for number in range(100)):
+        text = captions(scene)[0]
+        assert len(tokenizer.encode(text)) <= len(text.replace(',', ' ,').split()) + 3
+    for text in ('The picture shows a yellow boat.', 'Grüße, 猫!'):
+        assert tokenizer.decode(tokenizer.encode(text)).strip() == text

@@ -74,8 +74,7 @@ def test_shared_out_a_model_learns_what_plain_copies_learn(tmp_path):
     assert shared != exact
     for stage in ('full', 'lora'):
         plain, shared = (losses(tmp_path / f'{stage}-bf16-{name}') for name in ('ddp', 'fsdp'))
-        print(stage, plain, shared)
-        assert shared == pytest.approx(plain, abs=0.02)
+        assert shared == pytest.approx(plain, abs=0.01)
 
 
 def check_same_as_plain_copies(root, stage):

@@ -272,10 +272,7 @@ def mme(root: Path) -> None:
 
 
 def mmbench(root: Path) -> None:
-    """Tables with tabs and pictures inside; one row shows the picture of another.
-
-    The last row is the second round of the first question: its options, turned on by one.
-    """
+    """Tables with pictures inside, or another row's; the last is the first one's second round."""
     root.mkdir(parents=True, exist_ok=True)
     names = 'index question hint A B C D answer category image source l2-category comment split'
     with tempfile.TemporaryDirectory() as scratch:

@@ -186,7 +186,11 @@ def read_seed(questions: Path, images: Path, *, data_type: str | None = None) ->
         data_type: ``image`` or ``video`` only.
     """
     content = read_json(questions, dict)
-    names = {number: name for name, number in (content.get('question_type') or {}).items()}
+    names = {}
+    if content.get('question_type') is not None:
+        (kinds,) = take(content, str(questions), question_type=dict)
+        where = f'{questions}: question_type'
+        names = {take(kinds, where, **{name: int})[0]: name for name in kinds}
     items = []
     for where, row in records(questions, content, 'questions'):
         id_, text, kind, data_id, type_id, answer = take(

@@ -77,8 +77,9 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     'nocaps': _captions('nocaps'),
     'scienceqa': {
         'llava': Protocol(
-            source='scripts/v1_5/eval/sqa.sh; published with square pictures, since code of then '
-            'cropped them',
+            source='scripts/v1_5/eval/sqa.sh, its questions made here from the problems: not '
+            'compared with llava_test_CQM-A.json, which is the file to give (role "questions"); published '
+            'with square pictures, since code of then cropped them',
             text='{cqm}' + _LETTER,
             generation=_greedy(1024),
         ),

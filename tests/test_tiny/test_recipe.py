@@ -33,6 +33,7 @@ def test_every_part_learns_in_every_stage_and_the_models_are_one(stages):
     assert all(found == names[0] for found in names)
 
 
+@pytest.mark.slow
 def test_make_data_writes_every_file_that_the_configs_read(tmp_path, capsys):
     args = [str(tmp_path), '--train', '16', '--test', '8', '--questions', '8']
     assert make_data.main(args) == 0

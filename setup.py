@@ -83,7 +83,7 @@ setup(
         'quantize': ['bitsandbytes>=0.46'],  # bits=4 and bits=8, on a GPU
         'lora': ['peft'],
         'device-map': ['accelerate'],  # a model over several GPUs and CPU
-        'teacher': ['openai'],  # a stronger language model over HTTP
+        'teacher': ['openai>=1.55.3'],  # a stronger language model over HTTP; the oldest tried
         'java-metrics': ['pycocoevalcap'],
         # Not among the constraints: it pins a wandb that holds protobuf back for all.
         'lmms-eval': ['lmms-eval>=0.7'],

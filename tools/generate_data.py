@@ -29,10 +29,12 @@ from typing import Any
 
 from mmllava.errors import ConfigError, MMLlavaError
 from mmllava.teacher import options, report
-from mmllava.teacher.files import read_object, write_json, write_lines, write_text
+from mmllava.teacher.files import claim, write_json, write_lines, write_text
 from mmllava.teacher.generate import Written, generate, requests_of
 from mmllava.teacher.pictures import Picture, read_coco, read_pictures
 from mmllava.teacher.recipes import KINDS, OURS, Recipe, read_recipe
+
+FILES = ('instruct.json', 'rejected.jsonl', 'report.json', 'report.png', 'samples.md')
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -71,10 +73,10 @@ def read(args: argparse.Namespace) -> list[Picture]:
     return read_coco(args.captions, args.instances)[: args.limit]
 
 
-def claim(args: argparse.Namespace, recipes: dict[str, Recipe], model: str) -> None:
-    """Notes in OUT what it is of; refuses to mix or overwrite what something else wrote."""
+def describe(args: argparse.Namespace, recipes: dict[str, Recipe], model: str) -> dict[str, Any]:
+    """What makes a run the same run."""
     told = repr([recipes[kind] for kind in recipes])
-    run = dict(
+    return dict(
         recipes=hashlib.sha256(told.encode()).hexdigest(),
         kinds=list(recipes),
         model=model,
@@ -83,18 +85,6 @@ def claim(args: argparse.Namespace, recipes: dict[str, Recipe], model: str) -> N
         seed=args.seed,
         source=[str(p.absolute()) for p in (args.pictures, args.captions, args.instances) if p],
     )
-    file = args.out / 'run.json'
-    if file.exists():
-        before = read_object(file)
-        other = [name for name in run if before.get(name) != run[name]]
-        if other:
-            raise ConfigError(
-                f'{args.out} holds a run with other settings ({", ".join(other)}). Name another '
-                'folder with --out; --cache may be shared.'
-            )
-    elif any((args.out / name).exists() for name in ('instruct.json', 'report.json')):
-        raise ConfigError(f'{args.out} holds files of something else. Name another folder.')
-    write_json(file, run)
 
 
 def write(written: Written, figures: dict[str, Any], args: argparse.Namespace) -> None:
@@ -124,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
         options.print_first(asked)
         print(json.dumps(options.estimate(asked, teacher)))
         return 0
-    claim(args, recipes, teacher.endpoint.model)
+    claim(args.out, 'generate_data', describe(args, recipes, teacher.endpoint.model), FILES)
     written = generate(pictures, recipes, teacher, requests, args.seed)
     figures = dict(
         rows=len(written.rows),
@@ -147,7 +137,11 @@ def main(argv: list[str] | None = None) -> int:
     except MMLlavaError as error:
         print(f'generate_data: {error}', file=sys.stderr)
     except OSError as error:
-        print(f'generate_data: {error.filename}: {error.strerror}.', file=sys.stderr)
+        print(f'generate_data: {error.filename or args.out}: {error.strerror}.', file=sys.stderr)
+    except KeyboardInterrupt:
+        told = 'interrupted; what was answered is kept, and the same command goes on.'
+        print(f'generate_data: {told}', file=sys.stderr)
+        return 130
     return 2
 
 

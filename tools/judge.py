@@ -34,7 +34,7 @@ from mmllava.errors import MMLlavaError
 from mmllava.teacher import judge, options
 from mmllava.teacher.cache import Answer
 from mmllava.teacher.client import Failure, Teacher
-from mmllava.teacher.files import write_json, write_lines
+from mmllava.teacher.files import claim, write_json, write_lines
 
 PRESETS = ('llava-2023', 'careful')
 Reviews = dict[str, Answer]  # name of a review (judge.name_review) -> what the judge wrote
@@ -134,8 +134,9 @@ def tell(scores: dict[str, Any]) -> None:
             interval = f'{low} to {high}' if 'interval' in column else ''
             unread = column['unread'] if 'unread' in column else column['excluded']
             cells = [column.get(name, '') for name in ('reference', 'candidate', 'questions')]
+            found = column.get('score')
             print(
-                f'  {category:<20} {column.get("score", "none"):>5} {interval:>14} '
+                f'  {category:<20} {"none" if found is None else found:>5} {interval:>14} '
                 f'{cells[0]:>10} {cells[1]:>10} {cells[2]:>10} {unread:>7}'
             )
     bias = scores.get('careful', {}).get('all', {})
@@ -158,6 +159,9 @@ def run(args: argparse.Namespace) -> int:
         options.print_first(asked)
         print(json.dumps(options.estimate(asked, teacher)))
         return 0
+    said = {n: str(getattr(args, n).absolute()) for n in ('questions', 'references', 'answers')}
+    run = said | dict(bench=bench, rules=rules.digest(), model=teacher.endpoint.model)
+    claim(args.out, 'judge', run, ('scores.json', 'reviews.jsonl'))
     try:
         first, last = review(items, rules, orders, teacher)
     except Unfinished as error:
@@ -187,7 +191,11 @@ def main(argv: list[str] | None = None) -> int:
     except MMLlavaError as error:
         print(f'judge: {error}', file=sys.stderr)
     except OSError as error:
-        print(f'judge: {error.filename}: {error.strerror}.', file=sys.stderr)
+        print(f'judge: {error.filename or args.out}: {error.strerror}.', file=sys.stderr)
+    except KeyboardInterrupt:
+        told = 'interrupted; what was answered is kept, and the same command goes on.'
+        print(f'judge: {told}', file=sys.stderr)
+        return 130
     return 2
 
 

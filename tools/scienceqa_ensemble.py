@@ -26,14 +26,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmllava.errors import ConfigError, MMLlavaError, unknown_name
+from mmllava.errors import ConfigError, DataError, MMLlavaError, unknown_name
 from mmllava.evaluation.choice import scienceqa_choice, scienceqa_letter
 from mmllava.teacher import options, scienceqa
 from mmllava.teacher.cache import Answer
 from mmllava.teacher.client import Failure, Teacher
 from mmllava.teacher.endpoint import Request
-from mmllava.teacher.files import read_object, write_json, write_text
+from mmllava.teacher.files import claim, read_object, write_json, write_text
 
+FILES = ('scores.json', 'teacher.json', 'judge.json')
 Texts = dict[str, str]
 
 
@@ -72,6 +73,12 @@ def draw_examples(args: argparse.Namespace) -> list[tuple[str, str]]:
             'problems of the train split.'
         )
     chosen = random.Random(args.seed).sample(splits['train'], args.num_shots)
+    missing = [id_ for id_ in chosen if str(id_) not in problems]
+    if missing:
+        raise DataError(
+            f'{args.folder}/pid_splits.json names problem {missing[0]}, which problems.json does '
+            'not have. Are both of one release?'
+        )
     return [write_problem(problems[str(id_)], 'QCM-LEA') for id_ in chosen]
 
 
@@ -122,6 +129,11 @@ def tell(scores: dict[str, Any]) -> None:
         print(f'{name:12}' + ''.join(f'{row[column]:9.2f}' for column in names))
 
 
+def check(file: Path, texts: Texts, items: list[Any], split: str) -> None:
+    if not any(item.id in texts for item in items):
+        raise ConfigError(f'{file} answers no problem of the split {split}.')
+
+
 def gather(args: argparse.Namespace, items: list[Any], ours: Texts) -> tuple[Any, Any, Any]:
     """The teacher's answers, the judge's, and the teacher if one was asked.
 
@@ -139,9 +151,16 @@ def gather(args: argparse.Namespace, items: list[Any], ours: Texts) -> tuple[Any
 
     given = (args.teacher_answers, args.judge_answers)
     theirs, judged = (scienceqa.read_outputs(file) if file else None for file in given)
-    if args.offline or (theirs is not None and judged is not None):
+    if theirs is not None:
+        check(args.teacher_answers, theirs, items, args.split)
+    asks = not args.offline and (theirs is None or judged is None)
+    teacher = options.open_teacher(args, args.out / 'cache') if asks else None
+    if not args.dry_run:
+        paths = {name: str(getattr(args, name).absolute()) for name in ('folder', 'answers')}
+        asked = dict(model=teacher.endpoint.model) if teacher else {}
+        claim(args.out, 'scienceqa_ensemble', paths | dict(split=args.split) | asked, FILES)
+    if teacher is None:
         return theirs, judged, None
-    teacher = options.open_teacher(args, args.out / 'cache')
     questions = {item.id: item.fields['qcm'] for item in items}
     if theirs is None:
         examples = draw_examples(args)
@@ -161,8 +180,7 @@ def run(args: argparse.Namespace) -> int:
     files = (args.folder / 'problems.json', args.folder / 'pid_splits.json')
     items = read_scienceqa(*files, args.folder / 'images' / args.split, split=args.split)
     ours = scienceqa.read_outputs(args.answers)
-    if not any(item.id in ours for item in items):
-        raise ConfigError(f'{args.answers} answers no problem of the split {args.split}.')
+    check(args.answers, ours, items, args.split)
     theirs, judged, teacher = gather(args, items, ours)
     if args.dry_run:
         return 0
@@ -186,7 +204,13 @@ def main(argv: list[str] | None = None) -> int:
     except MMLlavaError as error:
         print(f'scienceqa_ensemble: {error}', file=sys.stderr)
     except OSError as error:
-        print(f'scienceqa_ensemble: {error.filename}: {error.strerror}.', file=sys.stderr)
+        print(
+            f'scienceqa_ensemble: {error.filename or args.out}: {error.strerror}.', file=sys.stderr
+        )
+    except KeyboardInterrupt:
+        told = 'interrupted; what was answered is kept, and the same command goes on.'
+        print(f'scienceqa_ensemble: {told}', file=sys.stderr)
+        return 130
     return 2
 
 

@@ -73,6 +73,12 @@ def load_config(args: argparse.Namespace) -> Any:
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{Path(args.config).stem}'
     cfg.resume = args.resume is not None
+    if args.resume == 'auto' and cfg.get('load_from') is not None:
+        raise ConfigError(
+            f'load_from={cfg.load_from!r} in {args.config} and --resume, which goes on from the '
+            'latest checkpoint of the work folder. Leave load_from out, or name it: --resume '
+            f'{cfg.load_from}.'
+        )
     if args.resume not in (None, 'auto'):
         cfg.load_from = args.resume
     return cfg
@@ -82,6 +88,7 @@ def run(args: argparse.Namespace) -> None:
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
 
     cfg = load_config(args)
+    from mmllava.training import saving
     from mmllava.training.processes import prepare_processes
     from mmllava.training.runner import TrainRunner
 
@@ -89,8 +96,8 @@ def run(args: argparse.Namespace) -> None:
     runner = TrainRunner.from_cfg(cfg)
     runner.train()
     if runner.rank == 0:
-        last = runner.message_hub.get_info('last_ckpt', None)
-        print(json.dumps(dict(steps=runner.iter, checkpoint=last)))
+        last = saving.find_latest(runner.work_dir)
+        print(json.dumps(dict(steps=runner.iter, checkpoint=last and str(last))))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,11 +1,13 @@
 """LLaVA v1.5, 13B, on mix665k: language model and projector are tuned.
 
 Weights: lmsys/vicuna-13b-v1.5 and the projector of llava-13b-v1.5_pretrain.
-Memory:  209.4 GB a process for weights, gradients and AdamW (computed), and activations.
+Memory:  209.4 GB a process for weights, gradients and AdamW (computed), and activations;
+         26.2 shared out over eight.
 Trained: 13,047,331,840 parameters; 2e-5 at the top, 1 pass, 128 samples a step.
 Source:  scripts/v1_5/finetune.sh of LLaVA.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
-             configs/train/llava-13b-v1.5_finetune.py --launcher pytorch
+             configs/train/llava-13b-v1.5_finetune.py --launcher pytorch \\
+             --cfg-options strategy.type=FSDP
 """
 
 _base_ = [

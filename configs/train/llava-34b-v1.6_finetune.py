@@ -1,11 +1,13 @@
 """LLaVA v1.6, 34B, on LLaVA-NeXT-Data: all of it is tuned.
 
 Weights: NousResearch/Nous-Hermes-2-Yi-34B, CLIP, and the projector of llava-34b-v1.6_pretrain.
-Memory:  555.8 GB a process for weights, gradients and AdamW (computed), and activations.
+Memory:  555.8 GB a process for weights, gradients and AdamW (computed), and activations;
+         34.7 shared out over sixteen (69.5 over eight, and activations, are too much for 80).
 Trained: 34,738,568,192 parameters; 1e-5, tower 2e-6 at the top, 1 pass, 128 samples a step.
 Source:  scripts/train/direct_finetune_clip.sh of LLaVA-NeXT, the authors' next project.
-Run:     torchrun --nproc_per_node 8 tools/train.py \\
-             configs/train/llava-34b-v1.6_finetune.py --launcher pytorch
+Run:     srun --nodes 2 --ntasks-per-node 8 --gpus-per-node 8 python tools/train.py \\
+             configs/train/llava-34b-v1.6_finetune.py --launcher slurm --cfg-options \\
+             strategy.type=FSDP optim_wrapper.accumulative_counts=2
 """
 
 _base_ = [

@@ -1,11 +1,13 @@
 """LLaVA v1.6, 34B, on LCS-558K: the projector is aligned.
 
 Weights: NousResearch/Nous-Hermes-2-Yi-34B and CLIP; a new projector.
-Memory:  70.3 GB a process for weights, gradients and AdamW (computed), and activations.
+Memory:  70.3 GB a process for weights, gradients and AdamW (computed), and activations;
+         8.8 shared out over eight.
 Trained: 58,734,592 parameters; 1e-3 at the top, 1 pass, 256 samples a step.
 Source:  scripts/v1_5/pretrain.sh of LLaVA; v1.6 has none of its own.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
-             configs/train/llava-34b-v1.6_pretrain.py --launcher pytorch
+             configs/train/llava-34b-v1.6_pretrain.py --launcher pytorch \\
+             --cfg-options strategy.type=FSDP
 """
 
 _base_ = [

@@ -1,11 +1,13 @@
 """LLaVA v1.6, 34B, on your own data: adapters and projector are tuned.
 
 Weights: liuhaotian/llava-v1.6-34b: it goes on from the released model.
-Memory:  86.1 GB a process for weights, gradients and AdamW (computed), and activations.
+Memory:  86.1 GB a process for weights, gradients and AdamW (computed), and activations;
+         10.8 shared out over eight.
 Trained: 1,041,781,760 parameters; 2e-4 at the top, 1 pass, 128 samples a step.
 Source:  scripts/v1_5/finetune_task_lora.sh of LLaVA; v1.6 has none of its own.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
-             configs/train/llava-34b-v1.6_task-lora.py --launcher pytorch
+             configs/train/llava-34b-v1.6_task-lora.py --launcher pytorch \\
+             --cfg-options strategy.type=FSDP
 """
 
 _base_ = [

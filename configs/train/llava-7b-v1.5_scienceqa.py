@@ -1,11 +1,13 @@
 """LLaVA v1.5, 7B, on ScienceQA: language model and projector are tuned.
 
 Weights: lmsys/vicuna-7b-v1.5 and the projector of llava-7b-v1.5_pretrain.
-Memory:  108.8 GB a process for weights, gradients and AdamW (computed), and activations.
+Memory:  108.8 GB a process for weights, gradients and AdamW (computed), and activations;
+         13.6 shared out over eight.
 Trained: 6,759,395,328 parameters; 2e-5 at the top, 12 passes, 128 samples a step.
 Source:  scripts/finetune_sqa.sh of LLaVA, which is of v1: the authors tuned no v1.5 on it.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
-             configs/train/llava-7b-v1.5_scienceqa.py --launcher pytorch
+             configs/train/llava-7b-v1.5_scienceqa.py --launcher pytorch \\
+             --cfg-options strategy.type=FSDP
 """
 
 _base_ = [

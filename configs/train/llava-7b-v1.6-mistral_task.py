@@ -1,11 +1,13 @@
 """LLaVA v1.6, 7B (Mistral), on your own data: all of it is tuned.
 
 Weights: liuhaotian/llava-v1.6-mistral-7b: it goes on from the released model.
-Memory:  120.9 GB a process for weights, gradients and AdamW (computed), and activations.
+Memory:  120.9 GB a process for weights, gradients and AdamW (computed), and activations;
+         15.1 shared out over eight.
 Trained: 7,553,625,088 parameters; 1e-5, tower 2e-6 at the top, 1 pass, 128 samples a step.
 Source:  scripts/train/direct_finetune_clip.sh of LLaVA-NeXT, the authors' next project.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
-             configs/train/llava-7b-v1.6-mistral_task.py --launcher pytorch
+             configs/train/llava-7b-v1.6-mistral_task.py --launcher pytorch \\
+             --cfg-options strategy.type=FSDP
 """
 
 _base_ = [

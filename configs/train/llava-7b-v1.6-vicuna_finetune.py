@@ -1,11 +1,13 @@
 """LLaVA v1.6, 7B (Vicuna), on LLaVA-NeXT-Data: all of it is tuned.
 
 Weights: lmsys/vicuna-7b-v1.5, CLIP, and the projector of llava-7b-v1.5_pretrain.
-Memory:  112.8 GB a process for weights, gradients and AdamW (computed), and activations.
+Memory:  112.8 GB a process for weights, gradients and AdamW (computed), and activations;
+         14.1 shared out over eight.
 Trained: 7,050,308,608 parameters; 1e-5, tower 2e-6 at the top, 1 pass, 128 samples a step.
 Source:  scripts/train/direct_finetune_clip.sh of LLaVA-NeXT, the authors' next project.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
-             configs/train/llava-7b-v1.6-vicuna_finetune.py --launcher pytorch
+             configs/train/llava-7b-v1.6-vicuna_finetune.py --launcher pytorch \\
+             --cfg-options strategy.type=FSDP
 """
 
 _base_ = [

@@ -1,11 +1,13 @@
 """LLaVA v1.0, 7B, on ScienceQA: language model and projector are tuned.
 
 Weights: lmsys/vicuna-7b-v1.3 and the projector of llava-7b-v1_pretrain.
-Memory:  108.5 GB a process for weights, gradients and AdamW (computed), and activations.
+Memory:  108.5 GB a process for weights, gradients and AdamW (computed), and activations;
+         13.6 shared out over eight.
 Trained: 6,742,614,016 parameters; 2e-5 at the top, 12 passes, 128 samples a step.
 Source:  scripts/finetune_sqa.sh of LLaVA.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
-             configs/train/llava-7b-v1_scienceqa.py --launcher pytorch
+             configs/train/llava-7b-v1_scienceqa.py --launcher pytorch \\
+             --cfg-options strategy.type=FSDP
 """
 
 _base_ = [

@@ -1,11 +1,13 @@
 """Floor 2. Attention of samples that stand in one row and must not see each other."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 
@@ -120,7 +122,11 @@ def _half_type(value: Tensor) -> torch.dtype | None:
 def _flash() -> Callable[..., Tensor] | None:
     try:
         from flash_attn import flash_attn_varlen_func
-    except ImportError:
+    except (ImportError, OSError) as error:
+        absent = isinstance(error, ModuleNotFoundError) and error.name == 'flash_attn'
+        if not absent:  # built for another PyTorch or CUDA
+            message = f'flash-attn is installed and cannot be imported, so it is not used: {error}'
+            print_log(message, logger='current', level=logging.WARNING)
         return None
     return flash_attn_varlen_func
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
 from mmllava.checkpoints.fetch import fetch, is_hub_id
 from mmllava.checkpoints.keymaps import to_model_names
+from mmllava.checkpoints.reader import read_json
 from mmllava.errors import CheckpointError
 from mmllava.models.changes import Changes, add_adapter, fingerprint, read_changes
 from mmllava.models.checks import check_not_delta
@@ -47,7 +48,8 @@ def load_checkpoint(
     if not any(name.startswith('vision_tower.') for name in found):
         found |= _tower_entries(model, path)
     new = {}
-    if begins and model.image_newline is not None and 'image_newline' not in found:
+    lacks = model.image_newline is not None and 'image_newline' not in found
+    if begins and lacks and not _knows_tiles(Path(path)):
         new['image_newline'] = _draw_newline(model)
         print_log('the newline between rows of tiles begins at random', logger='current')
     _check_fit(model, found, path, new)
@@ -94,6 +96,12 @@ def load_start(model: nn.Module, dtype: torch.dtype | None) -> None:
     model.load_state_dict(tensors, assign=True, strict=True)
     if new:
         print_log('the projector begins at random', logger='current')
+
+
+def _knows_tiles(path: Path) -> bool:
+    """Whether a folder's ``config.json`` is of a model of tiles, which must have its newline."""
+    file = path / 'config.json'
+    return file.is_file() and read_json(file).get('mm_patch_merge_type') == 'spatial_unpad'
 
 
 def _grow(rows: Tensor, count: int) -> Tensor:
@@ -240,6 +248,17 @@ def _some(what: str, names: Iterable[str]) -> str:
         return ''
     shown = ', '.join(names[:_NAMED]) + (', ...' if len(names) > _NAMED else '')
     return f'{len(names)} tensors {what} ({shown})'
+
+
+def tower_mark(model: nn.Module) -> str | None:
+    """A fingerprint of the vision tower that training begins with; None if it is random."""
+    source = (model.init_cfg or {}).get('checkpoint') or model.language.pretrained
+    if source is None:
+        return None
+    path = find_checkpoint(source)
+    found = _entries(path, 'original')
+    own = {name: entry for name, entry in found.items() if name.startswith('vision_tower.')}
+    return fingerprint(own or _tower_entries(model, path))
 
 
 def weight_marks(model: nn.Module) -> dict[str, str | None]:

@@ -76,7 +76,7 @@ def read_answer(kind: str, answer: Answer) -> Turns:
     Raises:
         Rejected: it cannot; the first of `REASONS` but ``doubled`` that holds.
     """
-    text = answer.text.strip()
+    text = answer.text.replace('\r\n', '\n').strip()
     if answer.finish == 'length':
         raise Rejected('cut')
     if answer.finish == 'content_filter':

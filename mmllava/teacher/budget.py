@@ -58,7 +58,7 @@ class Budget:
                 None where nobody knows, which is counted as the worst case.
         """
         worst_tokens, worst_usd = self._worst(request)
-        tokens_in, tokens_out = tokens or (request.tokens(), request.max_tokens)
+        tokens_in, tokens_out = tokens or (request.tokens(), request.most_out(self._endpoint))
         self.spent.unsure += tokens is None
         self.spent.tokens_in += tokens_in
         self.spent.tokens_out += tokens_out
@@ -69,8 +69,8 @@ class Budget:
             self._changed.notify_all()
 
     def _worst(self, request: Request) -> tuple[int, float]:
-        tokens = request.tokens()
-        return tokens + request.max_tokens, self._endpoint.usd(tokens, request.max_tokens)
+        tokens, most_out = request.tokens(), request.most_out(self._endpoint)
+        return tokens + most_out, self._endpoint.usd(tokens, most_out)
 
     def _fits(self, tokens: int, usd: float) -> bool:
         used = self.spent.tokens_in + self.spent.tokens_out + self._held_tokens + tokens

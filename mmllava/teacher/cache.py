@@ -32,9 +32,19 @@ class Cache:
     def get(self, key: str) -> Answer | None:
         """The answer, or None: not asked yet, or the file was damaged."""
         try:
-            return Answer(**json.loads(self._file(key).read_text(encoding='utf-8'))['answer'])
+            found = Answer(**json.loads(self._file(key).read_text(encoding='utf-8'))['answer'])
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        return found if isinstance(found.text, str) else None
+
+    def check(self) -> None:
+        """Writes and removes a file, before anything is paid for.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        write_text(self.folder / '.check', '')
+        (self.folder / '.check').unlink(missing_ok=True)
 
     def put(self, key: str, body: dict[str, Any], answer: Answer) -> None:
         stored = dict(request=body, answer=asdict(answer))

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import time
 from collections import Counter
@@ -26,10 +27,11 @@ LONGEST_WAIT_S = 600.0  # a server that asks for more ends the run
 BACK_OFF_S = (0.5, 60.0)  # the first wait, and the longest of our own
 IN_A_ROW = 20  # requests without an answer, after which the endpoint is thought to be down
 _SHOWN = 300  # characters of a server's message
+PLACEHOLDER = 8  # a shorter key (EMPTY, none) is none, and is not looked for in texts
 _AGAIN = (408, 409, 429)  # and 5xx: worth another try
 _WRONG = {  # the endpoint is not what was meant: no other request will do better
-    401: f'Is the key in {KEY_NAME} right for this address?',
-    403: f'May the key in {KEY_NAME} use this model?',
+    401: 'Is the key in {} right for this address?',
+    403: 'May the key in {} use this model?',
     404: 'Check base_url (it often ends in /v1) and model.',
 }
 
@@ -75,7 +77,7 @@ class Teacher:
         stopped: why the run ended early, or ''.
 
     Raises:
-        ConfigError: openai is not installed, or a setting holds the key.
+        ConfigError: openai is not installed, the key cannot be sent, or a setting holds it.
     """
 
     def __init__(self, endpoint: Endpoint, cache: Path, key_name: str = KEY_NAME) -> None:
@@ -86,8 +88,8 @@ class Teacher:
                 "the package openai is not installed. Run pip install 'mmllava[teacher]'."
             ) from error
         self._openai = openai
-        self._key = os.environ.get(key_name, '').strip()
-        if self._key and self._key in repr(endpoint):
+        self._key, self._key_name = _read_key(key_name), key_name
+        if self._hide(repr(endpoint)) != repr(endpoint):
             raise ConfigError(
                 f'a setting of the teacher holds the key of {key_name}; take it out: '
                 'settings are written into reports.'
@@ -120,6 +122,7 @@ class Teacher:
         self._end = asyncio.Event()
         if self.stopped:
             return
+        self.cache.check()
         self._client = self._openai.AsyncOpenAI(
             api_key=self._key or 'none',
             base_url=self.endpoint.base_url,
@@ -129,18 +132,22 @@ class Teacher:
         workers = [self._work(requests, receive) for _ in range(self.endpoint.concurrency)]
         async with self._client:
             with self._signals():
-                await asyncio.gather(*workers)
+                ends = await asyncio.gather(*workers, return_exceptions=True)
+        for error in filter(None, ends):
+            raise error
 
     async def _work(self, requests: Iterator[Request], receive: Callable) -> None:
         for request in requests:
             if self._end.is_set():
                 return
             try:
-                result = await self._ask_once(request)
+                receive(request, await self._ask_once(request))
             except Stopped as stop:
                 self._stop(str(stop))
                 return
-            receive(request, result)
+            except Exception as error:  # a full disk; what others are asking is waited for
+                self._stop(f'{type(error).__name__} here, not at the endpoint.')
+                raise
 
     async def _ask_once(self, request: Request) -> Answer | Failure:
         """From the cache, from the same request under way, or from the endpoint."""
@@ -249,7 +256,7 @@ class Teacher:
         status, told = error.status_code, self._hide(str(error.message))[:_SHOWN]
         told = f'status {status}: {told}'
         if status in _WRONG or error.code == 'insufficient_quota':
-            hint = _WRONG.get(status, 'The account has no credit left.')
+            hint = _WRONG.get(status, 'The account has no credit left.').format(self._key_name)
             return Stopped(f'the endpoint answered with {told}. {hint} What was answered is kept.')
         if status in _AGAIN or status >= 500:
             kind = 'busy' if status == 429 else 'server'
@@ -268,14 +275,14 @@ class Teacher:
             if not isinstance(text, str) or not all(n is None or type(n) is int for n in tokens):
                 raise TypeError
         except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-            start = self._hide(content[:80].decode('utf-8', 'replace'))
+            start = self._hide(content.decode('utf-8', 'replace'))[:80]
             told = f'the body is not that of a chat completion: {start!r}.'
             raise _TryAgain('garbage', told, None) from None
         text = self._hide(text.encode('utf-8', 'replace').decode())
         guess = Request('', (('assistant', text),), 0, None).tokens()
         return Answer(
             text,
-            str(choice.get('finish_reason') or 'stop'),
+            self._hide(str(choice.get('finish_reason') or 'stop')),
             self._hide(model),
             request.tokens() if tokens[0] is None else tokens[0],
             guess if tokens[1] is None else tokens[1],
@@ -283,7 +290,7 @@ class Teacher:
 
     def _hide(self, text: str) -> str:
         """Without the key, should a server repeat it."""
-        return text.replace(self._key, '[key]') if self._key else text
+        return text.replace(self._key, '[key]') if len(self._key) >= PLACEHOLDER else text
 
     def _stop(self, why: str) -> None:
         self.stopped = self.stopped or why
@@ -314,6 +321,27 @@ class Teacher:
             yield
         finally:
             release()
+
+
+def _read_key(name: str) -> str:
+    """The key in an environment variable; no message repeats either."""
+    if not re.fullmatch(r'[A-Za-z_]\w*', name):
+        raise ConfigError(
+            '--key-name is not the name of an environment variable. Expected the name, such as '
+            f'{KEY_NAME}; the key itself does not belong on a command line.'
+        )
+    if name != KEY_NAME and name not in os.environ:
+        raise ConfigError(
+            'the environment variable that --key-name names is not set. Export it, or leave '
+            '--key-name out.'
+        )
+    key = os.environ.get(name, '').strip()
+    if not key.isascii() or not key.isprintable() or ' ' in key:
+        raise ConfigError(
+            'the key in the environment has a space, a line break or a letter beyond ASCII, '
+            'which cannot be sent. Copy it again.'
+        )
+    return key
 
 
 def _retry_after(headers: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -40,25 +41,48 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         self._check_types()
-        url = urlsplit(self.base_url)
-        if url.scheme not in ('http', 'https') or not url.hostname:
-            raise ConfigError(
-                f'base_url is {self.base_url!r}, expected an address such as '
-                'http://localhost:8000/v1.'
-            )
-        if url.username or url.password or url.query:
-            raise ConfigError(
-                'base_url holds a user, a password or a query, expected a bare address. Put the '
-                f'key into the environment variable {KEY_NAME}.'
-            )
+        self._check_url()
         for name in ('concurrency', 'timeout_s', 'tries', 'max_usd', 'max_total_tokens'):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise ConfigError(f'{name} is {value}, expected more than 0.')
         if self.tokens_field not in ('max_tokens', 'max_completion_tokens'):
             known = ['max_tokens', 'max_completion_tokens']
             raise unknown_name('tokens_field', self.tokens_field, known)
-        if self.max_usd and None in (self.usd_per_million_in, self.usd_per_million_out):
+        fixed = [name for name in ('model', 'messages', 'stream', 'n') if name in self.extra]
+        if fixed:
+            raise ConfigError(
+                f'extra of the teacher has {fixed[0]!r}, which is not free: every request has its '
+                'own messages, and one whole answer. Take it out.'
+            )
+        self._check_prices()
+
+    def _check_url(self) -> None:
+        if '@' in self.base_url or '?' in self.base_url:  # not repeated: it may hold a secret
+            raise ConfigError(
+                'base_url holds a user, a password or a query, expected a bare address. Put the '
+                f'key into the environment variable {KEY_NAME}.'
+            )
+        try:
+            url = urlsplit(self.base_url)
+            good = url.scheme in ('http', 'https') and url.hostname and url.port != 0
+        except ValueError:  # a port that is no number, half an IPv6 address
+            good = False
+        if not good or not self.base_url.isprintable() or ' ' in self.base_url:
+            raise ConfigError(
+                f'base_url is {self.base_url!r}, expected an address such as '
+                'http://localhost:8000/v1.'
+            )
+
+    def _check_prices(self) -> None:
+        prices = self.usd_per_million_in, self.usd_per_million_out
+        if not all(price is None or 0 <= price < math.inf for price in prices):
+            raise ConfigError(f'the prices are {prices}, expected 0 or more.')
+        if (prices[0] is None) != (prices[1] is None):
+            raise ConfigError(
+                'one price is missing: set both usd_per_million_in and usd_per_million_out.'
+            )
+        if self.max_usd and None in prices:
             raise ConfigError(
                 'max_usd needs prices: set usd_per_million_in and usd_per_million_out to what '
                 'the endpoint charges, or limit max_total_tokens in its place.'
@@ -108,6 +132,12 @@ class Request:
         """Names the request in the cache: address, every field that is sent, and attempt."""
         whole = [endpoint.base_url.rstrip('/'), self.body(endpoint), self.attempt]
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
+
+    def most_out(self, endpoint: Endpoint) -> int:
+        """How many tokens may come out; what the endpoint sends in their place counts too."""
+        names = ('max_tokens', 'max_completion_tokens')
+        given = [endpoint.extra[name] for name in names if name in endpoint.extra]
+        return max([self.max_tokens, *(n for n in given if isinstance(n, int))])
 
     def tokens(self) -> int:
         """About how many tokens go in."""

@@ -27,7 +27,10 @@ BENCHES = ('coco', 'wild', 'general')
 TEMPERATURE, MAX_TOKENS = 0.2, 1024  # LLaVA's
 TRIES = 3  # of a rating that cannot be read, in `careful`
 RESAMPLES = 2000
-_NUMBER = re.compile(r'\d+(?:\.\d+)?')
+_RATING = r'(\d+(?:\.\d+)?)(?:\s*/\s*10)?'
+_TWO = re.compile(
+    rf'[\W_]*(?:(?:scores?|ratings?)\W+)?{_RATING}(?:[\s,;|*]+|\s+and\s+){_RATING}[\W_]*', re.I
+)
 
 
 @dataclass(frozen=True)
@@ -152,14 +155,17 @@ def parse_2023(review: str) -> Pair:
 
 
 def parse_careful(review: str) -> Pair | None:
-    """Two numbers from 1 to 10 in the first line that has any text, or None."""
+    """Two numbers from 1 to 10, in the first line that has any text, or None.
+
+    The line may say ``Scores:`` and ``/10`` and no other word: in ``Assistant 1 is better than
+    2`` nothing is rated.
+    """
     line = review.strip().split('\n')[0]
-    if re.search(r'\d\s*/\s*\d', line):
-        line = re.sub(r'/\s*10\b', '', line)
-    found = [float(number) for number in _NUMBER.findall(line)]
-    if len(found) != 2 or not all(1 <= n <= 10 for n in found) or '-' in line:
+    found = _TWO.fullmatch(line)
+    if not found or '-' in line:
         return None
-    return found[0], found[1]
+    first, second = float(found[1]), float(found[2])
+    return (first, second) if 1 <= first <= 10 and 1 <= second <= 10 else None
 
 
 def score_2023(rated: Sequence[tuple[str, Pair]]) -> dict[str, dict[str, Any]]:

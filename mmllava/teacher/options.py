@@ -55,7 +55,7 @@ def estimate(requests: Sequence[Request], teacher: Teacher) -> dict[str, Any]:
         if teacher.cache.get(key) is None:
             todo[key] = request
     tokens_in = sum(request.tokens() for request in todo.values())
-    most_out = sum(request.max_tokens for request in todo.values())
+    most_out = sum(request.most_out(teacher.endpoint) for request in todo.values())
     priced = teacher.endpoint.usd_per_million_in is not None
     return dict(
         requests=len(requests),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from torch import nn
 
@@ -9,16 +10,16 @@ from mmllava.training.saving import random_state, restore_random_state
 
 
 @contextmanager
-def aside(model: nn.Module) -> Iterator[None]:
+def aside(model: nn.Module) -> Iterator[dict[str, Any]]:
     """The model in the mode of use; afterwards mode and random numbers are what they were.
 
     So that a run that asks its model something now and then trains to the bit as one that
-    does not.
+    does not. Yields the random numbers' state that training will go on with.
     """
     states, training = random_state(), model.training
     model.eval()
     try:
-        yield
+        yield states
     finally:
         model.train(training)
         restore_random_state(states)

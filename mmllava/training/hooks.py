@@ -5,6 +5,7 @@ import math
 import os
 import re
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,19 +64,25 @@ class SafeCheckpointHook(CheckpointHook):
         if self.max_keep_ckpts > 0:
             kept = [k for k in self.keep_ckpt_ids if k != step] + [step]
             old = kept[: -self.max_keep_ckpts]
+            runner.message_hub.update_info('drop_ckpt_ids', old)  # a kill may come before
             self.keep_ckpt_ids.clear()
             self.keep_ckpt_ids.extend(kept[-self.max_keep_ckpts :])
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         runner.save_checkpoint(self.out_dir, name)
         if not is_main_process():
             return
-        for k in old:
-            saving.remove(Path(self.out_dir) / self.filename_tmpl.format(k))
+        self._drop(old)
         pointer = Path(runner.work_dir) / 'last_checkpoint'  # mmengine's tools read it
         write_beside(pointer, self.last_ckpt)
 
+    def _drop(self, steps: Iterable[int]) -> None:
+        for step in steps:
+            saving.remove(Path(self.out_dir) / self.filename_tmpl.format(step))
+
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        if is_main_process():
+            self._drop(runner.message_hub.runtime_info.get('drop_ckpt_ids', []))
         if self.score is not None and runner.val_loop is None:
             raise ConfigError(
                 f'save_best={self.score!r} and no val loop to give that score. Set val_dataloader, '
@@ -104,8 +111,8 @@ class SafeCheckpointHook(CheckpointHook):
         self.best[self.score] = dict(value=value, step=runner.iter, checkpoint=name)
         if is_main_process():
             write_beside(Path(runner.work_dir) / BEST_FILE, json.dumps(self.best, indent=2) + '\n')
-            for old in Path(self.out_dir).glob(f'{head}iter_*'):
-                if old.name != name:
+            for old in sorted(Path(self.out_dir).iterdir()):
+                if re.fullmatch(re.escape(head) + r'iter_\d+', old.name) and old.name != name:
                     saving.remove(old)
 
 
@@ -121,13 +128,11 @@ class SpeedHook(Hook):
     """Logs ``tokens_per_s``, ``samples_per_s`` and ``padding``, over all processes.
 
     ``padding`` is the share of positions that hold none of a sample. The time is that
-    of a whole step, loading included.
+    of a whole step, loading included, without checkpoints, the val loop and what other
+    hooks do after it.
     """
 
     priority = 'HIGH'  # after the outputs are known, before the line is written
-
-    def before_train(self, runner: Runner) -> None:
-        self.start = time.perf_counter()
 
     def after_train_iter(
         self,
@@ -136,8 +141,7 @@ class SpeedHook(Hook):
         data_batch: Any = None,
         outputs: dict[str, torch.Tensor] | None = None,
     ) -> None:
-        now = time.perf_counter()
-        seconds, self.start = now - self.start, now
+        seconds = time.perf_counter() - runner.train_loop.began
         samples = sum(len(batch['inputs']) for batch in data_batch) * runner.world_size
         tokens, slots = float(outputs['tokens']), float(outputs['slots'])
         values = dict(

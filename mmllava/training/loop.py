@@ -1,6 +1,7 @@
 """Floor 3. The training loop: one iteration is one optimizer step."""
 
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,9 @@ from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmllava.errors import ConfigError, TrainingError
+from mmllava.models.changes import ADAPTER_FILE
 from mmllava.registry import LOOPS
+from mmllava.training import saving
 from mmllava.training.aside import aside
 
 
@@ -68,6 +71,9 @@ class StepLoop(BaseLoop):
         self._iter = self._epoch = self._first = 0
         self.val_begin, self.val_interval = val_begin, val_interval
         self.stop_training = False  # mmengine's EarlyStoppingHook sets it
+        self.began = 0.0  # seconds of the clock at which the present step began
+        #: random numbers that training goes on with, while the val loop draws others
+        self.held: dict[str, Any] | None = None
 
     @property
     def max_epochs(self) -> int:
@@ -108,6 +114,7 @@ class StepLoop(BaseLoop):
             self._validate()
         while self._iter < self._max_iters and not self.stop_training:
             runner.model.train()
+            self.began = time.perf_counter()
             self._step(next(steps))
             self._epoch = self._iter // self.steps_per_epoch
             self._validate()
@@ -119,8 +126,9 @@ class StepLoop(BaseLoop):
         """Runs the val loop where it is time; training goes on as if it had not."""
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
-            with aside(self.runner.model):
+            with aside(self.runner.model) as self.held:
                 self.runner.val_loop.run()
+            self.held = None
 
     def _step(self, batches: list[Any]) -> None:
         """One optimizer step; the hooks see all its micro-batches."""
@@ -134,8 +142,8 @@ class StepLoop(BaseLoop):
         if scaler is None and not torch.isfinite(gathered['loss']).all():
             raise TrainingError(
                 f'the loss of step {self._iter + 1} is {float(gathered["loss"])}, and what was '
-                'learned from it is lost; earlier checkpoints are not. Lower the rate, '
-                'or look at the data with tools/check_data.py, and go on with --resume.'
+                'learned from it is lost; earlier checkpoints are not. Look at the data with '
+                f'tools/check_data.py, or lower the rate. {_begin_anew(runner)}'
             )
         runner.call_hook(
             'after_train_iter', batch_idx=self._iter, data_batch=batches, outputs=gathered
@@ -158,6 +166,20 @@ class StepLoop(BaseLoop):
             for _ in range(skip, self.steps_per_epoch):
                 yield list(itertools.islice(batches, self.accumulate))
             epoch, skip = epoch + 1, 0
+
+
+def _begin_anew(runner: Runner) -> str:
+    """How to begin a run with other data or rates where one went wrong."""
+    last = saving.find_latest(runner.work_dir)
+    advice = 'Both make a new run: name another folder with --work-dir'
+    if last is None:
+        return f'{advice}.'
+    if (last / ADAPTER_FILE).is_file():
+        return (
+            f'{advice}. To begin it where this one was, merge {last} first: '
+            f'python tools/convert.py {last} --base BASE --to mmllava --out NEW.'
+        )
+    return f"{advice}, and begin with model.init_cfg=dict(type='Pretrained', checkpoint='{last}')."
 
 
 def _tell_sampler(loader: Any, accumulate: int) -> Any:

@@ -18,11 +18,10 @@ def prepare_processes(config: Any) -> None:
     """Starts the processes' group over gloo where there is no GPU; else mmengine does it all.
 
     mmengine 0.10.12's own start sets a CUDA device unasked (``RuntimeError: Found no
-    NVIDIA driver``), and its wrapper names one (``DistributedDataParallel device_ids ...
-    only work with ... GPU modules``).
+    NVIDIA driver``).
 
     Args:
-        config: the run's, changed in place.
+        config: the run's.
 
     Raises:
         ConfigError: the launcher has not told this process who it is.
@@ -32,7 +31,6 @@ def prepare_processes(config: Any) -> None:
     if not torch.distributed.is_initialized():
         _read_launcher(config.launcher)
         torch.distributed.init_process_group('gloo')
-    config.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
 
 
 def _read_launcher(launcher: str) -> None:
@@ -53,12 +51,17 @@ def _read_launcher(launcher: str) -> None:
     if launcher == 'slurm':
         os.environ.setdefault('MASTER_PORT', '29500')
         if 'MASTER_ADDR' not in os.environ:
-            command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
-            try:
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-            except (OSError, subprocess.CalledProcessError) as error:
-                raise ConfigError(
-                    f'scontrol does not say which machine is the first ({error}). Set MASTER_ADDR '
-                    'to its name.'
-                ) from error
-            os.environ['MASTER_ADDR'] = done.stdout.split()[0]
+            os.environ['MASTER_ADDR'] = _first_machine(os.environ.get('SLURM_NODELIST', ''))
+
+
+def _first_machine(nodes: str) -> str:
+    """The first name of Slurm's list, as scontrol writes it out."""
+    command = ['scontrol', 'show', 'hostnames', nodes]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stdout.split()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError) as error:
+        raise ConfigError(
+            f'scontrol does not say which machine of SLURM_NODELIST={nodes!r} is the first '
+            f'({error}). Set MASTER_ADDR to its name.'
+        ) from error

@@ -24,9 +24,11 @@ from mmllava.prompts.render import render
 from mmllava.registry import HOOKS
 from mmllava.structures import IMAGE_TAG, Segment
 from mmllava.training.aside import aside
+from mmllava.training.hooks import write_beside
 
 _PANEL_PX = 336  # height of a picture in a panel
 _KEYS = ('picture', 'question')
+_ANSWERS = 'prompts/answers.jsonl'
 
 
 @HOOKS.register_module()
@@ -80,6 +82,9 @@ class PromptHook(Hook):
                 'both: PromptHook reads its pictures with them.'
             )
         self._samples = [_read(prompt.get('picture'), steps) for prompt in self.prompts]
+        self._pictures = [_small(prompt.get('picture')) for prompt in self.prompts]
+        if is_main_process():
+            _cut_answers(Path(runner.work_dir) / _ANSWERS, runner.iter)
         if runner.iter == 0:
             self._ask_all(runner, 0)
 
@@ -92,7 +97,7 @@ class PromptHook(Hook):
             self._ask_all(runner, step)
 
     def _ask_all(self, runner: Runner, step: int) -> None:
-        """In every process, since weights may be shared out among them; one writes."""
+        """In every process alike; one writes."""
         model = runner.bare_model
         with aside(runner.model), torch.no_grad():
             answers = [
@@ -119,16 +124,16 @@ class PromptHook(Hook):
         return model.decode_answer(ids)
 
     def _write(self, runner: Runner, step: int, answers: Sequence[str]) -> None:
-        folder = Path(runner.work_dir) / 'prompts'
-        folder.mkdir(exist_ok=True)
-        panels = []
-        with open(folder / 'answers.jsonl', 'a', encoding='utf-8') as file:
-            for prompt, answer in zip(self.prompts, answers, strict=True):
-                line = dict(step=step, **prompt, answer=answer)
-                file.write(json.dumps(line, ensure_ascii=False) + '\n')
-                panels.append(_panel(prompt, answer))
+        file, panels, lines = Path(runner.work_dir) / _ANSWERS, [], []
+        file.parent.mkdir(exist_ok=True)
+        for prompt, picture, answer in zip(self.prompts, self._pictures, answers, strict=True):
+            line = dict(step=step, **prompt, answer=answer)
+            lines.append(json.dumps(line, ensure_ascii=False) + '\n')
+            panels.append(_panel(picture, prompt, answer))
+        with open(file, 'a', encoding='utf-8') as opened:
+            opened.writelines(lines)
         page = side_by_side(panels)
-        page.save(folder / f'iter_{step}.png')
+        page.save(file.with_name(f'iter_{step}.png'))
         for backend in runner.visualizer._vis_backends.values():
             if not isinstance(backend, LocalVisBackend):  # it would write the same file again
                 backend.add_image('prompts', np.asarray(page), step=step)
@@ -146,12 +151,29 @@ def _read(picture: str | None, steps: Sequence[Any]) -> tuple[list[Any], BaseDat
     return pictures_of(pixels), BaseDataElement(metainfo=dict(ori_shape=results['ori_shape']))
 
 
-def _panel(prompt: Mapping[str, str], answer: str) -> Image.Image:
-    if prompt.get('picture'):
-        picture = load_image(prompt['picture'])
-        width = max(1, round(picture.width * _PANEL_PX / picture.height))
-        picture = picture.resize((width, _PANEL_PX))
-    else:
-        picture = side_by_side([])
+def _small(picture: str | None) -> Image.Image:
+    """A prompt's picture as a panel shows it; read once, it may be gone when the run ends."""
+    if not picture:
+        return side_by_side([])
+    image = load_image(picture)
+    return image.resize((max(1, round(image.width * _PANEL_PX / image.height)), _PANEL_PX))
+
+
+def _cut_answers(file: Path, step: int) -> None:
+    """Leaves out what a killed run wrote after ``step``, to which the model will come again."""
+    if not file.is_file():
+        return
+    kept = []
+    for line in file.read_text(encoding='utf-8').splitlines(keepends=True):
+        try:
+            known = json.loads(line)['step'] <= step
+        except (ValueError, KeyError, TypeError):  # cut by the kill
+            continue
+        if known and step > 0 and line.endswith('\n'):
+            kept.append(line)
+    write_beside(file, ''.join(kept))
+
+
+def _panel(picture: Image.Image, prompt: Mapping[str, str], answer: str) -> Image.Image:
     asked = [f'Q: {prompt["question"]}'] if prompt.get('question') else []
     return annotate(picture, [*asked, f'A: {answer}'])

@@ -5,32 +5,50 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size
 
 from mmllava.errors import CheckpointError
 from mmllava.training import saving
 from mmllava.training.loop import StepLoop
 
-#: What decides how a run learns; paths may change, and how many workers read.
+#: What decides how a run learns.
 _SETTINGS = (
     'stage',
     'strategy',
     'optim_wrapper',
     'param_scheduler',
-    'model.max_tokens',
+    'model',
+    'randomness.deterministic',
     'train_dataloader.sampler',
     'train_dataloader.dataset.template',
     'train_dataloader.dataset.pipeline',
 )
+#: What may change all the same: where things lie, what only use of the model asks for, and
+#: what costs memory or time alone.
+_FREE = (
+    'stage.recompute',
+    'model.init_cfg',
+    'model.tokenizer',
+    'model.task',
+    'model.preset',
+    'model.prompt_tmpl',
+    'model.generation_cfg',
+)
+_PATHS = ('pretrained', 'name_or_path')
 _SHOWN = 3  # settings that an error names
 
 
-def describe_run(config: Config, loop: StepLoop, processes: int) -> dict[str, Any]:
+def describe_run(
+    config: Config, loop: StepLoop, processes: int, tower: str | None = None
+) -> dict[str, Any]:
     """What must be the same for a resumed run to learn what an undisturbed one would.
 
     Args:
         config: the run's.
         loop: with its data.
         processes: how many there are.
+        tower: fingerprint of the vision tower's weights as the run began; `describe_base` has
+            that of the language model's.
     """
     dataset = loop.dataloader.dataset
     digest = getattr(dataset, 'digest', None)
@@ -45,8 +63,12 @@ def describe_run(config: Config, loop: StepLoop, processes: int) -> dict[str, An
         ),
         data=digest() if digest else None,
         settings={
-            name: value for key in _SETTINGS for name, value in _leaves(key, _get(config, key))
+            name: value
+            for key in _SETTINGS
+            for name, value in _leaves(key, _get(config, key))
+            if not _is_free(name)
         },
+        tower=tower,
     )
 
 
@@ -73,7 +95,10 @@ def check_same(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) 
             f'{now["data"]}, expected {stored["data"]}. Put the old ones back, or begin a new run '
             f"with model.init_cfg=dict(type='Pretrained', checkpoint='{folder}')."
         )
-    before, after = stored['settings'], now['settings']
+    before, after = (
+        {**said['settings'], 'the checkpoint of vision_encoder': str(said['tower'])}
+        for said in (stored, now)
+    )
     changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
     if changed:
         named = '; '.join(
@@ -97,9 +122,54 @@ def seed_to_go_on(config: Config, work_dir: str) -> int | None:
 
 
 def find(config: Config, work_dir: str) -> Path | None:
-    """The checkpoint that a run is to go on from: the one named, or the latest."""
-    named = config.get('load_from')
-    return Path(named) if named else saving.find_latest(work_dir)
+    """The checkpoint that a run is to go on from: the one named, or the latest.
+
+    The first process says which, and all must see it. Every process must call it.
+
+    Raises:
+        CheckpointError: a process does not, or the work folder holds later checkpoints than
+            the one named, which the next ``--resume`` would go on from.
+    """
+    named, latest = config.get('load_from'), saving.find_latest(work_dir)
+    found: list[Path | None] = [Path(named) if named else latest]
+    broadcast_object_list(found)
+    (folder,) = found
+    blind = [rank for rank, sees in enumerate(_all_see(folder)) if not sees]
+    if blind and len(blind) < get_world_size():
+        raise CheckpointError(
+            f'{folder} is not there for {len(blind)} of {get_world_size()} processes, the first of '
+            f'them {blind[0]}. Put the work folder on a disk that all machines share, or copy '
+            'the checkpoint to the same place on each.'
+        )
+    if named and latest is not None and (folder / saving.RESUME_FILE).is_file():
+        _check_latest(folder, latest)
+    return folder
+
+
+def _all_see(folder: Path | None) -> list[bool]:
+    return all_gather_object(folder is None or folder.is_dir())
+
+
+def _check_latest(folder: Path, latest: Path) -> None:
+    """Refuses to write a second branch of a run into the first one's folder."""
+    if latest.resolve().parent != folder.resolve().parent:
+        raise CheckpointError(
+            f'{latest.parent} holds {latest.name}, and {folder} lies elsewhere: two runs would '
+            f'share a folder. Go on with {latest.name} by --resume alone, or name another folder '
+            'with --work-dir.'
+        )
+    if saving.step_of(latest.name) > saving.read_state(folder)['step']:
+        raise CheckpointError(
+            f'{latest} is later than {folder}, and the next --resume would go on from it. Go on '
+            'with it by --resume alone, move it and what else is later away, or name another '
+            'folder with --work-dir.'
+        )
+
+
+def _is_free(name: str) -> bool:
+    """Whether a setting may be another in a resumed run."""
+    own = name.startswith('model.') and name.rpartition('.')[2] in _PATHS
+    return own or any(name == free or name.startswith(f'{free}.') for free in _FREE)
 
 
 def _get(config: Any, key: str) -> Any:

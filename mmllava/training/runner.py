@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier
 from mmengine.model import is_model_wrapper
@@ -15,11 +16,13 @@ from mmllava.datasets.instruct import InstructDataset
 from mmllava.datasets.transforms import CLIPResize
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.card import write_card
+from mmllava.models.weights import tower_mark
 from mmllava.registry import RUNNERS
 from mmllava.training import resuming, saving, sharding, stages
 from mmllava.training.examine import check_learned, check_settings
 from mmllava.training.loop import StepLoop
 
+_OF_THE_COMMAND = ('launcher', 'load_from', 'resume')
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -39,11 +42,21 @@ class TrainRunner(Runner):
         """Starts the processes, and has the work folder hold whole checkpoints only."""
         super().setup_env(env_cfg)
         if self.rank == 0:
-            saving.sweep(Path(self.work_dir))
+            folder = Path(self.work_dir)
+            saving.sweep(folder, alone=saving.hold(folder))
         barrier()
 
     def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
-        """Seeds the run; one that goes on, and whose config has no seed, as it was seeded."""
+        """Seeds the run; one that goes on, and whose config has no seed, as it was seeded.
+
+        Raises:
+            ConfigError: each process would have a seed of its own.
+        """
+        if kwargs.get('diff_rank_seed') or (args and args[0]):
+            raise ConfigError(
+                'randomness has diff_rank_seed=True, so that each process would draw an order of '
+                'the data of its own, and some samples come twice, some never. Leave it out.'
+            )
         if seed is None:
             seed = resuming.seed_to_go_on(self.cfg, self.work_dir)
         super().set_randomness(seed, *args, **kwargs)
@@ -60,12 +73,15 @@ class TrainRunner(Runner):
         model = super().build_model(model)
         stages.load_weights(model)
         stages.apply(model, stage, get_device(), hold=self.strategy is None)
-        self._base = saving.describe_base(model)
+        self._base, self._tower = saving.describe_base(model), tower_mark(model)
         return model
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
         """On its device, and for several processes: a copy in each, or shared out."""
         if self.strategy is None:
+            if model_wrapper_cfg is None and not torch.cuda.is_available():
+                # mmengine's own names a CUDA device.
+                model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
             model = super().wrap_model(model_wrapper_cfg, model)
         else:
             half = 'BFloat16' in str(self.cfg.optim_wrapper.get('type'))
@@ -93,7 +109,7 @@ class TrainRunner(Runner):
         """
         loop = super().build_train_loop(loop)
         dataset, model = loop.dataloader.dataset, self.bare_model
-        self._run = resuming.describe_run(self.cfg, loop, self.world_size)
+        self._run = resuming.describe_run(self.cfg, loop, self.world_size, self._tower)
         if isinstance(dataset, InstructDataset):
             check_settings(self.cfg, dataset, model)
             limit = model.max_tokens or model.language.max_tokens
@@ -115,7 +131,7 @@ class TrainRunner(Runner):
             args, kwargs: mmengine's; ``save_optimizer=False`` and what else it may say
                 does not apply, a checkpoint always can be resumed.
         """
-        random_states = saving.all_random_states()
+        random_states = saving.all_random_states(self.train_loop.held)
         optimizer = sharding.gather(self.optim_wrapper.state_dict())
         files = sharding.gather(saving.trained_tensors(self.bare_model))
         if self.rank == 0:
@@ -131,11 +147,16 @@ class TrainRunner(Runner):
             )
             folder = Path(out_dir) / filename
             texts = {
-                saving.CONFIG_FILE: self.cfg.pretty_text,
+                saving.CONFIG_FILE: self._config().pretty_text,
                 saving.CARD_FILE: saving.to_json(write_card(self.bare_model, self._aspect())),
             }
             saving.write(folder, self.bare_model, files, state, texts, self._base)
         barrier()
+
+    def _config(self) -> Config:
+        """The run's config without what the command line says anew each time."""
+        said = self.cfg.to_dict()
+        return Config({k: v for k, v in said.items() if k not in _OF_THE_COMMAND})
 
     def _aspect(self) -> str | None:
         """How the pipeline of training makes pictures square; None where nothing says so."""

@@ -21,6 +21,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None
+
 import numpy as np
 import torch
 from mmengine.dist import all_gather_object
@@ -31,7 +36,7 @@ from mmllava.checkpoints.fetch import is_local
 from mmllava.checkpoints.keymaps import TOWER, is_linear, to_original
 from mmllava.checkpoints.reader import read_json
 from mmllava.checkpoints.staging import is_over, staged
-from mmllava.errors import CheckpointError
+from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.changes import (
     ADAPTER_FILE,
     ADAPTER_PREFIX,
@@ -44,6 +49,8 @@ from mmllava.training.sharding import share
 
 WEIGHTS_FILE, RESUME_FILE = 'model.safetensors', 'resume.pth'
 CONFIG_FILE, CARD_FILE = 'config.py', 'config.json'
+LOCK_FILE = '.lock'
+_HELD: dict[tuple[int, int], int] = {}  # device and inode of it -> the handle that holds it
 _TOKENIZER_FILES = (
     'tokenizer.model',
     'tokenizer.json',
@@ -51,8 +58,19 @@ _TOKENIZER_FILES = (
     'special_tokens_map.json',
     'added_tokens.json',
 )
-_STEP = re.compile(r'iter_(\d+)')
-_STATE = ('step', 'seed', 'shape', 'data', 'settings', 'optimizer', 'schedules', 'random', 'info')
+_STEP = re.compile(r'(?:best_.+_)?iter_(\d+)')
+_STATE = (
+    'step',
+    'seed',
+    'shape',
+    'data',
+    'settings',
+    'tower',
+    'optimizer',
+    'schedules',
+    'random',
+    'info',
+)
 
 
 def trained_tensors(model: nn.Module) -> dict[str, dict[str, Tensor]]:
@@ -188,7 +206,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(
             f'{file} cannot be read ({type(error).__name__}), so no run can go on from it. '
-            'Go on from an earlier iter_N with --resume FOLDER.'
+            'Move it away, and --resume goes on from the iter_N before it.'
         ) from error
     missing = [key for key in _STATE if key not in state]
     if missing:
@@ -201,34 +219,77 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def find_latest(work_dir: str | Path) -> Path | None:
-    """The checkpoint of the most steps in a work folder; None if it has none.
+    """The checkpoint of the most steps in a work folder, the best included; None if it has none.
 
     Read from the folder itself: a kill may come before ``last_checkpoint`` is written.
     """
     found = [
-        (int(match[1]), path)
+        (step_of(path.name), path.name, path)
         for path in Path(work_dir).iterdir()
-        if (match := _STEP.fullmatch(path.name)) and (path / RESUME_FILE).is_file()
+        if _STEP.fullmatch(path.name) and (path / RESUME_FILE).is_file()
     ]
-    return max(found)[1] if found else None
+    return max(found)[2] if found else None
 
 
 def remove(folder: Path) -> None:
-    """Deletes a checkpoint; a kill leaves all of it, or none under its name."""
+    """Deletes a checkpoint; a kill leaves all of it, or none under its name.
+
+    What is no checkpoint of a run, such as a file or a folder put there by hand, stays.
+    """
     gone = folder.with_name(f'.{folder.name}.gone-{os.getpid()}')
-    if folder.exists():
+    if (folder / RESUME_FILE).is_file() and not folder.is_symlink():
         os.rename(folder, gone)
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def sweep(work_dir: Path) -> None:
+def hold(work_dir: Path) -> bool:
+    """Keeps other runs, on other machines too, out of a work folder while this process lives.
+
+    Gives False where that cannot be done: not every disk that machines share has locks.
+
+    Raises:
+        ConfigError: a run that is there holds it.
+    """
+    file = work_dir / LOCK_FILE
+    if fcntl is None:
+        return False
+    if file.exists() and _mark(file.stat()) in _HELD:
+        return True  # to open it again, and close it, would let it go
+    try:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:  # of another user
+        return False
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        os.close(handle)
+        raise ConfigError(
+            f'a run that is not over yet trains in {work_dir}, and two would write over each '
+            'other. Wait for its end or stop it, or name another folder with --work-dir.'
+        ) from error
+    except OSError:
+        os.close(handle)
+        return False
+    _HELD[_mark(os.fstat(handle))] = handle
+    return True
+
+
+def _mark(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def sweep(work_dir: Path, alone: bool) -> None:
     """Deletes what killed runs left half written, or half deleted, in a work folder.
 
     A checkpoint that was to be replaced, and was not, has its name again.
+
+    Args:
+        work_dir: the folder.
+        alone: no other run is there (`hold`); else a part stays whose process may be.
     """
     for path in sorted(work_dir.glob('.*iter_*')):
         match = re.fullmatch(r'\.((?:best_.+_)?iter_\d+)\.(part|old|gone)-(\d+)', path.name)
-        if match is None or not is_over(match[3]):
+        if match is None or not (alone or is_over(match[3])):
             continue
         if match[2] == 'old' and not (work_dir / match[1]).exists():
             os.rename(path, work_dir / match[1])
@@ -262,6 +323,6 @@ def restore_random_state(state: Mapping[str, Any]) -> None:
     random.setstate(state['python'])
 
 
-def all_random_states() -> list[dict[str, Any]]:
-    """`random_state` of every process, by rank; each must call it."""
-    return all_gather_object(random_state())
+def all_random_states(held: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """`random_state` of every process, or what it ``held``, by rank; each must call it."""
+    return all_gather_object(random_state() if held is None else held)

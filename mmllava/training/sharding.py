@@ -63,7 +63,8 @@ def read_strategy(config: Any, stage: Stage) -> dict[str, Any] | None:
             "'mmllava.BFloat16OptimWrapper', or leave strategy out."
         )
     asking = any('PromptHook' in str(hook.get('type')) for hook in config.get('custom_hooks', []))
-    if config.get('val_cfg') or asking:
+    validating = any(config.get(key) is not None for key in ('val_cfg', 'val_dataloader'))
+    if validating or asking:
         raise ConfigError(
             'answers of different lengths would have the processes of FSDP wait for one another '
             'for ever. Leave val_cfg, val_dataloader, val_evaluator and PromptHook out, and test a '
@@ -136,11 +137,14 @@ def share_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) 
     parts = {
         number: {
             # A copy: what was read lies in its file's pages, and the file will go.
-            name: share(value, parameters[number]).clone()
-            if isinstance(value, Tensor) and value.shape == parameters[number].shape
-            else value
+            name: _part(value, parameters[number]).clone() if isinstance(value, Tensor) else value
             for name, value in own.items()
         }
         for number, own in state['state'].items()
     }
     return {**state, 'state': parts}
+
+
+def _part(value: Tensor, parameter: Tensor) -> Tensor:
+    """Its part of a sum over gradients; a count of steps is the same in every process."""
+    return share(value, parameter) if value.shape == parameter.shape else value

@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import signal
-import threading
 import time
 import traceback
 
@@ -118,7 +117,7 @@ def test_a_damaged_cache_file_is_asked_for_again(serve, hire, tmp_path):
         {'500': 0.5},
         {'cut': 0.5},
         {'garbage': 0.5},
-        {'429': 0.2, '500': 0.2, 'cut': 0.2, 'garbage': 0.2},
+        pytest.param({'429': 0.2, '500': 0.2, 'cut': 0.2, 'garbage': 0.2}, marks=pytest.mark.slow),
         pytest.param({'slow': 0.3}, marks=pytest.mark.slow),
         pytest.param(
             {'429': 0.15, '500': 0.1, 'cut': 0.1, 'garbage': 0.1, 'slow': 0.1},
@@ -252,10 +251,50 @@ def test_the_money_budget_counts_both_prices(serve, hire):
     assert '0.8000 of 1.0000 USD are spent' in teacher.stopped
 
 
-def test_a_signal_waits_for_what_is_under_way_and_keeps_it(serve, hire):
-    server = serve(delay_s=0.1)
+def test_what_a_setting_lets_come_out_counts_against_the_budget(serve, hire):
+    teacher = hire(serve(), extra=dict(max_tokens=5000), max_total_tokens=1000)
+    assert teacher.ask([ask()]) == {} and teacher.counts == {}
+    assert 'the next request may take 5,0' in teacher.stopped
+
+
+def test_a_cache_that_cannot_be_written_is_found_before_anything_is_paid(serve, hire, tmp_path):
+    server = serve()
+    (tmp_path / 'cache').write_text('a file')
+    with pytest.raises(OSError, match='cache'):
+        hire(server).ask([ask()])
+    assert server.stats()['received'] == 0
+
+
+def test_where_the_disk_fails_what_is_under_way_is_waited_for_and_kept(serve, hire, monkeypatch):
+    server = serve(delay_s=0.05)
     teacher = hire(server, concurrency=4)
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    put, failed = teacher.cache.put, []
+
+    def put_unless_full(key, body, answer):
+        if not failed:
+            failed.append(key)
+            raise OSError(28, 'No space left on device')
+        put(key, body, answer)
+
+    monkeypatch.setattr(teacher.cache, 'put', put_unless_full)
+    with pytest.raises(OSError, match='No space'):
+        teacher.ask(ask(number=n) for n in range(40))
+    answered = server.stats()['answered']
+    assert len(list(teacher.cache.folder.rglob('*.json'))) == answered - 1
+    assert answered < 40
+
+
+def test_a_signal_waits_for_what_is_under_way_and_keeps_it(serve, hire):
+    heard = []
+
+    def answer(messages):
+        heard.append(messages)
+        if len(heard) == 6:  # the handlers stand: requests are under way
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 'Yes.'
+
+    server = serve(delay_s=0.05, answer=answer)
+    teacher = hire(server, concurrency=4)
     answers = teacher.ask(ask(number=n) for n in range(1000))
     assert 4 <= len(answers) < 1000
     assert 'stopped by a signal' in teacher.stopped

@@ -16,6 +16,14 @@ URL = 'http://localhost:8000/v1'
         (dict(base_url='localhost:8000'), "base_url is 'localhost:8000', expected an address"),
         (dict(base_url='http://me:secret@host/v1'), 'holds a user, a password or a query'),
         (dict(base_url='http://host/v1?api-key=x'), 'holds a user, a password or a query'),
+        (dict(base_url='http://host:port/v1'), "base_url is 'http://host:port/v1', expected an"),
+        (dict(base_url='http://[::1/v1'), 'expected an address such as'),
+        (dict(base_url='http://a b/v1'), 'expected an address such as'),
+        (dict(base_url='me:secret@host/v1'), 'base_url holds a user, a password'),
+        (dict(max_usd=float('nan')), 'max_usd is nan, expected more than 0'),
+        (dict(usd_per_million_in=-1.0, usd_per_million_out=1.0), 'expected 0 or more'),
+        (dict(usd_per_million_in=1.0), 'one price is missing: set both'),
+        (dict(extra=dict(stream=True)), "extra of the teacher has 'stream', which is not free"),
         (dict(concurrency=0), 'concurrency is 0, expected more than 0'),
         (dict(timeout_s=-1.0), 'timeout_s is -1.0, expected more than 0'),
         (dict(tries='six'), "tries of the teacher is 'six', expected int"),
@@ -25,8 +33,9 @@ URL = 'http://localhost:8000/v1'
     ],
 )
 def test_a_setting_that_cannot_work_is_told(settings, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as found:
         Endpoint(**(dict(base_url=URL, model='m') | settings))
+    assert 'secret' not in str(found.value)
 
 
 def test_the_command_line_comes_before_the_file_and_the_file_before_the_environment(

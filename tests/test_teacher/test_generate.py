@@ -95,12 +95,21 @@ def test_a_line_that_is_no_picture_is_named(tmp_path, change, message):
         read_pictures(file)
 
 
+@pytest.mark.parametrize('line', ['{"id": "\\ud800"}', '[' * 100_000])
+def test_a_line_that_could_not_be_written_again_is_named(tmp_path, line):
+    (tmp_path / 'p.jsonl').write_text(json.dumps(ROWS[0]) + '\n' + line)
+    with pytest.raises(DataError, match='line 2 is not JSON'):
+        read_pictures(tmp_path / 'p.jsonl')
+
+
 TWO = (('What is it?', 'A cat.'), ('Is it big?', 'No.\n\n1. It is small.'))
 
 
 def test_a_dialogue_is_read_back_as_it_was_written():
     assert parse_turns(dialogue(*TWO)) == list(TWO)
     assert parse_turns('Question: Why?\n=====\nAnswer: So.') == [('Why?', 'So.')]
+    windows = said(dialogue(('Why?', 'So.')).replace('\n', '\r\n'))
+    assert read_answer('complex', windows) == [('Why?', 'So.')]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +202,7 @@ def test_rows_are_in_the_order_of_the_pictures_and_every_rejection_is_counted(wr
     assert all(row['answer'] and row['image'] for row in written.rejected)
 
 
+@pytest.mark.slow
 def test_the_report_counts_lengths_and_words(written, tmp_path):
     found = report.summarise(written)
     assert found['detail']['answer_words'] == dict(median=7, least=7, most=7)

@@ -33,7 +33,8 @@ def check(row):
     for side in ('ours', 'theirs'):
         assert row[side]['tokens_per_s'] > 0
         assert 0 < row[side]['flops_share'] < 1
-        assert (row[side]['peak_gb'] is None) == (row['device'] == 'x86_64')
+        on_cpu = row['dtype'] == 'float32'  # each device has its own
+        assert (row[side]['peak_gb'] is None) == on_cpu
     rates = row['ours']['tokens_per_s'] / row['theirs']['tokens_per_s']
     assert row['ratio'] == pytest.approx(rates, rel=0.02)
 
@@ -69,3 +70,6 @@ def test_both_sides_learn_the_same_at_the_smallest_size(tool, tmp_path, monkeypa
     file = tmp_path / 'rows.jsonl'
     assert tool.main(['--batch-size', '2', '--rounds', '1', '--results', str(file)]) == 0
     check(json.loads(file.read_text()))
+    tool.LIMITS['float32'] = -1
+    assert tool.main(['--batch-size', '2', '--rounds', '1', '--results', str(file)]) == 1
+    assert len(file.read_text().splitlines()) == 1

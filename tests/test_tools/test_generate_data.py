@@ -23,6 +23,14 @@ TOY = ROOT / 'demo/llava-random_train.py'
 needs_shared = pytest.mark.skipif(not SHARED.is_file(), reason='the 80 images are not in ../shared')
 
 
+def load_train():
+    sys.path.insert(0, str(ROOT / 'tools'))
+    import train
+
+    sys.path.pop(0)
+    return train
+
+
 @pytest.fixture
 def run(tmp_path, capsys):
     """Writes about four pictures; returns status, the last line, and all that was printed."""
@@ -52,6 +60,7 @@ def test_it_writes_rows_rejections_report_and_samples(serve, run, tmp_path):  # 
     assert KEY.encode() not in everything and KEY not in printed
 
 
+@pytest.mark.slow
 def test_what_is_rejected_or_unanswered_is_kept_beside_with_its_reason(serve, run, tmp_path):  # noqa: F811
     server = serve(answer=lambda messages: "I'm sorry, I cannot see it.")
     status, last, printed = run(server, '--kinds', 'detail')
@@ -66,6 +75,7 @@ def test_what_is_rejected_or_unanswered_is_kept_beside_with_its_reason(serve, ru
     assert 'no answer (server)' in (tmp_path / 'other/rejected.jsonl').read_text()
 
 
+@pytest.mark.slow
 def test_at_the_budget_it_stops_with_what_there_is_and_goes_on_later(serve, run, tmp_path):  # noqa: F811
     server = serve()
     more = ('--max-total-tokens', '4000', '--concurrency', '1', '--max-tokens', '200')
@@ -89,6 +99,7 @@ def test_a_dry_run_shows_a_prompt_of_each_kind_and_the_cost(serve, run, tmp_path
     assert printed.count('cat: [0.1, 0.25, 0.5, 0.123]') == 2  # the conversation sees no boxes
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_run_is_not_written_over(serve, run, tmp_path):  # noqa: F811
     server = serve()
     run(server, '--limit', '1')
@@ -117,17 +128,13 @@ def test_what_cannot_work_is_told(serve, run, more, message):  # noqa: F811
 
 @pytest.mark.slow
 def test_the_result_is_checked_and_trained_on_without_a_step_between(serve, run, tmp_path, capsys):  # noqa: F811
-    sys.path.insert(0, str(ROOT / 'tools'))
-    import train
-
-    sys.path.pop(0)
     assert run(serve())[0] == 0
     data = f'train_dataloader.dataset.ann_file={tmp_path}/out/instruct.json'
     out = ('--out', f'{tmp_path}/checked')
     assert check_data.main([str(TOY), *out, '--workers', '0', '--cfg-options', data]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])['rows'] == 12
     more = ('--work-dir', f'{tmp_path}/run', '--cfg-options', data, 'train_cfg.max_epochs=1')
-    assert train.main([str(TOY), *more]) == 0
+    assert load_train().main([str(TOY), *more]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])['steps'] == 3
 
 
@@ -149,6 +156,10 @@ def test_the_eighty_images_pass_the_check(serve, tmp_path, capsys):  # noqa: F81
     more = ('--workers', '0', '--out', f'{tmp_path}/checked', '--cfg-options', *data)
     assert check_data.main([str(TOY), *more]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])['rows'] == last['rows']
+    more = ('--work-dir', f'{tmp_path}/run', '--cfg-options', *data, 'train_cfg.max_epochs=1')
+    assert load_train().main([str(TOY), *more]) == 0
+    trained = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert abs(trained['steps'] - last['rows'] / 4) < 1
 
 
 @pytest.mark.slow

@@ -130,12 +130,42 @@ def test_a_dry_run_shows_both_orders_and_asks_nothing(serve, run, tmp_path):  # 
     assert '--- 0/as-2023: user\n[Context]\nA cat on' in printed and '0/swapped: user' in printed
 
 
+def test_ratings_of_nothing_are_no_score(serve, run):  # noqa: F811
+    status, last, printed = run(serve(answer=lambda _: '0 0'))
+    assert status == 0 and last['llava-2023']['score'] is None and printed.count('none') == 4
+    assert last['careful']['excluded'] == 12
+
+
+def test_a_folder_of_something_else_is_not_written_over(serve, run, tmp_path):  # noqa: F811
+    server = serve(answer=rate(0))
+    assert run(server)[0] == 0
+    before = (tmp_path / 'out/scores.json').read_bytes()
+    status, _, printed = run(server, '--answers', f'{tmp_path}/good.jsonl')
+    assert status == 2 and 'holds a run with other settings (answers). Name another' in printed
+    assert (tmp_path / 'out/scores.json').read_bytes() == before
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine/scores.json').write_text('precious')
+    status, _, printed = run(server, '--out', f'{tmp_path}/mine')
+    assert status == 2 and 'holds files of something else (scores.json)' in printed
+    assert (tmp_path / 'mine/scores.json').read_text() == 'precious'
+    assert server.stats()['received'] == 24
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_anything_is_paid(serve, run, tmp_path):  # noqa: F811
+    server = serve(answer=rate(0))
+    (tmp_path / 'out').write_text('a file')
+    status, _, printed = run(server)
+    assert status == 2 and 'Traceback' not in printed and f'{tmp_path}/out' in printed
+    assert server.stats()['received'] == 0
+
+
 def test_a_missing_file_is_told(serve, run, tmp_path):  # noqa: F811
     status, _, printed = run(serve(), '--answers', str(tmp_path / 'no.jsonl'))
     assert status == 2 and 'judge: cannot read' in printed and 'no.jsonl' in printed
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason='LLaVA-Bench (COCO) is not in ../shared')
+@pytest.mark.slow
 def test_the_ninety_questions_of_llava_bench_are_judged(serve, run):  # noqa: F811
     server = serve(keep=True)
     status, last, _ = run(
@@ -153,6 +183,31 @@ def test_the_ninety_questions_of_llava_bench_are_judged(serve, run):  # noqa: F8
         100 * round(sum(b for _, b in ratings) / 90, 3) / round(sum(a for a, _ in ratings) / 90, 3)
     )
     assert last['llava-2023']['score'] == round(expected, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason='LLaVA-Bench (COCO) is not in ../shared')
+def test_on_the_ninety_questions_careful_alone_finds_who_favours_the_first(serve, run, tmp_path):  # noqa: F811
+    """The candidate is as good as the reference; the judge adds 2 to what stands first."""
+    rows = [json.loads(r) for r in (SHARED / 'qa90_gpt4_answer.jsonl').read_text().splitlines()]
+    write_lines(tmp_path / 'same.jsonl', [r | dict(text=r['text'] + ' So.') for r in rows])
+
+    def answer(messages):
+        question = messages[-1]['content'].partition('[Assistant 1]')[0]
+        quality = 5 + len(question) % 4  # differs by question, not by answer
+        return f'{quality + 2} {quality}'
+
+    _, last, printed = run(
+        serve(answer=answer),
+        *('--questions', f'{SHARED}/qa90_questions.jsonl'),
+        *('--references', f'{SHARED}/qa90_gpt4_answer.jsonl'),
+        *('--answers', f'{tmp_path}/same.jsonl'),
+        *('--context', f'{SHARED}/caps_boxes_coco2014_val_80.jsonl'),
+    )
+    assert last['llava-2023']['score'] < 80  # and nothing says that it is the order
+    assert (last['careful']['score'], last['careful']['first_bias']) == (100.0, 2.0)
+    assert last['careful']['questions'] == 90 and last['careful']['interval'] == [100.0, 100.0]
+    assert 'ORDER BIAS: an answer is rated +2.0 for standing first' in printed
 
 
 def tool_rating(text):

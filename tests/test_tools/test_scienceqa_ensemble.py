@@ -100,3 +100,18 @@ def test_a_dry_run_asks_nothing(serve, run, tmp_path):  # noqa: F811
     status, last, printed = run(*more)
     assert status == 0 and last['requests'] == 5 and '--- 100: user' in printed
     assert server.stats()['received'] == 0 and not (tmp_path / 'out').exists()
+
+
+def test_a_file_of_the_users_is_not_written_over(serve, run, tmp_path):  # noqa: F811
+    (tmp_path / 'out').mkdir()
+    settings = json.dumps(dict(base_url=serve().url, model='m'))
+    (tmp_path / 'out/teacher.json').write_text(settings)
+    status, _, printed = run('--num-shots', '1', '--teacher', tmp_path / 'out/teacher.json')
+    assert status == 2 and 'holds files of something else (teacher.json)' in printed
+    assert (tmp_path / 'out/teacher.json').read_text() == settings
+
+
+def test_answers_to_other_problems_are_told(run, tmp_path):
+    (tmp_path / 'other.json').write_text('{"outputs": {"1": "The answer is A."}}')
+    status, _, printed = run('--teacher-answers', tmp_path / 'other.json', '--offline')
+    assert status == 2 and 'other.json answers no problem of the split test' in printed

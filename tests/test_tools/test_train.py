@@ -2,11 +2,15 @@
 
 import json
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
+import torch
 from mmengine.config import Config
 
 from mmllava import ChatSession, get_model
+from mmllava.training.hooks import SpeedHook
 from tests.conftest import MODELS, ROOT
 from tests.test_training.tiny import train, training_config, write_config
 
@@ -54,6 +58,28 @@ def test_a_config_that_lacks_something_is_told_what(tmp_path, capsys, remove, me
     config.pop(remove)
     assert train(config, tmp_path) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_seed_for_each_process_is_refused(tmp_path, capsys):
+    """The samplers would draw another order of the data in each."""
+    config = training_config(tmp_path, dict(train=['projector']))
+    config.randomness.diff_rank_seed = True
+    assert train(config, tmp_path) == 2
+    assert 'Leave it out' in capsys.readouterr().err
+
+
+def test_speed_is_that_of_the_step_without_what_hooks_do_after_it():
+    scalars = {}
+    hub = SimpleNamespace(update_scalar=scalars.__setitem__)
+    runner = SimpleNamespace(
+        message_hub=hub, world_size=2, train_loop=SimpleNamespace(began=time.perf_counter() - 4)
+    )
+    outputs = dict(tokens=torch.tensor(400), slots=torch.tensor(500))
+    hook = SpeedHook()
+    hook.after_train_iter(runner, 0, [dict(inputs=[1, 2])], outputs)
+    assert scalars['train/tokens_per_s'] == pytest.approx(100, rel=0.01)
+    assert scalars['train/samples_per_s'] == pytest.approx(1, rel=0.01)
+    assert scalars['train/padding'] == pytest.approx(0.2)
 
 
 def test_a_config_that_is_not_there_is_named(capsys):

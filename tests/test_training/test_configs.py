@@ -123,6 +123,21 @@ def test_a_config_is_short_and_says_what_it_needs(leaf):
         assert word in docstring
 
 
+def test_its_command_fits_cards_of_80_gb_and_keeps_the_samples_of_a_step(leaf):
+    text = leaf.read_text()
+    command = re.search(r'Run: (.*?)"""', text, re.S)[1]
+    processes = PROCESSES * (2 if '--nodes 2' in command else 1)
+    needed = float(re.search(r'Memory: +([\d.]+) GB', text)[1])
+    if 'strategy.type=FSDP' in command:
+        needed /= processes
+    assert needed <= 64  # the rest is for activations, and for what is gathered
+    config = Config.fromfile(leaf)
+    option = re.search(r'accumulative_counts=(\d+)', command)
+    accumulate = int(option[1]) if option else config.optim_wrapper.get('accumulative_counts', 1)
+    step = processes * config.train_dataloader.batch_size * accumulate
+    assert step == config.train_cfg.get('global_batch', step)
+
+
 def test_what_is_trained_is_what_the_config_says(leaf, prepared):
     config, model = prepared
     trained = [p for p in model.parameters() if p.requires_grad]

@@ -1,13 +1,14 @@
 """A model that begins at random, all of it trained, and the folder that comes of it."""
 
 import json
+import shutil
 import stat
 import subprocess
 import sys
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import mmllava
 from mmllava import get_model
@@ -129,3 +130,16 @@ def test_a_projector_of_v1_5_begins_a_model_of_tiles(tmp_path):
     (log,) = (tmp_path / 'run').glob('*/*.log')
     assert 'the newline between rows of tiles begins at random' in log.read_text()
     assert 'model.image_newline' in load_file(tmp_path / 'run/iter_1/model.safetensors')
+
+
+def test_a_model_of_tiles_that_lost_its_newline_is_refused(tmp_path, checkpoints, capsys):
+    shutil.copytree(checkpoints['v1.6'], tmp_path / 'lost')
+    index = tmp_path / 'lost/model.safetensors.index.json'
+    said = json.loads(index.read_text())
+    said['weight_map'].pop('model.image_newline')
+    index.write_text(json.dumps(said))
+    for file in (tmp_path / 'lost').glob('*.safetensors'):
+        save_file({k: v for k, v in load_file(file).items() if 'newline' not in k}, file)
+    config = whole_config('v1.6', tmp_path, tmp_path / 'lost', epochs=1)
+    assert train(config, tmp_path) == 2
+    assert '1 tensors missing (image_newline)' in capsys.readouterr().err

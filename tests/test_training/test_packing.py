@@ -1,6 +1,8 @@
 """Samples in one row learn what they learn side by side."""
 
+import sys
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from mmllava import get_model, inference_model
 from mmllava.images.anyres import tiles
 from mmllava.images.clip import to_square
 from mmllava.images.load import load_image
+from mmllava.models import attention
 from mmllava.models.attention import attend_at_once
 from mmllava.registry import MODELS as BUILD
 from tests.conftest import MODELS, VERSIONS, tiny_config
@@ -112,6 +115,16 @@ def flash_by_its_description(
         weights = scores.masked_fill(later, -torch.inf).softmax(-1)
         parts.append(torch.einsum('hij,jhd->ihd', weights, values))
     return torch.cat(parts).to(q.dtype)
+
+
+@pytest.mark.parametrize(('broken', 'told'), [(True, True), (False, False)])
+def test_a_flash_attn_that_cannot_be_imported_is_told(monkeypatch, tmp_path, broken, told):
+    said = []
+    monkeypatch.setattr(attention, 'print_log', lambda message, **_: said.append(message))
+    monkeypatch.setitem(sys.modules, 'flash_attn', SimpleNamespace() if broken else None)
+    assert attention._flash.__wrapped__() is None
+    assert [m for m in said if 'is installed and cannot be imported' in m] == said
+    assert bool(said) == told
 
 
 def test_one_call_of_flash_attention_is_what_one_call_a_sample_is():

@@ -63,7 +63,7 @@ def test_slurm_starts_processes_without_a_gpu(monkeypatch):
     found = {name: os.environ[name] for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK')}
     assert found == dict(RANK='3', WORLD_SIZE='8', LOCAL_RANK='1')
     assert (os.environ['MASTER_ADDR'], os.environ['MASTER_PORT']) == ('first', '29500')
-    assert config.model_wrapper_cfg.device_ids is None
+    assert config.to_dict() == dict(launcher='slurm')  # a checkpoint's config.py has all of it
 
 
 def test_slurm_asks_scontrol_which_machine_is_the_first(monkeypatch):
@@ -79,6 +79,10 @@ def test_slurm_asks_scontrol_which_machine_is_the_first(monkeypatch):
 def test_slurm_without_scontrol_is_told_to_name_the_machine(monkeypatch):
     in_slurm(monkeypatch, **SLURM, PATH='')
     with pytest.raises(ConfigError, match='does not say which machine .* Set MASTER_ADDR'):
+        prepare_processes(Config(dict(launcher='slurm')))
+    monkeypatch.delenv('SLURM_NODELIST')
+    monkeypatch.setattr(subprocess, 'run', lambda *_, **__: SimpleNamespace(stdout=''))
+    with pytest.raises(ConfigError, match="of SLURM_NODELIST='' is the first .* Set MASTER_ADDR"):
         prepare_processes(Config(dict(launcher='slurm')))
 
 

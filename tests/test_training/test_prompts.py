@@ -10,7 +10,9 @@ from mmengine.visualization import BaseVisBackend
 from PIL import Image
 
 from mmllava import ChatSession, get_model
+from mmllava.images.load import load_image
 from mmllava.registry import VISBACKENDS
+from mmllava.training import prompts as hook
 from tests.conftest import MODELS, tiny_config
 from tests.test_training.test_data import config_of
 from tests.test_training.test_resume import weights_of
@@ -97,7 +99,20 @@ def test_training_is_the_same_to_the_bit_with_and_without(tmp_path):
     assert all(torch.equal(found[0][1][name], found[1][1][name]) for name in found[1][1])
 
 
-def test_a_projector_in_its_first_stage_captions(tmp_path):
+def test_what_a_killed_run_was_answered_after_its_checkpoint_is_left_out(tmp_path):
+    file = tmp_path / 'answers.jsonl'
+    lines = [f'{json.dumps(dict(step=step, answer="é"))}\n' for step in (0, 3, 6)]
+    file.write_text(''.join(lines) + '{"step": 3, "ans')
+    hook._cut_answers(file, 3)
+    assert file.read_text() == ''.join(lines[:2])
+    hook._cut_answers(file, 0)  # asked again before the first step
+    assert file.read_text() == ''
+
+
+def test_a_projector_in_its_first_stage_captions(tmp_path, monkeypatch):
+    """And each picture is read once: at the end of a run it may be gone."""
+    read = []
+    monkeypatch.setattr(hook, 'load_image', lambda path: read.append(path) or load_image(path))
     config = asking(tmp_path, [dict(picture=PICTURE)], dict(train=['projector']))
     config.model.template = 'plain'
     config.train_dataloader.dataset.template = 'plain'
@@ -105,6 +120,7 @@ def test_a_projector_in_its_first_stage_captions(tmp_path):
     (tmp_path / 'rows.json').write_text(json.dumps(rows))
     assert train(config, tmp_path) == 0
     assert len((tmp_path / 'prompts/answers.jsonl').read_text().splitlines()) == 3
+    assert read == [PICTURE]
 
 
 @pytest.mark.parametrize(

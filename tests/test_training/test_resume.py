@@ -117,3 +117,4 @@ def test_killed_at_ten_steps_it_ends_with_the_same_losses_and_weights_to_the_bit
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert not list(killed.glob('.iter_*'))
+    assert sorted(p.name for p in killed.glob('iter_*')) == [f'iter_{STEPS - 1}', f'iter_{STEPS}']

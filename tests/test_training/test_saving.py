@@ -142,6 +142,22 @@ def test_the_old_checkpoint_stays_until_the_new_one_is_there(tmp_path, monkeypat
     assert [p.name for p in tmp_path.glob('iter_*')] == ['iter_2']
 
 
+def test_what_a_kill_kept_from_being_deleted_is_deleted_as_the_run_goes_on(tmp_path, monkeypatch):
+    config = training_config(tmp_path, STAGES['projector'], epochs=3)
+    config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
+    remove = saving.remove
+
+    def stop(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(saving, 'remove', stop)
+    assert train(config, tmp_path) == 130
+    assert sorted(p.name for p in tmp_path.glob('iter_*')) == ['iter_1', 'iter_2']
+    monkeypatch.setattr(saving, 'remove', remove)
+    assert train(config, tmp_path, '--resume') == 0
+    assert [p.name for p in tmp_path.glob('iter_*')] == ['iter_3']
+
+
 def test_a_resumed_run_with_other_batches_is_refused(tmp_path, capsys):
     config = training_config(tmp_path, STAGES['projector'], epochs=2)
     assert train(config, tmp_path) == 0
@@ -160,6 +176,8 @@ def test_load_from_is_refused_since_the_optimizer_would_miss_it(tmp_path, capsys
     config = training_config(tmp_path, STAGES['projector'], load_from=str(MODELS / 'llava-v1.5'))
     assert train(config, tmp_path) == 2
     assert 'Set model.init_cfg' in capsys.readouterr().err
+    assert train(config, tmp_path, '--resume') == 2
+    assert 'Leave load_from out, or name it: --resume' in capsys.readouterr().err
 
 
 def test_the_next_stage_begins_with_the_projector_of_the_last(tmp_path):
@@ -227,9 +245,11 @@ def test_a_loss_that_is_no_number_ends_the_run_and_saves_nothing(tmp_path, capsy
     config.optim_wrapper.optimizer.lr = 1e30
     config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
     assert train(config, tmp_path) == 2
-    assert 'is nan, and what was learned from it is lost' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert 'is nan, and what was learned from it is lost' in said
     (left,) = tmp_path.glob('iter_*')
     assert left.name == 'iter_1'
+    assert f"begin with model.init_cfg=dict(type='Pretrained', checkpoint='{left}')" in said
 
 
 @pytest.mark.parametrize('stage', STAGES)

@@ -1,12 +1,14 @@
 """A model that is shared out over processes learns what a whole one learns."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
 from mmllava.errors import ConfigError
-from mmllava.training.sharding import read_strategy
+from mmllava.training import saving
+from mmllava.training.sharding import read_strategy, share_optimizer
 from mmllava.training.stages import read_stage
 from tests.test_training.several import run_two
 from tests.test_training.test_resume import weights_of
@@ -46,6 +48,11 @@ def commands_of(root):
         config = config_of(root / f'half-{name}', 'lora', strategy)
         config.optim_wrapper.type = 'mmllava.BFloat16OptimWrapper'
         yield [write_config(config, root / f'half-{name}')]
+        for stage in ('full', 'lora'):  # as the recipes have it: what is frozen in bfloat16 too
+            config = config_of(root / f'{stage}-bf16-{name}', stage, strategy)
+            config.optim_wrapper.type = 'mmllava.BFloat16OptimWrapper'
+            config.model.dtype = 'bfloat16'
+            yield [write_config(config, root / f'{stage}-bf16-{name}')]
     for stage in ('projector', 'full'):
         folder = root / f'{stage}-golden'
         strategy = dict(FSDP, reshard_after_forward=stage == 'projector')
@@ -65,6 +72,9 @@ def test_shared_out_a_model_learns_what_plain_copies_learn(tmp_path):
     plain, shared, exact = (losses(tmp_path / n) for n in ('half-ddp', 'half-fsdp', 'lora-ddp'))
     assert shared == pytest.approx(plain, abs=0.02)
     assert shared != exact
+    for stage in ('full', 'lora'):
+        plain, shared = (losses(tmp_path / f'{stage}-bf16-{name}') for name in ('ddp', 'fsdp'))
+        assert shared == pytest.approx(plain, abs=0.01)
 
 
 def check_same_as_plain_copies(root, stage):
@@ -96,6 +106,8 @@ def check_goes_on_to_the_bit(root, stage):
         (dict(stage=dict(train=['projector', 'image_words'])), 'some rows of a weight'),
         (dict(optim_wrapper=dict(type='AmpOptimWrapper')), 'Set optim_wrapper.type='),
         (dict(val_cfg=dict(type='ValLoop')), 'would have the processes of FSDP wait'),
+        (dict(val_cfg=dict()), 'would have the processes of FSDP wait'),
+        (dict(val_dataloader=dict(batch_size=1)), 'would have the processes of FSDP wait'),
         (dict(custom_hooks=[dict(type='mmllava.PromptHook')]), 'would have the processes of FSDP'),
         (dict(model=dict(bits=4)), 'model.bits=4 and strategy exclude each other'),
     ],
@@ -106,3 +118,20 @@ def test_what_does_not_go_together_is_refused(changes, message, tmp_path):
     config.merge_from_dict(changes)
     with pytest.raises(ConfigError, match=re.escape(message)):
         read_strategy(config, read_stage(config.stage))
+
+
+@pytest.mark.skipif(not Path('/proc/self/maps').exists(), reason='the system does not list them')
+def test_no_part_of_a_resumed_optimizer_stays_in_the_file_it_was_read_from(tmp_path):
+    """The file is deleted, or on a disk that goes; its pages would be read again."""
+    weight = torch.nn.Parameter(torch.ones(8, 8))
+    optimizer = torch.optim.AdamW([weight])
+    weight.sum().backward()
+    optimizer.step()
+    rest = dict.fromkeys(saving._STATE, 0)
+    torch.save({**rest, 'optimizer': optimizer.state_dict()}, tmp_path / saving.RESUME_FILE)
+    state = saving.read_state(tmp_path)
+    optimizer.load_state_dict(share_optimizer(state['optimizer'], optimizer))
+    assert str(tmp_path) in Path('/proc/self/maps').read_text()  # what is read is mapped
+    del state
+    assert str(tmp_path) not in Path('/proc/self/maps').read_text()
+    assert float(optimizer.state[weight]['step']) == 1

@@ -8,11 +8,13 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 from mmllava.registry import METRICS
+from mmllava.training import saving
 from tests.conftest import MODELS, tiny_config
 from tests.test_training.test_resume import weights_of
 from tests.test_training.tiny import losses, train, training_config
 
 SCORES = {2: 1.0, 4: 3.0, 6: 2.0}
+OTHERS = 'best_eval-score_iter_2_hf', 'best_eval-score_iter_2.tar'  # a user's own
 FULL = dict(train=['projector', 'language'])
 
 
@@ -91,16 +93,40 @@ def scores_of(work_dir, name):
 def best(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp('best')
     evaluator = dict(type='mmllava.Scripted', scores=list(SCORES.values()))
+    (folder / 'run' / OTHERS[0]).mkdir(parents=True)
+    (folder / 'run' / OTHERS[1]).write_text('packed')
     assert train(validating(folder, data, evaluator, save_best='eval/score'), folder) == 0
     return folder / 'run'
 
 
 def test_the_best_checkpoint_stays_and_is_not_counted_among_the_last(best):
     names = sorted(p.name for p in best.glob('*iter_*'))
-    assert names == ['best_eval-score_iter_4', 'iter_5', 'iter_6']
+    assert names == sorted(['best_eval-score_iter_4', *OTHERS, 'iter_5', 'iter_6'])
     assert scores_of(best, 'eval/score') == SCORES
     said = json.loads((best / 'best.json').read_text())
     assert said == {'eval/score': dict(value=3.0, step=4, checkpoint='best_eval-score_iter_4')}
+
+
+def test_the_best_checkpoint_has_the_random_numbers_that_training_goes_on_with(best):
+    fourth, fifth = (
+        saving.read_state(best / name)['random'][0]['torch']
+        for name in ('best_eval-score_iter_4', 'iter_5')
+    )
+    assert torch.equal(fourth, fifth)  # training draws none here, the val loop does
+
+
+def test_a_run_that_has_its_best_alone_is_not_begun_again(best, data, tmp_path, capsys):
+    run = tmp_path / 'run'
+    shutil.copytree(best, run)
+    for step in (5, 6):
+        shutil.rmtree(run / f'iter_{step}')
+    scripted = dict(type='mmllava.Scripted', scores=[1.0, 1.0])
+    config = validating(tmp_path, data, scripted, save_best='eval/score')
+    assert train(config, tmp_path) == 2
+    assert 'holds best_eval-score_iter_4 of an earlier run' in capsys.readouterr().err
+    shutil.rmtree(next(run.glob('*/vis_data')).parent)
+    assert train(config, tmp_path, '--resume') == 0
+    assert losses(run) == losses(best)[4:]
 
 
 def test_a_val_loop_that_draws_random_numbers_does_not_change_training(best, data, tmp_path):
@@ -129,7 +155,9 @@ def test_a_resumed_run_knows_the_best_of_before(best, data, tmp_path):
         tmp_path, data, dict(type='mmllava.Scripted', scores=[2.5]), save_best='eval/score'
     )
     assert train(config, tmp_path, '--resume') == 0
-    assert [p.name for p in run.glob('best_*')] == ['best_eval-score_iter_4']
+    assert [p.name for p in run.glob('best_*') if p.name not in OTHERS] == [
+        'best_eval-score_iter_4'
+    ]
 
 
 def test_a_run_that_was_killed_before_its_val_loop_catches_up(best, data, tmp_path):
@@ -139,7 +167,9 @@ def test_a_run_that_was_killed_before_its_val_loop_catches_up(best, data, tmp_pa
     scripted = dict(type='mmllava.Scripted', scores=[4.0])
     config = validating(tmp_path, data, scripted, save_best='eval/score')
     assert train(config, tmp_path, '--resume') == 0
-    assert [p.name for p in run.glob('best_*')] == ['best_eval-score_iter_6']
+    assert [p.name for p in run.glob('best_*') if p.name not in OTHERS] == [
+        'best_eval-score_iter_6'
+    ]
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,12 @@ def load_config(args: argparse.Namespace) -> Any:
     if args.workers < 0:
         raise ConfigError(f'--workers is {args.workers}, expected 0 or more.')
     if is_benchmark(cfg):
+        for name in ('tokenizer', 'max_tokens'):
+            if getattr(args, name) is not None:
+                raise ConfigError(
+                    f'--{name.replace("_", "-")} goes with a config of training; the questions of '
+                    'a benchmark are not encoded. Leave it out.'
+                )
         return cfg
     if not cfg.get('train_dataloader') or not cfg.get('model'):
         raise ConfigError(f'{args.config} has no train_dataloader and model; expected both.')

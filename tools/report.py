@@ -34,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> dict[str, str]:
-    from mmllava.apis.predictions import write_text
+    from mmllava.apis.predictions import whole, write_text
     from mmllava.apis.report import choose, make_html, make_sheet
     from mmllava.evaluation.runs import read_run
 
@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> dict[str, str]:
     choice = choose(found, args.count, args.by, args.seed)
     write_text(make_html(found, choice), out)
     if args.png:
-        args.png.parent.mkdir(parents=True, exist_ok=True)
-        make_sheet(found, choice).save(args.png)
+        with whole(args.png) as part:
+            make_sheet(found, choice).save(part, 'PNG')
     return dict(report=str(out), **(dict(png=str(args.png)) if args.png else {}))
 
 

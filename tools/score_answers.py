@@ -8,6 +8,9 @@
   python tools/score_answers.py configs/benchmarks/nocaps_val.py captions.json --out-dir sent/ \\
       --cfg-options test_dataloader.dataset.data_root=/sets/nocaps
 
+LLaVA's own files are known by their ids and prompts: TextVQA, POPE, MME, MM-Vet and the rounds
+of MMBench too.
+
 A question without an answer is wrong, a picture without a caption is left out; both are
 counted as "missing". No model and no picture is needed.
 
@@ -62,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
 
     built = DATASETS.build(load_dataset(args))
     benchmark, items = get_benchmark(built.benchmark), built.items
-    answers = read_answers(args.answers, items)
+    answers = read_answers(args.answers, items, built.benchmark)
     missing = answers.count(None)
     if missing == len(items):
         raise ConfigError(f'{args.answers} answers none of the {missing} questions of the set.')

@@ -129,12 +129,21 @@ def prepare_processes(cfg: Any) -> None:
         torch.distributed.init_process_group('gloo')
 
 
+def dump(value: Any, file: str) -> None:
+    """Writes --out whole or not at all, in the format that its name ends in."""
+    import mmengine
+
+    from mmllava.apis.predictions import whole
+
+    with whole(file) as part:
+        mmengine.dump(value, part, file_format=Path(file).suffix[1:])
+
+
 def run(args: argparse.Namespace) -> None:
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
 
     cfg = load_config(args)
     prepare_processes(cfg)
-    import mmengine
     from mmengine.runner import Runner
 
     runner = Runner.from_cfg(cfg)
@@ -142,11 +151,11 @@ def run(args: argparse.Namespace) -> None:
         metrics = runner.test()
     finally:  # a metric that fails loses no prediction
         records = getattr(runner.test_loop, 'records', [])
-        if args.out and args.out_item != 'metrics' and records:
-            mmengine.dump(records, args.out)
-    if args.out and args.out_item == 'metrics':
-        mmengine.dump(metrics, args.out)
+        if args.out and args.out_item != 'metrics' and records and runner.rank == 0:
+            dump(records, args.out)
     if runner.rank == 0:
+        if args.out and args.out_item == 'metrics':
+            dump(metrics, args.out)
         print(json.dumps(metrics))
 
 

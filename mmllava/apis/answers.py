@@ -21,12 +21,11 @@ _SAMPLING = ('temperature', 'top_p', 'top_k')
 
 @dataclass(frozen=True)
 class Request:
-    """A question with its pictures, how to answer it, and the texts that end an answer."""
+    """A question with its pictures, and how to answer it."""
 
     question: str
     pictures: Sequence[Any] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    until: Sequence[str] = ()
 
 
 class Answerer:
@@ -67,7 +66,7 @@ class Answerer:
             for start in range(0, len(numbers), self.batch_size):
                 batch = numbers[start : start + self.batch_size]
                 for number, text in zip(batch, self._ask(requests, batch), strict=True):
-                    answers[number] = cut(text, requests[number].until)
+                    answers[number] = text
                 done(len(batch))
         return answers
 
@@ -107,7 +106,8 @@ def to_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """A task's ``generation_kwargs`` as ours, read as LLaVA's adapter in lmms-eval reads them.
 
     A temperature above 0 means sampling, whatever ``do_sample`` says; without one,
-    ``do_sample`` decides.
+    ``do_sample`` decides. ``until`` is passed over: every task has one (two line breaks where
+    it says nothing), and that adapter never cuts at it.
     """
     settings = {k: v for k, v in given.items() if v is not None and k not in _NOT_OURS}
     if 'temperature' in settings:
@@ -117,12 +117,6 @@ def to_settings(given: Mapping[str, Any]) -> dict[str, Any]:
         settings['do_sample'] = False
     settings.setdefault('max_new_tokens', MAX_NEW_TOKENS)
     return settings
-
-
-def cut(text: str, until: Sequence[str]) -> str:
-    """An answer up to the first text that ends it, stripped."""
-    ends = [text.index(end) for end in until if end and end in text]
-    return text[: min(ends)].strip() if ends else text.strip()
 
 
 def _length(request: Request) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from mmllava.apis.predictions import SampleId
+from mmllava.benchmarks.dataset import BenchmarkDataset
 from mmllava.checkpoints.sums import sha256_of
 from mmllava.errors import ConfigError
 from mmllava.evaluation.runs import CARD, differences, read_card
@@ -78,6 +79,7 @@ def make_protocol(
             samples=len(asked),
             questions=_digest(asked),
             files=_checksums(data),
+            **_benchmark(data),
         ),
     )
     return json.loads(json.dumps(protocol, default=str))
@@ -170,6 +172,13 @@ def _prompt(model: Llava) -> str:
     text = '{question}' + model.preset.suffix if model.task == 'vqa' else model.preset.prompt
     turns = ask(text, 1, model.use_im_start_end, model.template.mmtag)
     return ''.join(segment.text for segment in render(model.template, turns))
+
+
+def _benchmark(data: Any) -> dict[str, Any]:
+    """How a benchmark's set is asked, and a hash of its answers: some are in many files."""
+    if not isinstance(data, BenchmarkDataset):
+        return {}
+    return dict(protocol=asdict(data.protocol), truths=_digest([i.truth for i in data.items]))
 
 
 def _tokenizer(model: Llava) -> dict[str, str]:

@@ -208,11 +208,9 @@ class ResumableTestLoop(TestLoop):
             )
 
     def _score(self) -> dict[str, Any]:
-        """Hands each process its share, all the same length as mmengine's gathering needs it."""
+        """Hands each process its share, scores, and writes what each sample got."""
         total = len(self.records)
-        share = -(-total // self.world_size)
-        padded = self.records + self.records[: share * self.world_size - total]
-        self.evaluator.process(data_samples=padded[self.rank :: self.world_size])
+        self.evaluator.process(data_samples=share(self.records, self.rank, self.world_size))
         metrics = self.evaluator.evaluate(total)
         if self.rank == 0:
             rows = [{k: v for k, v in r.items() if k != 'index'} for r in self.records]
@@ -225,6 +223,12 @@ class ResumableTestLoop(TestLoop):
             self.card['scores'] = {key: plain(value) for key, value in metrics.items()}
             write_json(self.card, self.folder / CARD)
         return metrics
+
+
+def share(records: Sequence[Any], rank: int, world_size: int) -> list[Any]:
+    """Every so manieth record, begun again at the end: mmengine's gathering needs equal shares."""
+    count = -(-len(records) // world_size)
+    return [records[(rank + k * world_size) % len(records)] for k in range(count)]
 
 
 def _info(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,6 +287,7 @@ class DrawPredictionsHook(Hook):
     def __init__(self, folder: str | None = None, show: bool = False, interval: int = 1) -> None:
         self.folder = Path(folder) if folder else None
         self.show, self.interval, self.count = show, max(interval, 1), 0
+        self.without = 0  # answers that have no picture
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -291,17 +296,35 @@ class DrawPredictionsHook(Hook):
         for sample in outputs or ():
             self.count += 1
             text = next((sample.get(k) for k in ANSWERS if sample.get(k)), None)
-            if (self.count - 1) % self.interval or text is None or not sample.get('img_path'):
+            if (self.count - 1) % self.interval or text is None:
+                continue
+            source = _source(runner, sample)
+            if not source:
+                self.without += 1
                 continue
             try:
-                picture = annotate(load_image(sample.get('img_path')), text)
+                picture = annotate(load_image(source), text)
             except ImageError as error:
                 runner.logger.warning(f'not drawn: {error}')
                 continue
             if self.folder:
-                save_drawing(picture, sample.get('img_path'), self.folder, self.count)
+                path, id_ = sample.get('img_path'), sample.get('question_id')
+                save_drawing(picture, path or None, self.folder, self.count, id_)
             if self.show:
                 picture.show()
+
+    def after_test(self, runner: Runner) -> None:
+        """Tells how many answers could not be drawn."""
+        if self.without:
+            runner.logger.warning(f'not drawn: {self.without} answers, which have no picture')
+
+
+def _source(runner: Runner, sample: BaseDataElement) -> Any:
+    """The picture's path; its bytes where it is inside the annotation file."""
+    number = sample.get('sample_idx')
+    if sample.get('img_path') or number is None:
+        return sample.get('img_path')
+    return runner.test_loop.dataloader.dataset.get_data_info(number).get('img')
 
 
 class WholeCopy(nn.Module):

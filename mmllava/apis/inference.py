@@ -1,5 +1,6 @@
 """Floor 4. mmpretrain's caption and VQA inferencers, reading pictures as LLaVA does."""
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -203,8 +204,16 @@ def _name(step: dict) -> str:
     return str(step['type']).split('.')[-1]
 
 
-def save_drawing(drawing: Image.Image, source: Any, folder: str | Path, number: int) -> None:
+def save_drawing(
+    drawing: Image.Image,
+    source: Any,
+    folder: str | Path,
+    number: int,
+    question_id: int | str | None = None,
+) -> None:
     """Saves a drawing as PNG, named after the picture's file, or by its number.
+
+    With a question's id, that is added: there may be several questions about a picture.
 
     Raises:
         ConfigError: the folder is the one that the picture is in: a drawing could
@@ -218,5 +227,8 @@ def save_drawing(drawing: Image.Image, source: Any, folder: str | Path, number: 
                 'Name another folder.'
             )
         stem = Path(source).stem
+    if question_id is not None:
+        name = re.sub(r'[^\w.-]+', '_', str(question_id))
+        stem = f'{stem}_{name}' if source is not None else name
     folder.mkdir(parents=True, exist_ok=True)
     drawing.save(folder / f'{stem}.png')

@@ -78,9 +78,7 @@ class LmmsEvalModel(lmms):
         self, context: str, settings: dict, to_visual: Any, doc_id: int, task: str, split: str
     ) -> Request:
         pictures = to_visual(self.task_dict[task][split][doc_id]) or []
-        until = settings.get('until') or []
-        until = [until] if isinstance(until, str) else list(until)
-        return Request(context, pictures, to_settings(settings), until)
+        return Request(context, pictures, to_settings(settings))
 
     def loglikelihood(self, requests: Sequence[Instance]) -> list:
         """Refused: this model writes answers, it does not weigh given ones."""

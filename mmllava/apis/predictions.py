@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,18 @@ def write_lines(rows: Iterable[Any], file: str | Path) -> None:
 
 def write_text(text: str, file: str | Path) -> None:
     """Writes a file in UTF-8 whole or not at all."""
+    with whole(file) as part:
+        part.write_text(text, encoding='utf-8')
+
+
+@contextmanager
+def whole(file: str | Path) -> Iterator[Path]:
+    """A path beside a file, to write to: it takes the file's place if nothing fails."""
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f'.{file.name}.part')
     try:
-        part.write_text(text, encoding='utf-8')
+        yield part
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)

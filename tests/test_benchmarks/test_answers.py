@@ -97,3 +97,70 @@ def test_every_picture_of_a_set_is_looked_at_once(made, copied, tmp_path, capsys
     assert check_data.main(args) == 2
     assert 'cannot read' in capsys.readouterr().err
     assert examine_pictures([Item(1, image=b'no'), Item(2)])[1][0]['kind'] == 'broken'
+
+
+@pytest.mark.parametrize('flag', ['--tokenizer', '--max-tokens'])
+def test_what_only_training_data_takes_is_refused_for_a_benchmark(flag, capsys):
+    config = ROOT / 'configs/benchmarks/pope.py'
+    assert check_data.main([str(config), flag, '3']) == 2
+    assert f'{flag} goes with a config of training' in capsys.readouterr().err
+
+
+ASK = '\nAnswer the question using a single word or phrase.'
+
+
+def llava(id_, prompt, text='x', **more):
+    return dict(question_id=id_, prompt=prompt + ASK, text=text, metadata={}, **more)
+
+
+def item(id_, image, question):
+    return Item(id_, dict(question=question), f'{image}.png', image)
+
+
+POPE = [item(f'{k}/1', 'a', 'Is there a cat?') for k in ('random', 'popular')]
+POPE += [item('random/2', 'b', 'Is there a dog?'), item('popular/2', 'b', 'Is there a car?')]
+MME = [item(f'OCR/7/{n}', 'OCR/7', f'Is it {n}? Please answer yes or no.') for n in (0, 1)]
+TEXT = [item(9, '0f', 'what is it?'), item(8, '0f', 'who is it?'), item(7, '0e', 'why?')]
+
+
+@pytest.mark.parametrize(
+    ('benchmark', 'items', 'rows', 'found'),
+    [
+        (
+            'textvqa',
+            TEXT,
+            [llava('0f', 'Who is it?\nReference OCR token: A', 'u'), llava('0f', 'What is it?')],
+            ['x', 'u', None],
+        ),
+        (
+            'mme',
+            MME,
+            [llava('OCR/7.png', 'Is it 1?', 'No'), llava('OCR/7.png', 'Is it 0?')],
+            'x No',
+        ),
+        (
+            'pope',
+            POPE,
+            [llava(1, 'Is there a cat?', t) for t in 'ab']
+            + [llava(2, 'Is there a car?', 'c'), llava(2, 'Is there a dog?', 'd')],
+            'a b d c',
+        ),
+        ('mmvet', [Item('v1_0'), Item('v1_1')], [llava(1, '?', 'b'), llava(0, '?', 'a')], 'a b'),
+        (
+            'mmbench',
+            [Item(3), Item(1_000_003)],
+            [llava(3, '?', 'b', round_id=1), llava(3, '?', 'a', round_id=0)],
+            'a b',
+        ),
+    ],
+)
+def test_the_ids_of_llavas_own_answer_files_are_known(tmp_path, benchmark, items, rows, found):
+    (tmp_path / 'a.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    found = found.split() if isinstance(found, str) else found
+    assert read_answers(tmp_path / 'a.jsonl', items, benchmark) == found
+
+
+def test_an_id_that_several_questions_share_is_refused_without_a_prompt(tmp_path):
+    (tmp_path / 'a.json').write_text('[{"question_id": 2, "text": "no"}]')
+    with pytest.raises(DataError, match="may answer 'random/2' or 'popular/2'. Give our ids"):
+        read_answers(tmp_path / 'a.json', POPE, 'pope')

@@ -114,3 +114,14 @@ def test_another_dataset_is_refused(metric):
     built = METRICS.build(dict(type='mmllava.BenchmarkMetric'))
     with pytest.raises(ConfigError, match='the dataset is another'):
         run(built, ['A'])
+
+
+def test_the_card_says_how_a_benchmark_is_asked_and_marks_its_answers(build):
+    from mmllava.apis.cards import _benchmark
+
+    first, other = build(), build()
+    assert _benchmark(first)['protocol']['text'] == first.protocol.text
+    assert _benchmark(first) == _benchmark(other)
+    other.items = other.items[:1]
+    assert _benchmark(first)['truths'] != _benchmark(other)['truths']
+    assert _benchmark(object()) == {}

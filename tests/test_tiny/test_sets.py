@@ -132,6 +132,6 @@ def test_the_tokenizer_spells_the_prompt_in_whole_words_and_anything_in_bytes(tm
     assert len(encode(render(template, turns), tokenizer, 1).input_ids) < 65
     for scene in (make_scene('train', number) for number in range(100)):
         text = captions(scene)[0]
-        assert len(tokenizer.encode(text)) <= 1.5 * len(text.replace(',', ' ,').split())
+        assert len(tokenizer.encode(text)) <= len(text.replace(',', ' ,').split()) + 5
     for text in ('The picture shows a yellow boat.', 'Grüße, 猫!'):
         assert tokenizer.decode(tokenizer.encode(text)).strip() == text

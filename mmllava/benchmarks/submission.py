@@ -54,14 +54,18 @@ def _write(path: Path, suffix: str, content: Any) -> None:
 
 def _write_excel(path: Path, rows: list[dict[str, Any]]) -> None:
     from openpyxl import Workbook
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE, WriteOnlyCell
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet('Sheet1')
     sheet.append(list(rows[0]))
     for row in rows:
-        cells = (
-            ILLEGAL_CHARACTERS_RE.sub('', c) if isinstance(c, str) else c for c in row.values()
-        )
-        sheet.append(list(cells))
+        cells = []
+        for value in row.values():
+            text = isinstance(value, str)
+            cell = WriteOnlyCell(sheet, ILLEGAL_CHARACTERS_RE.sub('', value) if text else value)
+            if text:
+                cell.data_type = 's'  # "=1" is an answer, no formula
+            cells.append(cell)
+        sheet.append(cells)
     book.save(path)

@@ -31,6 +31,9 @@ def test_a_table_is_a_workbook_where_openpyxl_is(tmp_path):
     (path,) = write_submission({'t.xlsx': ROWS}, tmp_path)
     rows = list(openpyxl.load_workbook(path).active.values)
     assert rows[:2] == [('index', 'question', 'prediction'), (1, 'a\tb', 'A')]
+    (path,) = write_submission({'f.xlsx': [dict(index=1, prediction='=1+1')]}, tmp_path)
+    cell = openpyxl.load_workbook(path).active['B2']
+    assert (cell.data_type, cell.value) == ('s', '=1+1')
 
 
 def test_a_file_that_cannot_be_written_leaves_the_one_before(tmp_path):

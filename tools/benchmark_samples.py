@@ -272,7 +272,7 @@ def mme(root: Path) -> None:
 
 
 def mmbench(root: Path) -> None:
-    """Tables with tabs and pictures inside; one row shows the picture of another."""
+    """Tables with pictures inside, or another row's; the last is the first one's second round."""
     root.mkdir(parents=True, exist_ok=True)
     names = 'index question hint A B C D answer category image source l2-category comment split'
     with tempfile.TemporaryDirectory() as scratch:
@@ -284,14 +284,13 @@ def mmbench(root: Path) -> None:
         with open(root / file, 'w', encoding='utf-8', newline='') as handle:
             table = csv.writer(handle, delimiter='\t', lineterminator='\n')
             table.writerow(names.split())
-            for n in range(4):
-                row = [241 + n, f'Which colour, "{n}"?', 'Look.\nAgain.' if n == 1 else 'nan']
-                row += [
-                    'red',
-                    'green',
-                    *(('blue', 'black') if n % 2 else ('nan', 'nan')),
-                    'AB'[n // 2],
-                ]
+            for n in range(5):
+                again = n == 4
+                row = [1000241 if again else 241 + n, f'Which colour, "{n % 4}"?']
+                row += ['Look.\nAgain.' if n == 1 else 'nan']
+                row += ['green', 'red'] if again else ['red', 'green']
+                row += ['blue', 'black'] if n % 2 else ['nan', 'nan']
+                row += ['AABBB'[n]]
                 row += ['colour', pictures[n] if n < 3 else 241, 'own', 'sight', 'nan', 'dev']
                 table.writerow(row)
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from mmllava.apis.hub import ModelHub
-from mmllava.benchmarks.protocols import Protocol, get_protocol
+from mmllava.benchmarks.protocols import get_protocol
 from mmllava.benchmarks.table import get_benchmark
 from mmllava.checkpoints.fetch import fetch
 from mmllava.errors import CheckpointError, ConfigError, unknown_name
@@ -67,12 +67,10 @@ def add_model(cfg: Config, model: str | None, checkpoint: str, tower: str | None
     own.generation_cfg = dict(protocol.generation)
     own.pop('prompt_tmpl', None)
     cfg.model = own
-    dataset.pipeline = _pipeline(resize, protocol)
+    dataset.pipeline = _pipeline(resize)
 
 
-def _pipeline(resize: dict[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
-    if protocol.aspect and resize['aspect'] != 'anyres':
-        resize = dict(resize, aspect=protocol.aspect)
+def _pipeline(resize: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         dict(type='mmllava.LoadImage', on_error='record'),
         resize,

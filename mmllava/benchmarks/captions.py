@@ -24,8 +24,9 @@ def read_coco(annotations: Path, images: Path, *, image_name: str | None = None)
     """
     content = read_json(annotations, dict)
     rows = records(annotations, content, 'images')
-    once(((where, row.get('id')) for where, row in rows if isinstance(row, dict)), 'id')
-    known: dict[Any, list[str]] = {take(row, where, id=ID)[0]: [] for where, row in rows}
+    ids = [(where, take(row, where, id=ID)[0]) for where, row in rows]
+    once(ids, 'id')
+    known: dict[Any, list[str]] = {id_: [] for _, id_ in ids}
     notes = content.get('annotations')
     if notes is not None:
         for where, row in records(annotations, content, 'annotations'):

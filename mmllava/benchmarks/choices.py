@@ -23,14 +23,15 @@ def read_mmbench(questions: Path, *, circular: bool = False) -> list[Item]:
     """MMBench's table with tabs, pictures in it as base64; English, Chinese, and CCBench.
 
     Args:
-        questions: ``mmbench_dev_20230712.tsv`` and the like. In a circular one, rounds of a
-            question are 1,000,000 apart.
-        circular: ask each question once for each of its options, turned on by one each time.
+        questions: ``mmbench_dev_20230712.tsv`` and the like. The rounds of a question, its
+            options turned on by one each time, are rows too, their ids 1,000,000 apart.
+        circular: make the rounds of those questions that the file has no rounds of.
     """
-    table = list(_table(questions))
-    pictures = {row['index']: row['image'] for _, row in table}
+    table = [(where, row, _number(row, where)) for where, row in _table(questions)]
+    in_rounds = {id_ % _ROUND for _, _, id_ in table if id_ >= _ROUND}
+    pictures = {row['index']: row['image'] for _, row, _ in table}
     items = []
-    for where, row in table:
+    for where, row, id_ in table:
         picture = _picture(row['image'], pictures, where)
         options = _options(row)
         if len(options) < 2:
@@ -40,9 +41,16 @@ def read_mmbench(questions: Path, *, circular: bool = False) -> list[Item]:
             raise DataError(
                 f'{where} has the answer {truth!r}, and {len(options)} options. Mend that row.'
             )
-        for turn in range(len(options) if circular else 1):
-            items.append((where, _turned(where, row, picture, options, truth, turn)))
+        turns = len(options) if circular and id_ % _ROUND not in in_rounds else 1
+        for turn in range(turns):
+            items.append((where, _turned(row, id_, picture, options, truth, turn)))
     return unique(items, 'index')
+
+
+def _number(row: dict[str, str], where: str) -> int:
+    if not row['index'].isdecimal():
+        raise DataError(f'{where} has the index {row["index"]!r}, expected a number. Mend it.')
+    return int(row['index'])
 
 
 def _table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
@@ -100,18 +108,16 @@ def _options(row: dict[str, str]) -> list[str]:
 
 
 def _turned(
-    where: str, row: dict[str, str], picture: bytes, options: list[str], truth: Any, turn: int
+    row: dict[str, str], id_: int, picture: bytes, options: list[str], truth: Any, turn: int
 ) -> Item:
     """One question, its options moved up by so many places, the first to the end."""
-    if not row['index'].isdecimal():
-        raise DataError(f'{where} has the index {row["index"]!r}, expected a number. Mend it.')
     shown = dict(zip(_LETTERS, options[turn:] + options[:turn], strict=False))
     place = None if truth is None else (_LETTERS.index(truth) - turn) % len(options)
     hint = row['hint'] if _given(row.get('hint')) else ''
     lines = '\n'.join(f'{letter}. {option}' for letter, option in shown.items())
     groups = {name: row[name] for name in ('l2-category', 'category') if _given(row.get(name))}
     return Item(
-        id=int(row['index']) + turn * _ROUND,
+        id=id_ + turn * _ROUND,
         fields=dict(
             question=row['question'],
             hint=f'{hint}\n' if hint else '',
@@ -130,11 +136,13 @@ def _turned(
 def score_mmbench(items: Sequence[Item], answers: Answers) -> Scores:
     """Percent of questions that are right in all their rounds, and of each category.
 
-    With several rounds, ``vanilla`` counts the first alone. A missing answer is wrong, and so
-    is one whose letter the rules do not find; MMBench's server asks ChatGPT for those.
+    With several rounds, ``vanilla`` counts those with an id below 1,000,000 alone. A missing
+    answer is wrong, and so is one whose letter the rules do not find; MMBench's server asks
+    ChatGPT for those.
     """
     rounds: dict[int, list[bool]] = {}
     first: dict[int, Item] = {}
+    vanilla: list[float] = []
     unread = 0
     for item, answer in zip(items, answers, strict=True):
         options = {k: v for k, v in item.record.items() if k in _LETTERS}
@@ -143,10 +151,12 @@ def score_mmbench(items: Sequence[Item], answers: Answers) -> Scores:
         base = int(item.id) % _ROUND
         first.setdefault(base, item)
         rounds.setdefault(base, []).append(letter == item.truth)
+        if int(item.id) < _ROUND:
+            vanilla.append(float(letter == item.truth))
     values = [float(all(found)) for found in rounds.values()]
     scores = {'accuracy': percent(values)}
-    if any(len(found) > 1 for found in rounds.values()):
-        scores['vanilla'] = percent([float(found[0]) for found in rounds.values()])
+    if vanilla and len(items) > len(rounds):
+        scores['vanilla'] = percent(vanilla)
     scores['unread'] = 100 * unread / len(items)
     return {**scores, **by_group(list(first.values()), values)}
 
@@ -186,7 +196,11 @@ def read_seed(questions: Path, images: Path, *, data_type: str | None = None) ->
         data_type: ``image`` or ``video`` only.
     """
     content = read_json(questions, dict)
-    names = {number: name for name, number in (content.get('question_type') or {}).items()}
+    names = {}
+    if content.get('question_type') is not None:
+        (kinds,) = take(content, str(questions), question_type=dict)
+        where = f'{questions}: question_type'
+        names = {take(kinds, where, **{name: int})[0]: name for name in kinds}
     items = []
     for where, row in records(questions, content, 'questions'):
         id_, text, kind, data_id, type_id, answer = take(

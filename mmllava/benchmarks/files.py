@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from mmllava.benchmarks.item import Item
 from mmllava.errors import DataError
 
 ID = (int, str)
+_HALF = re.compile(r'\\u[dD][89a-fA-F]')  # one of the two that stand for a character
 NAMES = {int: 'a number', str: 'a text', list: 'a list', dict: 'an object', float: 'a number'}
 
 
@@ -20,8 +22,10 @@ def read_json(path: str | Path, kind: type | tuple[type, ...]) -> Any:
         DataError: it is missing, no JSON, of another kind, or empty.
     """
     try:
-        content = json.loads(_text(path))
+        content = _parse(_text(path), str(path))
     except ValueError as error:
+        if isinstance(error, DataError):
+            raise
         raise DataError(
             f'{path} is not JSON in UTF-8: {error}. Was it cut short? Fetch it again.'
         ) from error
@@ -41,13 +45,15 @@ def read_lines(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
         DataError: it is missing, empty, or a line is no JSON object.
     """
     rows = []
-    for number, line in enumerate(_text(path).splitlines(), 1):
+    for number, line in enumerate(_text(path).split('\n'), 1):  # U+2028 may be in a text
         if not line.strip():
             continue
         where = f'{path}: line {number}'
         try:
-            row = json.loads(line)
+            row = _parse(line, where)
         except ValueError as error:
+            if isinstance(error, DataError):
+                raise
             raise DataError(
                 f'{where} is not JSON: {error}. Expected one object a line; was it cut short?'
             ) from error
@@ -63,7 +69,7 @@ def read_table(path: str | Path) -> list[tuple[str, list[str]]]:
     Raises:
         DataError: it is missing or no text.
     """
-    lines = enumerate(_text(path).splitlines(), 1)
+    lines = enumerate(_text(path).split('\n'), 1)
     return [(f'{path}: line {n}', line.split('\t')) for n, line in lines if line.strip()]
 
 
@@ -131,6 +137,11 @@ def below(folder: str | Path, name: str, where: str) -> str:
     Raises:
         DataError: it would.
     """
+    if '\0' in name:
+        raise DataError(
+            f'{where} names the picture {name!r}, which has a NUL in it; no file does. Correct '
+            'the record.'
+        )
     path = os.path.join(folder, name)
     root = os.path.abspath(folder)
     if os.path.commonpath([root, os.path.abspath(path)]) != root:
@@ -179,6 +190,33 @@ def matching(by_id: Mapping[Any, Any], key: Any, where: str, path: str | Path, n
             'the same split?'
         )
     return by_id[key]
+
+
+def _parse(text: str, where: str) -> Any:
+    """JSON, each key of an object once, and no half of a character."""
+
+    def once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError(
+                f'{where} has the key {twice!r} twice in one object; expected each once. Take one '
+                'of the two out.'
+            )
+        return found
+
+    content = json.loads(text, object_pairs_hook=once_each)
+    if _HALF.search(text):
+        try:
+            json.dumps(content, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            near = error.object[max(error.start - 60, 0) : error.end]
+            raise DataError(
+                f'{where} has half of a character, which cannot be written, after {near!r}. '
+                'Mend that text.'
+            ) from error
+    return content
 
 
 def _text(path: str | Path) -> str:

@@ -21,7 +21,6 @@ class Protocol:
             picture is captioned.
         preset: the model's, in `mmllava.prompts.presets`.
         generation: over that preset's settings.
-        aspect: of pictures, in the place of the checkpoint's own; tiles stay tiles.
         capitalize: write the question as "What is ...", the rest of it in small letters.
     """
 
@@ -29,7 +28,6 @@ class Protocol:
     text: str = ''
     preset: str = 'vqa_open'
     generation: dict[str, Any] = field(default_factory=dict)
-    aspect: str | None = None
     capitalize: bool = False
 
 
@@ -79,8 +77,9 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     'nocaps': _captions('nocaps'),
     'scienceqa': {
         'llava': Protocol(
-            source='scripts/v1_5/eval/sqa.sh; published with square pictures, since code of then '
-            'cropped them',
+            source='scripts/v1_5/eval/sqa.sh, its questions made here from the problems: not '
+            'compared with llava_test_CQM-A.json, which is the file to give (role "questions"); published '
+            'with square pictures, since code of then cropped them',
             text='{cqm}' + _LETTER,
             generation=_greedy(1024),
         ),
@@ -93,7 +92,6 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             source='tasks/scienceqa',
             text='{hint}{question}\n{options}' + _LETTER,
             generation=_greedy(16),
-            aspect='square',
         ),
     },
     'vqav2': _short('vqav2', 'vqav2', 16),
@@ -150,7 +148,6 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             source='tasks/mmbench, two line breaks included',
             text='{hint_word}{question} There are several options:\n{options}\n' + _LETTER,
             generation=_greedy(1024),
-            aspect='square',
         ),
     },
     'mmbench_cn': {
@@ -164,7 +161,6 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             text='{hint_word}{question} 有如下几个选项\uff1a\n{options}\n'
             '\n请直接使用所提供的选项字母作为答案回答。',
             generation=_greedy(256),
-            aspect='square',
         ),
     },
     'seed': {
@@ -177,7 +173,6 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             source='tasks/seedbench',
             text='{question}\n{options}' + _LETTER,
             generation=_greedy(1024),
-            aspect='square',
         ),
     },
     'mmvet': {

@@ -40,9 +40,12 @@ def read_scienceqa(
     known, ids = read_json(problems, dict), read_json(splits, dict)
     if split not in ids:
         raise unknown_name('split of ScienceQA', split, ids)
+    (listed,) = take(ids, str(splits), **{split: list})
+    if not listed:
+        raise DataError(f'{splits} has no id in {split!r}, expected some. Fetch the file again.')
     asked = _questions(questions) if questions else {}
     pairs = []
-    for number, id_ in enumerate(ids[split]):
+    for number, id_ in enumerate(listed):
         where = f'{splits}: {split}[{number}]'
         problem = matching(known, str(id_), where, problems, 'id')
         where = f'{problems}: {id_}'

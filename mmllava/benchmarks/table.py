@@ -1,14 +1,14 @@
 """Floor 3. The benchmarks, by the name that a config gives."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks import captions, choices, open_ended, scienceqa, vqa, yes_no
 from mmllava.benchmarks.item import Benchmark, Item
 from mmllava.benchmarks.scores import alone
-from mmllava.errors import ConfigError, unknown_name
+from mmllava.errors import ConfigError, DataError, unknown_name
 
 BENCHMARKS: dict[str, Benchmark] = {
     'coco': Benchmark(
@@ -113,7 +113,7 @@ def read(
 
     Raises:
         ConfigError: a role or setting that the set does not have, or one too few.
-        DataError: a file is not as its format says.
+        DataError: a file is not as its format says, or only some of its items have a truth.
     """
     reader = get_benchmark(name).read
     known = inspect.signature(reader).parameters
@@ -132,4 +132,17 @@ def read(
                 f'{name} needs the file "{role}"; files has {", ".join(paths) or "none"}. '
                 'Name it in the dataset\'s "files".'
             )
-    return reader(**paths, **settings)
+    items = reader(**paths, **settings)
+    _all_or_none(name, items)
+    return items
+
+
+def _all_or_none(name: str, items: Sequence[Item]) -> None:
+    asked = [item for item in items if item.asked]
+    without = [item for item in asked if item.truth is None]
+    if without and len(without) < len(asked):
+        raise DataError(
+            f'{len(without)} of {len(asked)} records of {name} have no answer to compare with, '
+            f'the first is {without[0].id!r}. Expected one in each, or in none where a server '
+            'scores. Fetch the file again, or take those records out.'
+        )

@@ -1,7 +1,7 @@
 """Floor 3. Short answers that ten people gave too: VQAv2, OK-VQA, VizWiz, TextVQA; and GQA."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from mmllava.benchmarks.files import (
 from mmllava.benchmarks.item import Answers, Item, Scores
 from mmllava.benchmarks.scores import by_group, percent
 from mmllava.errors import DataError
-from mmllava.evaluation.vqa import agreement, gqa_answer, normalise, normalise_vqa
+from mmllava.evaluation.vqa import agreement, gqa_answer, normalise, normalise_vqa, vqa_truths
 
 
 def read_vqav2(
@@ -63,7 +63,7 @@ def read_vqav2(
 
 def _annotations(path: Path) -> Iterator[tuple[int, tuple[str, int, list[str], dict[str, str]]]]:
     rows = records(path, read_json(path, dict), 'annotations')
-    once(((where, row.get('question_id')) for where, row in rows if isinstance(row, Mapping)))
+    once((where, take(row, where, question_id=int)[0]) for where, row in rows)
     for where, row in rows:
         id_, image_id, answers = take(row, where, question_id=int, image_id=int, answers=list)
         said = [take(a, f'{where} answers[{n}]', answer=str)[0] for n, a in enumerate(answers)]
@@ -75,7 +75,9 @@ def _annotations(path: Path) -> Iterator[tuple[int, tuple[str, int, list[str], d
 def _unasked(path: Path, asked: Sequence[Item]) -> list[Item]:
     ids = {item.id for item in asked}
     rows = records(path, read_json(path, dict), 'questions')
-    found = [take(row, where, question_id=int)[0] for where, row in rows]
+    placed = [(where, take(row, where, question_id=int)[0]) for where, row in rows]
+    once(placed)
+    found = [id_ for _, id_ in placed]
     missing = ids - set(found)
     if missing:
         raise _without_question(f'{len(missing)} of the questions', min(missing), path)
@@ -133,19 +135,24 @@ def read_gqa(questions: Path, images: Path) -> list[Item]:
         where = f'{questions}: {id_}'
         image_id, question = take(row, where, imageId=str, question=str)
         truth = take(row, where, answer=str)[0] if 'answer' in row else None
-        kind = (row.get('types') or {}).get('structural')
-        groups = dict(kind='open' if kind == 'query' else 'binary') if kind else {}
+        groups = {}
+        if row.get('types') is not None:
+            (types,) = take(row, where, types=dict)
+            kind = types.get('structural')
+            groups = dict(kind='open' if kind == 'query' else 'binary') if kind else {}
         picture = below(images, f'{image_id}.jpg', where)
         items.append(Item(id_, dict(question=question), picture, image_id, truth, groups))
     return items
 
 
-def _accuracy(write: Callable[[str], str]) -> Callable[[Sequence[Item], Answers], Scores]:
+def _accuracy(
+    write: Callable[[str], str], people: Callable[[Sequence[str]], Sequence[str]]
+) -> Callable[[Sequence[Item], Answers], Scores]:
     def score(items: Sequence[Item], answers: Answers) -> Scores:
         """VQA accuracy in percent: all, and by type of answer; a missing answer is wrong."""
         values = []
         for item, answer in zip(items, answers, strict=True):
-            said = Counter(map(write, item.truth))
+            said = Counter(people(item.truth))
             matches = 0 if answer is None else said[write(answer)]
             values.append(agreement(matches, len(item.truth)))
         return {'accuracy': percent(values), **by_group(items, values)}
@@ -153,8 +160,12 @@ def _accuracy(write: Callable[[str], str]) -> Callable[[Sequence[Item], Answers]
     return score
 
 
-score_vqav2 = _accuracy(normalise_vqa)  # as VQA's server
-score_vqa = _accuracy(normalise)  # as LLaVA's evaluator
+def _normalised(truths: Sequence[str]) -> list[str]:
+    return list(map(normalise, truths))
+
+
+score_vqav2 = _accuracy(normalise_vqa, vqa_truths)  # as VQA's own evaluation
+score_vqa = _accuracy(normalise, _normalised)  # as LLaVA's evaluator
 
 
 def score_gqa(items: Sequence[Item], answers: Answers) -> Scores:

@@ -33,6 +33,19 @@ def normalise_vqa(answer: str) -> str:
     return _words(_punctuation(answer))
 
 
+def vqa_truths(truths: Sequence[str]) -> list[str]:
+    """People's answers as VQA's own evaluation compares with: as they are where all agree.
+
+    Where they do not, punctuation goes; numbers, articles and capitals stay, which are
+    changed in the model's answer only.
+
+    Example:
+        >>> vqa_truths(['one', 'one']), vqa_truths(['one', '1.'])
+        (['one', 'one'], ['one', '1'])
+    """
+    return list(map(_punctuation, truths)) if len(set(truths)) > 1 else list(truths)
+
+
 def _punctuation(text: str) -> str:
     """Marks beside a space go; others become a space, or go too after a number like 1,000."""
     result, number = text, _COMMA.search(text) is not None

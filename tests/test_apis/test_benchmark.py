@@ -32,8 +32,9 @@ def test_a_model_by_name_brings_its_pictures_and_the_preset_its_decoding():
     assert resize(other)['image_grid_pinpoints'] == other.model.image_grid_pinpoints
 
 
-def test_a_preset_may_crop_where_the_checkpoint_pads_but_tiles_stay():
-    assert resize(combined('llava-7b-v1.5', preset='lmms-eval'))['aspect'] == 'square'
+def test_a_preset_leaves_the_pictures_as_the_checkpoint_has_them():
+    # lmms-eval takes a task's image_aspect_ratio only where the checkpoint states none
+    assert resize(combined('llava-7b-v1.5', preset='lmms-eval'))['aspect'] == 'pad'
     assert resize(combined('llava-7b-v1.6-vicuna', preset='lmms-eval'))['aspect'] == 'anyres'
 
 

@@ -159,24 +159,32 @@ def test_mme_by_hand(made):
 def test_mmbench_by_hand(made):
     file = made / 'mmbench/mmbench_dev_20230712.tsv'
     items = read_mmbench(file)
-    assert [item.id for item in items] == [241, 242, 243, 244]
+    assert [item.id for item in items] == [241, 242, 243, 244, 1000241]
     assert items[0].choices == 2  # options end at the first nan
     assert items[1].fields['hint'] == 'Look.\nAgain.\n'
     assert items[3].image == items[0].image  # a row that names another
-    # right letters A, A, B, B
-    scores = score_mmbench(items, ['A', 'B. green', 'green', None])
-    assert scores == {'accuracy': 50.0, 'unread': 25.0, 'sight': 50.0, 'colour': 50.0}
-    rows = submit_mmbench(items, ['A'] * 4)['mmbench_submission.xlsx']
+    # right letters A, A, B, B; the first question's second round: B
+    scores = score_mmbench(items, ['A', 'B. green', 'green', None, 'A'])
+    assert scores == {
+        'accuracy': 25.0,  # the third alone
+        'vanilla': 50.0,  # the first and the third
+        'unread': 20.0,
+        'sight': 25.0,
+        'colour': 25.0,
+    }
+    rows = submit_mmbench(items, ['A'] * 5)['mmbench_submission.xlsx']
     assert list(rows[0]) == ['index', 'question', *'ABCD', 'prediction', 'answer', 'split']
 
 
 def test_a_circular_question_is_right_only_in_every_round(made):
     items = read_mmbench(made / 'mmbench/mmbench_dev_20230712.tsv', circular=True)
-    assert [item.id for item in items[:3]] == [241, 1000241, 242]
+    # the file has the rounds of the first; those of the others are made
+    assert [item.id for item in items[:4]] == [241, 242, 1000242, 2000242]
+    assert (items[0].id, items[-1].id, len(items)) == (241, 1000241, 1 + 4 + 2 + 4 + 1)
     assert items[0].fields['options'] == 'A. red\nB. green'
-    assert items[1].fields['options'] == 'A. green\nB. red'
-    assert (items[0].truth, items[1].truth) == ('A', 'B')
-    assert len(items) == 2 + 4 + 2 + 4
+    assert items[-1].fields['options'] == 'A. green\nB. red'
+    assert items[2].fields['options'] == 'A. green\nB. blue\nC. black\nD. red'
+    assert (items[0].truth, items[-1].truth, items[2].truth) == ('A', 'B', 'D')
     always_a = score_mmbench(items, ['A'] * 12)
     assert (always_a['accuracy'], always_a['vanilla']) == (0, 50)
     knowing = score_mmbench(items, [item.truth for item in items])

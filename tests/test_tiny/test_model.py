@@ -38,9 +38,10 @@ def caption(model, scenes):
 def test_captions_of_new_scenes_are_right(captioner):
     scenes = [make_scene('val', number) for number in range(40)]
     right = [is_right(t, s) for t, s in zip(caption(captioner, scenes), scenes, strict=True)]
-    assert sum(right) >= 24
+    assert sum(right) >= 28
 
 
+@pytest.mark.slow
 def test_answers_about_new_scenes_are_right_and_a_blind_model_guesses(answerer):
     scenes = [make_scene('val', number) for number in range(60)]
     asked = list(scored_questions(scenes, 60))
@@ -51,8 +52,8 @@ def test_answers_about_new_scenes_are_right_and_a_blind_model_guesses(answerer):
         found = infer(pictures, texts, batch_size=60)
         return sum(one['pred_answer'] == w for one, w in zip(found, wanted, strict=True))
 
-    assert count([draw_scene(scenes[image]) for image, _ in asked]) >= 20
-    assert count([Image.new('RGB', (112, 112))] * 60) <= 12
+    assert count([draw_scene(scenes[image]) for image, _ in asked]) >= 27
+    assert count([Image.new('RGB', (112, 112))] * 60) <= 6
 
 
 def test_the_picture_of_the_demo_is_described_as_it_is(captioner):

@@ -42,7 +42,7 @@ def test_every_training_row_can_be_learned_and_its_pictures_are_there(folder):
     assert (len(align), len(look), len(talk)) == (40, 40, 40 + 2 * (40 // 7))
     for row in align + look:
         to_sample(row, str(folder / 'images'), 'plain')
-    for row in talk:
+    for row in talk + read_rows(folder / 'ask.json'):
         sample = to_sample(row, str(folder / 'images'), 'vicuna_v1')
         paths = sample['img_path']
         for path in paths if isinstance(paths, list) else [paths]:
@@ -54,7 +54,13 @@ def test_every_training_row_can_be_learned_and_its_pictures_are_there(folder):
 
 def test_the_same_files_each_time(folder, tmp_path):
     write_training(tmp_path, write_pictures(tmp_path, 'train', 40))
-    for name in ('align.json', 'look.json', 'talk.json', 'images/train/000000000039.png'):
+    for name in (
+        'align.json',
+        'look.json',
+        'talk.json',
+        'ask.json',
+        'images/train/000000000039.png',
+    ):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
@@ -62,6 +68,13 @@ def test_the_wish_for_a_word_stands_in_a_first_question_only(folder):
     for row in read_rows(folder / 'talk.json'):
         asked = [turn['value'] for turn in row['conversations'] if turn['from'] == 'human']
         assert not [text for text in asked[1:] if SHORT in text]
+
+
+def test_before_a_question_of_the_last_stage_nothing_is_said_that_answers_it(folder):
+    for row in read_rows(folder / 'ask.json'):
+        asked = [turn['value'] for turn in row['conversations'] if turn['from'] == 'human']
+        for text in asked[:-1]:
+            assert 'caption' not in text and 'Describe' not in text and 'picture?' not in text
 
 
 def test_questions_after_a_second_picture_say_which_picture_they_mean():
@@ -119,6 +132,6 @@ def test_the_tokenizer_spells_the_prompt_in_whole_words_and_anything_in_bytes(tm
     assert len(encode(render(template, turns), tokenizer, 1).input_ids) < 65
     for scene in (make_scene('train', number) for number in range(100)):
         text = captions(scene)[0]
-        assert len(tokenizer.encode(text)) <= len(text.replace(',', ' ,').split()) + 3
+        assert len(tokenizer.encode(text)) <= len(text.replace(',', ' ,').split()) + 5
     for text in ('The picture shows a yellow boat.', 'Grüße, 猫!'):
         assert tokenizer.decode(tokenizer.encode(text)).strip() == text

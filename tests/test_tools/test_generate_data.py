@@ -46,6 +46,7 @@ def run(tmp_path, capsys):
     return call
 
 
+@pytest.mark.slow
 def test_it_writes_rows_rejections_report_and_samples(serve, run, tmp_path):  # noqa: F811
     server = serve()
     status, last, printed = run(server)

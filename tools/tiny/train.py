@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Trains llava-tiny from nothing: data, three stages of tools/train.py, one folder of float16.
+"""Trains llava-tiny from nothing: data, four stages of tools/train.py, one folder of float16.
 
   make tiny                                 # or: python tools/tiny/train.py
   python tools/tiny/evaluate.py --checkpoint work_dirs/llava-tiny --no-row
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STAGES = ('llava-tiny_align', 'llava-tiny_look', 'llava-tiny_talk')
+STAGES = ('llava-tiny_align', 'llava-tiny_look', 'llava-tiny_talk', 'llava-tiny_ask')
 RESULT = Path('work_dirs/llava-tiny')
 #: what is kept of each line of a log
 LOGGED = ('step', 'loss', 'lr', 'grad_norm', 'samples_per_s', 'tokens_per_s', 'time')

@@ -172,12 +172,17 @@ def each_mmbench(items: Sequence[Item], answers: Answers) -> list[Scores]:
 
 
 def submit_mmbench(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
-    """The table that MMBench's server takes, as LLaVA's script writes it."""
+    """The table that MMBench's server takes, as LLaVA's script writes it.
+
+    A missing answer is left out.
+    """
     rows = []
     for item, answer in zip(items, answers, strict=True):
+        if answer is None:
+            continue
         options = {letter: item.record.get(letter, '') for letter in _LETTERS}
         row = dict(index=item.id, question=item.fields['question'], **options)
-        row['prediction'] = answer or ''
+        row['prediction'] = answer
         if item.truth is not None:
             row['answer'] = item.truth
         if 'split' in item.record:
@@ -245,9 +250,10 @@ def score_seed(items: Sequence[Item], answers: Answers) -> Scores:
 
 
 def submit_seed(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
-    """The lines that SEED-Bench's leaderboard takes."""
+    """The lines that SEED-Bench's leaderboard takes; a missing answer is left out."""
     rows = [
-        dict(question_id=item.id, prediction=answer or '')
+        dict(question_id=item.id, prediction=answer)
         for item, answer in zip(items, answers, strict=True)
+        if answer is not None
     ]
     return {'seed_submission.jsonl': rows}

@@ -1,5 +1,6 @@
 """Floor 3. A benchmark's scorer as mmengine runs it, and the file for its server."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,15 @@ class BenchmarkMetric(BaseMetric):
             files = benchmark.submit([*items, *rest], [*answers, *[None] * len(rest)])
             for path in write_submission(files, Path(self.out_dir)):
                 print_log(f'submission: {path}', logger='current')
+            if failed:
+                ids = [i.id for i, a in zip(items, answers, strict=True) if a is None][:5]
+                print_log(
+                    f'{failed} of {len(items)} samples have no answer, the first are {ids}: no '
+                    'judge is sent them, and servers that want a line for each get an empty one. '
+                    "Mend what their 'error' says before you send these files.",
+                    logger='current',
+                    level=logging.WARNING,
+                )
         scores = {}
         if benchmark.score and any(item.truth is not None for item in items):
             scores = benchmark.score(items, answers)

@@ -20,8 +20,9 @@ def read_mmvet(questions: Path, images: Path) -> list[Item]:
 
 
 def submit_mmvet(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
-    """What MM-Vet's judge reads: id -> answer."""
-    return {'mm-vet.json': {item.id: a or '' for item, a in zip(items, answers, strict=True)}}
+    """What MM-Vet's judge reads: id -> answer; one that is missing is left out."""
+    pairs = zip(items, answers, strict=True)
+    return {'mm-vet.json': {item.id: a for item, a in pairs if a is not None}}
 
 
 def read_llava_bench(questions: Path, images: Path, *, image_name: str = '{}') -> list[Item]:
@@ -44,10 +45,15 @@ def read_llava_bench(questions: Path, images: Path, *, image_name: str = '{}') -
 
 
 def submit_llava_bench(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
-    """LLaVA's answers file, which its judge reads. ``answer_id`` follows from the answer."""
+    """LLaVA's answers file, which its judge reads; a missing answer is left out.
+
+    ``answer_id`` follows from the answer.
+    """
     rows = []
-    for item, answer in zip(items, answers, strict=True):
-        text, prompt = answer or '', item.fields['question']
+    for item, text in zip(items, answers, strict=True):
+        if text is None:
+            continue
+        prompt = item.fields['question']
         mark = hashlib.sha256(f'{item.id}\n{prompt}\n{text}'.encode()).hexdigest()[:22]
         rows.append(
             dict(

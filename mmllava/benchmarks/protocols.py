@@ -78,8 +78,8 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     'scienceqa': {
         'llava': Protocol(
             source='scripts/v1_5/eval/sqa.sh, its questions made here from the problems: not '
-            'compared with llava_test_CQM-A.json, which is the file to give (role "questions"); published '
-            'with square pictures, since code of then cropped them',
+            'compared with llava_test_CQM-A.json, which is the file to give (role "questions"); '
+            'published with square pictures, since code of then cropped them',
             text='{cqm}' + _LETTER,
             generation=_greedy(1024),
         ),

@@ -154,9 +154,14 @@ def submit_mme(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
 
 
 def submit_pope(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
-    """For each file, the answers that POPE's ``evaluate.py`` reads."""
+    """For each file, the answers that POPE's ``evaluate.py`` reads, line by line with its own.
+
+    A file with a missing answer is not written: each line after it would be scored as another.
+    """
     files: dict[str, list[dict[str, Any]]] = {}
+    gaps = set()
     for item, answer in zip(items, answers, strict=True):
-        rows = files.setdefault(f'pope_{item.groups["kind"]}.jsonl', [])
-        rows.append(dict(question=item.fields['question'], answer=answer or ''))
-    return files
+        name = f'pope_{item.groups["kind"]}.jsonl'
+        files.setdefault(name, []).append(dict(question=item.fields['question'], answer=answer))
+        gaps |= {name} if answer is None else set()
+    return {name: rows for name, rows in files.items() if name not in gaps}

@@ -3,7 +3,7 @@
 import pytest
 
 from mmllava.benchmarks.item import Item
-from mmllava.benchmarks.table import read
+from mmllava.benchmarks.table import BENCHMARKS, read
 from mmllava.benchmarks.vqa import score_vqa, score_vqav2
 from mmllava.errors import DataError
 
@@ -65,3 +65,17 @@ def test_an_mmbench_file_with_some_answers_is_refused_too(copied):
     file.write_text('\n'.join([*lines[:1], lines[1].replace('\tA\t', '\t\t'), *lines[2:]]))
     with pytest.raises(DataError, match=r'1 of 5 records of mmbench .* first is 241'):
         read('mmbench', '', dict(questions=str(file)), {})
+
+
+@pytest.mark.parametrize('name', ['mmbench', 'seed', 'mmvet', 'llava_bench'])
+def test_a_judge_gets_no_empty_answer_for_one_that_failed(name):
+    items = [Item(number, dict(question='?')) for number in (1, 2)]
+    (content,) = BENCHMARKS[name].submit(items, [None, 'A']).values()
+    assert len(content) == 1
+    assert 'A' in str(content)
+
+
+def test_popes_file_with_a_gap_is_not_written():
+    items = [Item(k, dict(question='?'), groups=dict(kind=k)) for k in ('random', 'popular')]
+    files = BENCHMARKS['pope'].submit(items, [None, 'No'])
+    assert files == {'pope_popular.jsonl': [dict(question='?', answer='No')]}

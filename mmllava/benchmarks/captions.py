@@ -94,6 +94,13 @@ def score_caption_set(items: Sequence[Item], answers: Answers) -> Scores:
     return scores
 
 
+def each_caption(items: Sequence[Item], answers: Answers) -> list[Scores]:
+    """BLEU, ROUGE-L and CIDEr of each picture among the others; nothing without an answer."""
+    pairs = [(i, a) for i, a in zip(items, answers, strict=True) if a is not None]
+    found = score_captions({i.id: i.truth for i, _ in pairs}, {i.id: a for i, a in pairs})
+    return [found.per_image.get(item.id, {}) for item in items]
+
+
 def submit_captions(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
     """COCO's results format, which its server and that of NoCaps take."""
     rows = [

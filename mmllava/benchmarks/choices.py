@@ -161,6 +161,16 @@ def score_mmbench(items: Sequence[Item], answers: Answers) -> Scores:
     return {**scores, **by_group(list(first.values()), values)}
 
 
+def each_mmbench(items: Sequence[Item], answers: Answers) -> list[Scores]:
+    """100 where the letter of this round is right."""
+    found = []
+    for item, answer in zip(items, answers, strict=True):
+        options = {k: v for k, v in item.record.items() if k in _LETTERS}
+        letter = None if answer is None else option_letter(answer, options)
+        found.append(dict(accuracy=100.0 * (letter is not None and letter == item.truth)))
+    return found
+
+
 def submit_mmbench(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
     """The table that MMBench's server takes, as LLaVA's script writes it.
 

@@ -49,6 +49,7 @@ class Benchmark:
         submit: items and answers -> file name -> content, as a server or judge takes it:
             a text, rows for .jsonl and tables, anything else as JSON.
         caption: pictures are described; no question.
+        each: items with truth and their answers -> what each sample got: score -> value.
     """
 
     title: str
@@ -56,3 +57,4 @@ class Benchmark:
     score: Callable[[Sequence[Item], Answers], Scores] | None = None
     submit: Callable[[Sequence[Item], Answers], dict[str, Any]] | None = None
     caption: bool = False
+    each: Callable[[Sequence[Item], Answers], list[Scores]] | None = None

@@ -1,8 +1,8 @@
 """Floor 3. Means in percent, over all and by group."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from mmllava.benchmarks.item import Item, Scores
+from mmllava.benchmarks.item import Answers, Item, Scores
 
 
 def percent(values: Sequence[float]) -> float:
@@ -24,3 +24,15 @@ def by_group(items: Sequence[Item], values: Sequence[float], kind: str | None = 
             if kind in (None, name):
                 own.setdefault(group, []).append(value)
     return {group: percent(found) for group, found in own.items()}
+
+
+def alone(
+    score: Callable[[Sequence[Item], Answers], Scores],
+) -> Callable[[Sequence[Item], Answers], list[Scores]]:
+    """What each sample gets by itself, of a scorer whose ``accuracy`` is the mean of that."""
+
+    def each(items: Sequence[Item], answers: Answers) -> list[Scores]:
+        pairs = zip(items, answers, strict=True)
+        return [dict(accuracy=score([item], [answer])['accuracy']) for item, answer in pairs]
+
+    return each

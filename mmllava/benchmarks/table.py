@@ -7,6 +7,7 @@ from typing import Any
 
 from mmllava.benchmarks import captions, choices, open_ended, scienceqa, vqa, yes_no
 from mmllava.benchmarks.item import Benchmark, Item
+from mmllava.benchmarks.scores import alone
 from mmllava.errors import ConfigError, DataError, unknown_name
 
 BENCHMARKS: dict[str, Benchmark] = {
@@ -16,6 +17,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         captions.score_caption_set,
         captions.submit_captions,
         caption=True,
+        each=captions.each_caption,
     ),
     'karpathy': Benchmark(
         "COCO captions and Flickr30k, Karpathy's splits",
@@ -23,6 +25,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         captions.score_caption_set,
         captions.submit_captions,
         caption=True,
+        each=captions.each_caption,
     ),
     'nocaps': Benchmark(
         'NoCaps',
@@ -30,27 +33,55 @@ BENCHMARKS: dict[str, Benchmark] = {
         captions.score_caption_set,
         captions.submit_captions,
         caption=True,
+        each=captions.each_caption,
     ),
     'scienceqa': Benchmark(
         'ScienceQA',
         scienceqa.read_scienceqa,
         scienceqa.score_scienceqa,
         scienceqa.submit_scienceqa,
+        each=alone(scienceqa.score_scienceqa),
     ),
-    'vqav2': Benchmark('VQAv2', vqa.read_vqav2, vqa.score_vqav2, vqa.submit_vqav2),
-    'okvqa': Benchmark('OK-VQA', vqa.read_vqav2, vqa.score_vqa, vqa.submit_vqav2),
-    'gqa': Benchmark('GQA', vqa.read_gqa, vqa.score_gqa, vqa.submit_gqa),
-    'vizwiz': Benchmark('VizWiz', vqa.read_vizwiz, vqa.score_vqa, vqa.submit_vizwiz),
-    'textvqa': Benchmark('TextVQA', vqa.read_textvqa, vqa.score_vqa, vqa.submit_vqav2),
-    'pope': Benchmark('POPE', yes_no.read_pope, yes_no.score_pope, yes_no.submit_pope),
-    'mme': Benchmark('MME', yes_no.read_mme, yes_no.score_mme, yes_no.submit_mme),
+    'vqav2': Benchmark(
+        'VQAv2', vqa.read_vqav2, vqa.score_vqav2, vqa.submit_vqav2, each=alone(vqa.score_vqav2)
+    ),
+    'okvqa': Benchmark(
+        'OK-VQA', vqa.read_vqav2, vqa.score_vqa, vqa.submit_vqav2, each=alone(vqa.score_vqa)
+    ),
+    'gqa': Benchmark('GQA', vqa.read_gqa, vqa.score_gqa, vqa.submit_gqa, each=alone(vqa.score_gqa)),
+    'vizwiz': Benchmark(
+        'VizWiz', vqa.read_vizwiz, vqa.score_vqa, vqa.submit_vizwiz, each=alone(vqa.score_vqa)
+    ),
+    'textvqa': Benchmark(
+        'TextVQA', vqa.read_textvqa, vqa.score_vqa, vqa.submit_vqav2, each=alone(vqa.score_vqa)
+    ),
+    'pope': Benchmark(
+        'POPE', yes_no.read_pope, yes_no.score_pope, yes_no.submit_pope, each=yes_no.each_pope
+    ),
+    'mme': Benchmark(
+        'MME', yes_no.read_mme, yes_no.score_mme, yes_no.submit_mme, each=yes_no.each_mme
+    ),
     'mmbench': Benchmark(
-        'MMBench', choices.read_mmbench, choices.score_mmbench, choices.submit_mmbench
+        'MMBench',
+        choices.read_mmbench,
+        choices.score_mmbench,
+        choices.submit_mmbench,
+        each=choices.each_mmbench,
     ),
     'mmbench_cn': Benchmark(
-        'MMBench-CN', choices.read_mmbench, choices.score_mmbench, choices.submit_mmbench
+        'MMBench-CN',
+        choices.read_mmbench,
+        choices.score_mmbench,
+        choices.submit_mmbench,
+        each=choices.each_mmbench,
     ),
-    'seed': Benchmark('SEED-Bench', choices.read_seed, choices.score_seed, choices.submit_seed),
+    'seed': Benchmark(
+        'SEED-Bench',
+        choices.read_seed,
+        choices.score_seed,
+        choices.submit_seed,
+        each=alone(choices.score_seed),
+    ),
     'mmvet': Benchmark('MM-Vet', open_ended.read_mmvet, submit=open_ended.submit_mmvet),
     'llava_bench': Benchmark(
         'LLaVA-Bench', open_ended.read_llava_bench, submit=open_ended.submit_llava_bench

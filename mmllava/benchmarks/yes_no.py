@@ -131,6 +131,18 @@ def score_mme(items: Sequence[Item], answers: Answers) -> Scores:
     return mme_totals({task: list(pictures.values()) for task, pictures in right.items()})
 
 
+def each_pope(items: Sequence[Item], answers: Answers) -> list[Scores]:
+    """100 where POPE's reading of the answer is right."""
+    pairs = zip(items, answers, strict=True)
+    return [dict(accuracy=100.0 * (a is not None and pope_answer(a) == i.truth)) for i, a in pairs]
+
+
+def each_mme(items: Sequence[Item], answers: Answers) -> list[Scores]:
+    """100 where MME's reading of the answer is right."""
+    pairs = zip(items, answers, strict=True)
+    return [dict(accuracy=100.0 * (a is not None and mme_answer(a) == i.truth)) for i, a in pairs]
+
+
 def submit_mme(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
     """The files that MME's ``calculation.py`` reads: picture, question, answer, ours."""
     files: dict[str, list[str]] = {}

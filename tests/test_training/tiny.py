@@ -92,6 +92,8 @@ def write_config(config, folder):
 
 def train(config, folder, *args):
     """Runs tools/train.py in this process; gives its exit status."""
+    config = config.copy()
+    config.experiment_name = f'tiny-{next(_NUMBERS)}'
     sys.path.insert(0, str(Path(__file__).parents[2] / 'tools'))
     try:
         import train as tool

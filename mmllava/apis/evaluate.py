@@ -252,7 +252,7 @@ def _length(info: Mapping[str, Any]) -> int:
 
 def to_record(id_: SampleId, sample: BaseDataElement, info: Mapping[str, Any]) -> dict[str, Any]:
     """What of a predicted sample goes to disk: its plain values and its picture's mark."""
-    values = {k: plain(v) for k, v in sample.all_items()}
+    values = {k: plain(v) for k, v in sorted(sample.all_items())}  # a set's order is random
     kept = {k: v for k, v in values.items() if isinstance(v, (str, int, float, type(None)))}
     if answer_of(kept) is None:  # never an empty answer
         kept.setdefault('error', 'the model gave no answer, and no reason')

@@ -137,7 +137,7 @@ def test_a_projector_brings_its_start_and_end_words(tmp_path, whole, whole_matri
     shutil.copytree(BASE, base)
     shutil.copy(V15 / 'tokenizer.model', base)
     matrix = torch.load(base / 'pytorch_model-00001-of-00002.bin', weights_only=True) | torch.load(
-        base / 'pytorch_model-00002-of-00002.bin'
+        base / 'pytorch_model-00002-of-00002.bin', weights_only=True
     )
     if whole_matrix:
         rows = torch.cat([matrix['model.embed_tokens.weight'], words])

@@ -114,18 +114,25 @@ class LanguageModel(nn.Module):
         return words(ids if words.weight.is_meta else ids.to(words.weight.device))
 
     def forward(
-        self, embeds: Tensor, mask: Tensor | None, positions: Tensor | None = None
+        self,
+        embeds: Tensor,
+        mask: Tensor | None,
+        positions: Tensor | None = None,
+        keep: Tensor | None = None,
     ) -> Tensor:
         """Logits ``(B, L, V)`` of embeddings ``(B, L, D)``; ``mask`` ``(B, L)`` is 1 on tokens.
 
         With ``positions`` ``(1, L)`` one row holds several samples, which do not see each
-        other; each begins at position 0.
+        other; each begins at position 0. With ``keep`` ``(K,)`` the logits are those of these
+        columns alone, ``(B, K, V)``.
         """
         settings = dict(attention_mask=mask)
         if positions is None:
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
         else:
             settings = settings_apart(self.lm, positions)
+        if keep is not None:
+            settings['logits_to_keep'] = keep
         return self.lm(
             inputs_embeds=embeds, position_ids=positions, use_cache=False, **settings
         ).logits
@@ -133,11 +140,18 @@ class LanguageModel(nn.Module):
     def loss(
         self, embeds: Tensor, mask: Tensor, labels: Tensor, positions: Tensor | None = None
     ) -> Tensor:
-        """Mean cross entropy of the next token over all labelled tokens; see `forward`."""
-        logits = self(embeds, mask, positions)[:, :-1].float()
-        labels = labels.to(logits.device)
+        """Mean cross entropy of the next token over all labelled tokens; see `forward`.
+
+        Of a packed row the labelled tokens alone get logits, which are most of a step's memory
+        where the vocabulary is large.
+        """
+        labels, keep = labels[:, 1:].to(embeds.device), None
+        if positions is not None:
+            keep = (labels[0] != IGNORE_INDEX).nonzero().flatten()
+        logits = self(embeds, mask, positions, keep).float()
+        logits, labels = (logits[:, :-1], labels) if keep is None else (logits, labels[:, keep])
         return nn.functional.cross_entropy(
-            logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=IGNORE_INDEX
+            logits.flatten(0, 1), labels.flatten().to(logits.device), ignore_index=IGNORE_INDEX
         )
 
     def generate(

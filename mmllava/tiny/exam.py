@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmllava.tiny.draw import draw_scene
 from mmllava.tiny.scenes import Scene
-from mmllava.tiny.sentences import SCORED, Question, ask
+from mmllava.tiny.sentences import SCORED, Question, ask, ask_again
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def make_talk(scenes: list[Scene], rng: random.Random) -> Talk:
         first, second = rng.sample(scenes, 2)
         about_first = _ask(first, rng, 3)
         shared = about_first[-1]
-        again = _same_question(shared, second)
+        again = ask_again(shared, second)
         if again is None or again.sentence == shared.sentence:
             continue
         (other,) = _ask(second, rng, 1)
@@ -58,13 +58,3 @@ def _ask(scene: Scene, rng: random.Random, count: int) -> list[Question]:
         if question and all(question.text != other.text for other in found):
             found.append(question)
     return found
-
-
-def _same_question(wanted: Question, scene: Scene) -> Question | None:
-    """The question in the same words, with the answer that another scene gives it."""
-    rng = random.Random(wanted.text)
-    for _ in range(200):
-        question = ask(wanted.kind, scene, rng)
-        if question and question.text == wanted.text:
-            return question
-    return None

@@ -83,6 +83,19 @@ def ask(kind: str, scene: Scene, rng: random.Random) -> Question | None:
     return ASKERS[kind](scene, rng)
 
 
+def ask_again(wanted: Question, scene: Scene) -> Question | None:
+    """The question in the same words, with the answer that another scene gives it.
+
+    None where that scene has none, or where 200 tries did not bring it up.
+    """
+    rng = random.Random(wanted.text)
+    for _ in range(200):
+        question = ask(wanted.kind, scene, rng)
+        if question and question.text == wanted.text:
+            return question
+    return None
+
+
 def _count(scene: Scene, rng: random.Random) -> Question:
     kinds = [thing.kind for thing in scene.things]
     luck = rng.random()

@@ -17,9 +17,7 @@ from mmllava.tiny.talks import (
     DESCRIBE,
     SHORT,
     alignment_row,
-    ask_row,
     imagined_row,
-    look_row,
     talk_row,
     two_pictures_row,
 )
@@ -48,24 +46,20 @@ def image_name(split: str, number: int) -> str:
 
 
 def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> None:
-    """``align.json``, ``look.json``, ``talk.json``, ``ask.json``: a row for each scene in each.
+    """``align.json``, a row for each scene, and ``talk.json``, two rows for each.
 
-    For each seventh scene ``talk.json`` also has a row of two pictures, and one of no picture,
-    which describes an imagined one: the words for what is held out come there.
+    For every fourth scene ``talk.json`` also has a row of two pictures, and for every tenth one
+    of no picture, which describes an imagined one: the words for what is held out come there.
     """
     names = [image_name(split, number) for number in range(len(scenes))]
     pairs = list(zip(scenes, names, strict=True))
     rng = random.Random('rows')
     _write(folder / 'align.json', [alignment_row(*pair, rng) for pair in pairs])
-    look = random.Random('look')
-    _write(folder / 'look.json', [look_row(*pair, look) for pair in pairs])
-    asks = random.Random('ask')
-    _write(folder / 'ask.json', [ask_row(*pair, asks) for pair in pairs])
-    talks = [talk_row(*pair, rng) for pair in pairs]
-    for _ in range(len(scenes) // 7):
+    talks = [talk_row(*pair, rng) for pair in pairs for _ in range(2)]
+    for _ in range(len(scenes) // 4):
         (one, first), (other, second) = rng.sample(pairs, 2)
         talks.append(two_pictures_row((one, other), (first, second), rng))
-    for number in range(_IMAGINED, _IMAGINED + len(scenes) // 7):
+    for number in range(_IMAGINED, _IMAGINED + len(scenes) // 10):
         imagined = make_scene(rng.choice(('train', 'held-out')), number)
         talks.append(imagined_row(imagined, rng))
     rng.shuffle(talks)

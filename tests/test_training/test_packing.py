@@ -62,6 +62,19 @@ def test_a_packed_batch_has_the_loss_and_gradients_of_a_padded_one(version, chec
         assert torch.allclose(gradient, theirs[name], atol=1e-6), name
 
 
+def test_of_a_packed_row_only_learned_tokens_get_logits(checkpoints):
+    """For a vocabulary of 32,000 the others' are most of a step's memory."""
+    model = BUILD.build(tiny_config('v1.5', dtype='float32', pack=True).model)
+    model.load_weights(checkpoints['v1.5'])
+    data = model.data_preprocessor(batch_of(model, 'v1.5'))
+    labels = model.batch(*data.values(), model.encode_conversation, 'packed').labels
+    seen = []
+    model.language.lm.lm_head.register_forward_hook(lambda _, given, out: seen.append(out.shape))
+    model(**data, mode='loss')
+    learned = int((labels[:, 1:] != -100).sum())
+    assert [shape[:2] for shape in seen] == [(1, learned)] and learned < labels.shape[1] / 2
+
+
 def test_a_sample_does_not_see_its_neighbour(checkpoints):
     """The same first sample, before another second one, learns from the same logits."""
     model = BUILD.build(tiny_config('v1.5', pack=True).model)

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,11 @@ from mmllava.tiny.talks import (
     DESCRIBE,
     SHORT,
     alignment_row,
+    answer_row,
+    ask_row,
     imagined_row,
+    look_row,
+    second_picture_row,
     talk_row,
     two_pictures_row,
 )
@@ -46,24 +50,45 @@ def image_name(split: str, number: int) -> str:
 
 
 def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> None:
-    """``align.json``, a row for each scene, and ``talk.json``, two rows for each.
+    """``align.json``, ``look.json``, ``talk.json``, ``ask.json``: a row for each scene in each.
 
-    For every fourth scene ``talk.json`` also has a row of two pictures, and for every tenth one
-    of no picture, which describes an imagined one: the words for what is held out come there.
+    For each seventh scene ``talk.json`` also has a row of two pictures, and one of no picture,
+    which describes an imagined one: the words for what is held out come there. ``answer.json``
+    has two rows for each scene, and the same for each fourth and each tenth.
     """
     names = [image_name(split, number) for number in range(len(scenes))]
     pairs = list(zip(scenes, names, strict=True))
     rng = random.Random('rows')
     _write(folder / 'align.json', [alignment_row(*pair, rng) for pair in pairs])
-    talks = [talk_row(*pair, rng) for pair in pairs for _ in range(2)]
-    for _ in range(len(scenes) // 4):
-        (one, first), (other, second) = rng.sample(pairs, 2)
-        talks.append(two_pictures_row((one, other), (first, second), rng))
-    for number in range(_IMAGINED, _IMAGINED + len(scenes) // 10):
-        imagined = make_scene(rng.choice(('train', 'held-out')), number)
-        talks.append(imagined_row(imagined, rng))
+    look = random.Random('look')
+    _write(folder / 'look.json', [look_row(*pair, look) for pair in pairs])
+    asks = random.Random('ask')
+    _write(folder / 'ask.json', [ask_row(*pair, asks) for pair in pairs])
+    talks = [talk_row(*pair, rng) for pair in pairs]
+    count = len(scenes)
+    talks += _more_rows(pairs, count // 7, count // 7, two_pictures_row, rng)
     rng.shuffle(talks)
     _write(folder / 'talk.json', talks)
+    rng = random.Random('answer')
+    answers = [answer_row(*pair, rng) for pair in pairs for _ in range(2)]
+    answers += _more_rows(pairs, count // 4, count // 10, second_picture_row, rng)
+    rng.shuffle(answers)
+    _write(folder / 'answer.json', answers)
+
+
+def _more_rows(
+    pairs: list[tuple[Scene, str]],
+    of_two: int,
+    imagined: int,
+    row_of_two: Callable[..., dict[str, Any]],
+    rng: random.Random,
+) -> Iterator[dict[str, Any]]:
+    """Rows of two pictures, and rows of none."""
+    for _ in range(of_two):
+        (one, first), (other, second) = rng.sample(pairs, 2)
+        yield row_of_two((one, other), (first, second), rng)
+    for number in range(_IMAGINED, _IMAGINED + imagined):
+        yield imagined_row(make_scene(rng.choice(('train', 'held-out')), number), rng)
 
 
 def write_captions(folder: Path, scenes: list[Scene], split: str) -> None:

@@ -13,10 +13,13 @@ def stages():
     return [Config.fromfile(ROOT / f'configs/tiny/{stage}.py') for stage in train.STAGES]
 
 
-def test_the_second_stage_begins_with_the_last_checkpoint_of_the_first(stages):
-    first, talk = stages
+def test_a_stage_begins_with_the_last_checkpoint_of_the_one_before(stages):
+    first, look, talk, ask, answer = stages
     steps = make_data.parse_args([]).train // first.train_cfg.global_batch
-    assert talk.model.init_cfg.checkpoint == f'work_dirs/{train.STAGES[0]}/iter_{steps}'
+    for name, config in zip(train.STAGES, (look, talk), strict=False):
+        assert config.model.init_cfg.checkpoint == f'work_dirs/{name}/iter_{steps}'
+    assert ask.model.init_cfg.checkpoint == f'work_dirs/{train.STAGES[2]}/iter_1688'
+    assert answer.model.init_cfg.checkpoint == f'work_dirs/{train.STAGES[3]}/iter_1684'
     assert first.model.get('init_cfg') is None and 'pretrained' not in first.model.lang_encoder
 
 
@@ -62,18 +65,21 @@ def test_the_recipe_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(train, 'ROOT', tmp_path)
     monkeypatch.setattr(train, 'run', lambda *command: said.append(command))
-    (tmp_path / 'work_dirs/llava-tiny_talk/iter_500').mkdir(parents=True)
-    (tmp_path / 'work_dirs/llava-tiny_talk/iter_3000').mkdir()
-    log = tmp_path / 'work_dirs/llava-tiny_align/2/vis_data/scalars.json'
+    (tmp_path / 'work_dirs/llava-tiny_align/iter_250').mkdir(parents=True)
+    (tmp_path / 'work_dirs/llava-tiny_look/iter_2625').mkdir(parents=True)
+    (tmp_path / 'work_dirs/llava-tiny_talk/iter_1688').mkdir(parents=True)
+    (tmp_path / 'work_dirs/llava-tiny_ask/iter_1684').mkdir(parents=True)
+    (tmp_path / 'work_dirs/llava-tiny_answer/iter_500').mkdir(parents=True)
+    (tmp_path / 'work_dirs/llava-tiny_answer/iter_3000').mkdir()
+    log = tmp_path / 'work_dirs/llava-tiny_look/2/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     log.write_text('{"step": 10, "loss": 0.5, "slots": 7}\n')
     monkeypatch.setattr(train.shutil, 'rmtree', lambda folder: None)
     (tmp_path / train.RESULT).mkdir()  # as tools/convert.py would
     assert train.main() == 0
-    data, align, talk, convert, plot = said
+    data, align, _, _, _, _, convert, plot = said
     kept = (tmp_path / train.RESULT / 'log.jsonl').read_text()
-    assert kept == '{"stage": "llava-tiny_align", "step": 10, "loss": 0.5}\n'
+    assert kept == '{"stage": "llava-tiny_look", "step": 10, "loss": 0.5}\n'
     assert plot[0] == 'tools/plot_log.py' and 'work_dirs/llava-tiny_talk' in plot
-    assert data[0] == 'tools/tiny/make_data.py'
-    assert '--resume' not in align and talk[-1] == '--resume'
-    assert convert[:2] == ('tools/convert.py', 'work_dirs/llava-tiny_talk/iter_3000')
+    assert data[0] == 'tools/tiny/make_data.py' and align[-1] == '--resume'
+    assert convert[:2] == ('tools/convert.py', 'work_dirs/llava-tiny_answer/iter_3000')

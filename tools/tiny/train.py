@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Trains llava-tiny from nothing: data, two stages of tools/train.py, one folder of float16.
+"""Trains llava-tiny from nothing: data, five stages of tools/train.py, one folder of float16.
 
   make tiny                                 # or: python tools/tiny/train.py
   python tools/tiny/evaluate.py --checkpoint work_dirs/llava-tiny --no-row
 
-Two processes, one on each core: about an hour and a half. What was stopped goes on with the same command.
+Two processes, one on each core: about two hours. What was stopped goes on with the same command.
 The result is work_dirs/llava-tiny, with the log of all stages, log.jsonl, and its picture,
 log.png; the folder in the package came about in this way.
 """
@@ -17,12 +17,12 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STAGES = ('llava-tiny_align', 'llava-tiny_talk')
+STAGES = tuple(f'llava-tiny_{name}' for name in ('align', 'look', 'talk', 'ask', 'answer'))
 RESULT = Path('work_dirs/llava-tiny')
 #: one thread for each process; memory that was freed is kept, not given back at every step
 QUICK = dict(
     OMP_NUM_THREADS='1', MALLOC_MMAP_THRESHOLD_='1073741824', MALLOC_TRIM_THRESHOLD_='2147483648'
-)  # fmt: skip
+)
 #: what is kept of each line of a log
 LOGGED = ('step', 'loss', 'lr', 'grad_norm', 'samples_per_s', 'tokens_per_s', 'time')
 

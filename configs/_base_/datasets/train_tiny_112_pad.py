@@ -3,7 +3,7 @@
 _base_ = ['./train_lcs558k_224_square.py']
 
 train_dataloader = dict(
-    batch_size=8,  # a process, one on each core
+    batch_size=16,  # a process, one on each core
     num_workers=1,
     dataset=dict(
         ann_file='data/tiny/talk.json',

@@ -55,7 +55,7 @@ $(READY): setup.py $(CONSTRAINTS) .ci/environment.py .ci/overrides.txt
 # stays unless LOCK_FLAGS=--upgrade. Needs uv: `make test` has fetched it.
 LOCK = .uv/bin/uv pip compile setup.py - --universal --python-version 3.10 --no-annotate \
 	--extra mm --extra test --extra java-metrics --extra quantize --extra device-map --extra lora \
-	--extra teacher \
+	--extra teacher --extra mmbench \
 	--overrides .ci/overrides.txt \
 	--custom-compile-command 'make constraints' $(LOCK_FLAGS) --quiet
 # One release of the two, or torchvision's operators are missing.

@@ -131,8 +131,12 @@ def test_figures_are_those_of_the_newest_rows(text):
     merge = re.search(r'took (\d+) MB of memory and ([\d.]+) times as long', text)
     row = last_row('convert', conversion='delta -> mmllava', hidden=4096, layers=32)
     assert merge.groups() == (f'{row["peak_rss_mb"]:.0f}', f'{row["ratio"]:.2f}')
-    before = re.search(r'it was \[([\d.]+) times\]', text)
-    assert before[1] == f'{last_row("merge")["ratio"]:.2f}'
+    spread = re.search(r'7B and 13B took ([\d.]+) to ([\d.]+) times', text)
+    names = ('delta -> mmllava', 'lora -> original', 'original -> hf', 'hf -> original')
+    rows = [last_row('convert', conversion=n, hidden=h) for n in names for h in (4096, 5120)]
+    ratios = [row['ratio'] for row in rows]
+    assert spread.groups() == (f'{min(ratios):.2f}', f'{max(ratios):.2f}')
+    assert max(ratios) <= 1.25 and max(row['peak_rss_mb'] for row in rows) < 1500  # asked of it
     loop = re.search(
         r'at ([\d.]+) times the tokens/s .*\(streamed ([\d.]+) times\).* at ([\d.]+) t', text
     )

@@ -12,7 +12,7 @@ LLaVA's own files are known by their ids and prompts: TextVQA, POPE, MME, MM-Vet
 of MMBench too.
 
 A question without an answer is wrong, a picture without a caption is left out; both are
-counted as "missing". No model and no picture is needed.
+counted as "missing", and the first are named. No model and no picture is needed.
 
 The last line of output is one JSON object, for scripts. Exit status: 0 done, 2 refused.
 """
@@ -25,6 +25,8 @@ from typing import Any
 
 from mmllava.errors import ConfigError, MMLlavaError
 
+SHOWN = 5  # of the ids without an answer
+
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
@@ -33,6 +35,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='of configs/benchmarks')
     parser.add_argument('answers', type=Path, help='.jsonl, or a .json list or object')
     parser.add_argument('--out-dir', type=Path, help="folder for the server's file")
+    parser.add_argument(
+        '--model-id',
+        help="who answered, for LLaVA-Bench's judge (default: the answers file's name)",
+    )
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
     return parser.parse_args(argv)
 
@@ -71,9 +77,13 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f'{args.answers} answers none of the {missing} questions of the set.')
     if args.out_dir and benchmark.submit:
         rest = built.unasked
-        files = benchmark.submit([*items, *rest], [*answers, *[None] * len(rest)])
+        every, name = [*answers, *[None] * len(rest)], args.model_id or args.answers.stem
+        files = benchmark.files([*items, *rest], every, name)
         for path in write_submission(files, args.out_dir):
             print(f'written: {path}')
+    if missing:
+        ids = [item.id for item, answer in zip(items, answers, strict=True) if answer is None]
+        print(f'{missing} of {len(items)} have no answer, the first are {ids[:SHOWN]}')
     scores = {}
     if benchmark.score and items[0].truth is not None:
         scores = benchmark.score(items, answers)

@@ -89,11 +89,13 @@ def load_config(args: argparse.Namespace) -> Any:
     cfg.default_scope = 'mmllava'  # a bare COCOCaption is our metric, without Java
     cfg.launcher = args.launcher
     folder = f'work_dirs/{Path(args.config).stem}'
+    name = name_run(args.model, args.checkpoint)
     if is_benchmark(cfg):
-        folder += f'/{name_run(args.model, args.checkpoint)}'
+        folder += f'/{name}'
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or folder
     if is_benchmark(cfg):
         cfg.test_evaluator.setdefault('out_dir', cfg.work_dir)
+        cfg.test_evaluator.setdefault('model_id', name)
     cfg.load_from, cfg.resume = None, False  # the model loads its weights itself, safely
     cfg.model.init_cfg = dict(type='Pretrained', checkpoint=args.checkpoint)
     if not cfg.get('test_dataloader') or not cfg.get('test_evaluator'):

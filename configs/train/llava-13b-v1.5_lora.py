@@ -11,19 +11,13 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 _base_ = [
     '../_base_/models/llava_13b_v1.5.py',
     '../_base_/datasets/train_mix665k_336_pad.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/lora128_2e-4.py',
 ]
 
 model = dict(
-    init_cfg=dict(
-        type='Pretrained',
-        checkpoint='work_dirs/llava-13b-v1.5_pretrain/iter_2181',
-    ),
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-13b-v1.5_pretrain/iter_2181'),
     tokenizer=dict(name_or_path='lmsys/vicuna-13b-v1.5'),
     lang_encoder=dict(pretrained='lmsys/vicuna-13b-v1.5'),
     max_tokens=2048,
     dtype='bfloat16',  # of what is frozen
 )
-stage = dict(train=['projector'], lora=dict(r=128, alpha=256, dropout=0.05), recompute=True)
-train_cfg = dict(global_batch=128)
-optim_wrapper = dict(optimizer=dict(lr=2e-4), paramwise_cfg=dict(projector_lr=2e-5))

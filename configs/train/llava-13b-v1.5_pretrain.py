@@ -11,7 +11,7 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 _base_ = [
     '../_base_/models/llava_13b_v1.5.py',
     '../_base_/datasets/train_lcs558k_336_square.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/projector_1e-3.py',
 ]
 
 model = dict(
@@ -21,6 +21,3 @@ model = dict(
     max_tokens=2048,
     dtype='bfloat16',  # of what is frozen
 )
-stage = dict(train=['projector'], recompute=True)
-train_cfg = dict(global_batch=256)
-optim_wrapper = dict(optimizer=dict(lr=1e-3))

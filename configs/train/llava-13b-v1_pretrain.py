@@ -11,7 +11,7 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 _base_ = [
     '../_base_/models/llava_13b_v1.3.py',
     '../_base_/datasets/train_lcs558k_224_square.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/projector_2e-3.py',
 ]
 
 model = dict(
@@ -20,6 +20,3 @@ model = dict(
     max_tokens=2048,
     dtype='bfloat16',  # of what is frozen
 )
-stage = dict(train=['projector'], recompute=True)
-train_cfg = dict(global_batch=128)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))

@@ -13,18 +13,13 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 _base_ = [
     '../_base_/models/llava_13b_v1.3.py',
     '../_base_/datasets/train_scienceqa_224_square.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/whole_2e-5.py',
 ]
 
 model = dict(
-    init_cfg=dict(
-        type='Pretrained',
-        checkpoint='work_dirs/llava-13b-v1_pretrain/iter_4361',
-    ),
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-13b-v1_pretrain/iter_4361'),
     lang_encoder=dict(pretrained='lmsys/vicuna-13b-v1.3'),
     max_tokens=2048,
     dtype='bfloat16',  # of what is frozen
 )
-stage = dict(train=['projector', 'language'], recompute=True)
-train_cfg = dict(global_batch=128, max_epochs=12)
-optim_wrapper = dict(optimizer=dict(lr=2e-5))
+train_cfg = dict(max_epochs=12)

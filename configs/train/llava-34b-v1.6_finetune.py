@@ -13,7 +13,7 @@ Run:     srun --nodes 2 --ntasks-per-node 8 --gpus-per-node 8 python tools/train
 _base_ = [
     '../_base_/models/llava_34b_v1.6.py',
     '../_base_/datasets/train_next779k_336_anyres.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/tower_1e-5.py',
 ]
 
 model = dict(
@@ -25,10 +25,3 @@ model = dict(
     dtype='bfloat16',  # of what is frozen
 )
 train_dataloader = dict(dataset=dict(template='chatml_direct'))
-stage = dict(train=['projector', 'language', 'tower'], recompute=True)
-train_cfg = dict(global_batch=128)
-optim_wrapper = dict(
-    accumulative_counts=4,
-    optimizer=dict(lr=1e-5),
-    paramwise_cfg=dict(tower_lr=2e-6),
-)

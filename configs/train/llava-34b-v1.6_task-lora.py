@@ -13,7 +13,7 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 _base_ = [
     '../_base_/models/llava_34b_v1.6.py',
     '../_base_/datasets/train_own_336_anyres.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/lora128_2e-4.py',
 ]
 
 model = dict(
@@ -22,10 +22,4 @@ model = dict(
     dtype='bfloat16',  # of what is frozen
 )
 train_dataloader = dict(dataset=dict(template='chatml_direct'))
-stage = dict(train=['projector'], lora=dict(r=128, alpha=256, dropout=0.05), recompute=True)
-train_cfg = dict(global_batch=128)
-optim_wrapper = dict(
-    accumulative_counts=4,
-    optimizer=dict(lr=2e-4),
-    paramwise_cfg=dict(projector_lr=2e-5),
-)
+optim_wrapper = dict(accumulative_counts=4)  # 4 rows in each of 8 processes

@@ -13,19 +13,14 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 _base_ = [
     '../_base_/models/llava_7b_v1.5.py',
     '../_base_/datasets/train_scienceqa_336_pad.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/whole_2e-5.py',
 ]
 
 model = dict(
-    init_cfg=dict(
-        type='Pretrained',
-        checkpoint='work_dirs/llava-7b-v1.5_pretrain/iter_2181',
-    ),
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-7b-v1.5_pretrain/iter_2181'),
     tokenizer=dict(name_or_path='lmsys/vicuna-7b-v1.5'),
     lang_encoder=dict(pretrained='lmsys/vicuna-7b-v1.5'),
     max_tokens=2048,
     dtype='bfloat16',  # of what is frozen
 )
-stage = dict(train=['projector', 'language'], recompute=True)
-train_cfg = dict(global_batch=128, max_epochs=12)
-optim_wrapper = dict(optimizer=dict(lr=2e-5))
+train_cfg = dict(max_epochs=12)

@@ -13,7 +13,7 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 _base_ = [
     '../_base_/models/llava_7b_v1.5.py',
     '../_base_/datasets/train_own_336_pad.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/whole_2e-5.py',
 ]
 
 model = dict(
@@ -21,6 +21,3 @@ model = dict(
     max_tokens=2048,
     dtype='bfloat16',  # of what is frozen
 )
-stage = dict(train=['projector', 'language'], recompute=True)
-train_cfg = dict(global_batch=128)
-optim_wrapper = dict(optimizer=dict(lr=2e-5))

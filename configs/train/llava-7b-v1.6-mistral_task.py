@@ -13,7 +13,7 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 _base_ = [
     '../_base_/models/llava_7b_v1.6_mistral.py',
     '../_base_/datasets/train_own_336_anyres.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/tower_1e-5.py',
 ]
 
 model = dict(
@@ -22,10 +22,3 @@ model = dict(
     dtype='bfloat16',  # of what is frozen
 )
 train_dataloader = dict(dataset=dict(template='mistral_instruct'))
-stage = dict(train=['projector', 'language', 'tower'], recompute=True)
-train_cfg = dict(global_batch=128)
-optim_wrapper = dict(
-    accumulative_counts=4,
-    optimizer=dict(lr=1e-5),
-    paramwise_cfg=dict(tower_lr=2e-6),
-)

@@ -13,18 +13,11 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 _base_ = [
     '../_base_/models/llava_7b_v1.6_vicuna.py',
     '../_base_/datasets/train_own_336_anyres.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/tower_1e-5.py',
 ]
 
 model = dict(
     init_cfg=dict(type='Pretrained', checkpoint='liuhaotian/llava-v1.6-vicuna-7b'),
     max_tokens=4096,
     dtype='bfloat16',  # of what is frozen
-)
-stage = dict(train=['projector', 'language', 'tower'], recompute=True)
-train_cfg = dict(global_batch=128)
-optim_wrapper = dict(
-    accumulative_counts=4,
-    optimizer=dict(lr=1e-5),
-    paramwise_cfg=dict(tower_lr=2e-6),
 )

@@ -11,18 +11,12 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 _base_ = [
     '../_base_/models/llava_7b_v1.3.py',
     '../_base_/datasets/train_instruct80k_224_square.py',
-    '../_base_/schedules/default.py',
+    '../_base_/schedules/lora64_2e-5.py',
 ]
 
 model = dict(
-    init_cfg=dict(
-        type='Pretrained',
-        checkpoint='work_dirs/llava-7b-v1_pretrain/iter_4361',
-    ),
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-7b-v1_pretrain/iter_4361'),
     lang_encoder=dict(pretrained='lmsys/vicuna-7b-v1.3'),
     max_tokens=2048,
     dtype='bfloat16',  # of what is frozen
 )
-stage = dict(train=['projector'], lora=dict(r=64, alpha=16, dropout=0.05), recompute=True)
-train_cfg = dict(global_batch=128)
-optim_wrapper = dict(optimizer=dict(lr=2e-5))

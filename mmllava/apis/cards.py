@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from mmllava.apis.predictions import SampleId
+from mmllava.apis.predictions import SampleId, to_json
 from mmllava.benchmarks.dataset import BenchmarkDataset
 from mmllava.checkpoints.sums import sha256_of
 from mmllava.errors import ConfigError
@@ -30,7 +30,7 @@ PACKAGES = (
 )
 #: settings that name a place on one machine, or are no protocol
 _PLACES = ('data_root', 'data_prefix', 'img_root', 'name_or_path', 'pretrained', 'init_cfg')
-_PLACES += ('pipeline', 'collect_device', 'out_dir', 'indices')
+_PLACES += ('pipeline', 'collect_device', 'out_dir', 'indices', 'model_id')
 #: settings of a model that have a heading of their own in the card
 _SAID = ('task', 'preset', 'template', 'prompt_tmpl', 'generation_cfg', 'dtype', 'bits')
 _SAID += ('tokenizer', 'data_preprocessor')
@@ -232,5 +232,5 @@ def _checksums(owner: Any) -> dict[str, str]:
 
 
 def _digest(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    text = to_json(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -25,6 +25,7 @@ from mmllava.apis.predictions import (
     write_json,
     write_lines,
 )
+from mmllava.benchmarks.protocols import Second
 from mmllava.errors import ConfigError, DataError, ImageError, PromptError
 from mmllava.evaluation.runs import ANSWERS, CARD, SAMPLES, answer_of
 from mmllava.images.annotate import annotate
@@ -113,17 +114,25 @@ class ResumableTestLoop(TestLoop):
         What is wrong for all samples (a setting, a missing tokenizer) ends the run.
         """
         try:
-            return self.runner.model.test_step(batch)
+            return self._ask(batch)
         except (PromptError, torch.OutOfMemoryError):
             outputs = []
             for number, sample in enumerate(batch['data_samples']):
                 alone = {key: value[number : number + 1] for key, value in batch.items()}
                 try:
-                    outputs += self.runner.model.test_step(alone)
+                    outputs += self._ask(alone)
                 except (PromptError, torch.OutOfMemoryError) as error:
                     sample.set_field(str(error), 'error')
                     outputs.append(sample)
             return outputs
+
+    def _ask(self, batch: Mapping[str, Sequence[Any]]) -> list[BaseDataElement]:
+        """Predicts a batch, twice where the set's protocol has a second answer."""
+        outputs = self.runner.model.test_step(batch)
+        protocol = getattr(self.dataloader.dataset, 'protocol', None)
+        if protocol is None or protocol.second is None:
+            return outputs
+        return ask_again(self.runner.model, batch, outputs, protocol.second)
 
     @torch.no_grad()
     def _predict(
@@ -223,6 +232,30 @@ class ResumableTestLoop(TestLoop):
             self.card['scores'] = {key: plain(value) for key, value in metrics.items()}
             write_json(self.card, self.folder / CARD)
         return metrics
+
+
+def ask_again(
+    model: Any,
+    batch: Mapping[str, Sequence[Any]],
+    outputs: Sequence[BaseDataElement],
+    second: Second,
+) -> list[BaseDataElement]:
+    """A batch whose answers are reasoning: goes on after each, and puts the two together."""
+    firsts = [sample.get('pred_answer') for sample in outputs]
+    model, samples = getattr(model, 'module', model), batch['data_samples']
+    for sample, first in zip(samples, firsts, strict=True):
+        sample.set_field('' if first is None else first + second.begins, 'begun')
+    try:
+        data = model.data_preprocessor(batch, False)
+        outputs = model(**data, mode='predict', max_new_tokens=second.max_new_tokens)
+    finally:
+        for sample in samples:
+            sample.pop('begun')
+    for sample, first in zip(outputs, firsts, strict=True):
+        if first is not None:
+            sample.set_field(first + second.joins + sample.get('pred_answer'), 'pred_answer')
+        sample.pop('begun', None)
+    return outputs
 
 
 def share(records: Sequence[Any], rank: int, world_size: int) -> list[Any]:

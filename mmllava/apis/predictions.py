@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from mmllava.errors import DataError
 SampleId = int | str
 #: What may tell the samples of a set apart, the first that does is taken.
 ID_FIELDS = ('sample_id', 'question_id', 'image_id', 'img_path')
+_HALF = re.compile('[\ud800-\udfff]')  # of a character; JSON can hold one, UTF-8 cannot
 
 
 class PredictionFile:
@@ -59,7 +61,7 @@ class PredictionFile:
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Writes records, one line each, and hands them to the system at once."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lines = ''.join(json.dumps(record, ensure_ascii=False) + '\n' for record in records)
+        lines = ''.join(to_json(record) + '\n' for record in records)
         with open(self.file, 'a', encoding='utf-8', newline='\n') as handle:
             handle.write(lines)
 
@@ -88,19 +90,25 @@ def file_mark(path: Any) -> str | None:
         return None if path is None else ' '.join(str(file_mark(one)) for one in path)
     try:
         now = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):  # the second: a NUL, or half of a character
         return str(path)
     return f'{path} {now.st_size} {now.st_mtime_ns}'
 
 
+def to_json(value: Any, **more: Any) -> str:
+    """JSON that UTF-8 can hold: its letters as they are, or escaped where one is half a letter."""
+    text = json.dumps(value, ensure_ascii=False, **more)
+    return json.dumps(value, **more) if _HALF.search(text) else text
+
+
 def write_json(value: Any, file: str | Path) -> None:
     """Writes a JSON file whole or not at all."""
-    write_text(json.dumps(value, ensure_ascii=False, indent=1) + '\n', file)
+    write_text(to_json(value, indent=1) + '\n', file)
 
 
 def write_lines(rows: Iterable[Any], file: str | Path) -> None:
     """Writes a file of JSON lines whole or not at all."""
-    write_text(''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in rows), file)
+    write_text(''.join(to_json(row) + '\n' for row in rows), file)
 
 
 def write_text(text: str, file: str | Path) -> None:

@@ -50,11 +50,19 @@ class Benchmark:
             a text, rows for .jsonl and tables, anything else as JSON.
         caption: pictures are described; no question.
         each: items with truth and their answers -> what each sample got: score -> value.
+        signed: what ``submit`` writes names the model, its third argument.
     """
 
     title: str
     read: Callable[..., list[Item]]
     score: Callable[[Sequence[Item], Answers], Scores] | None = None
-    submit: Callable[[Sequence[Item], Answers], dict[str, Any]] | None = None
+    submit: Callable[..., dict[str, Any]] | None = None
     caption: bool = False
     each: Callable[[Sequence[Item], Answers], list[Scores]] | None = None
+    signed: bool = False
+
+    def files(self, items: Sequence[Item], answers: Answers, model_id: str) -> dict[str, Any]:
+        """What a server or judge takes, by file name; nothing where there is neither."""
+        if self.submit is None:
+            return {}
+        return self.submit(items, answers, *([model_id] if self.signed else []))

@@ -24,6 +24,7 @@ class BenchmarkMetric(BaseMetric):
 
     Args:
         out_dir: folder for the submission file; None writes none.
+        model_id: what that file calls the model, where it names one.
         collect_device: 'cpu' or 'gpu', for gathering results from all ranks.
         prefix: put before each name, as ``prefix/accuracy``.
 
@@ -38,11 +39,12 @@ class BenchmarkMetric(BaseMetric):
     def __init__(
         self,
         out_dir: str | None = None,
+        model_id: str = 'mmllava',
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.out_dir = out_dir
+        self.out_dir, self.model_id = out_dir, model_id
         self.details: list[dict[str, Any]] = []
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
@@ -79,7 +81,8 @@ class BenchmarkMetric(BaseMetric):
         benchmark = get_benchmark(meta['benchmark'])
         if self.out_dir is not None and benchmark.submit:
             rest = meta.get('unasked', [])
-            files = benchmark.submit([*items, *rest], [*answers, *[None] * len(rest)])
+            every = [*answers, *[None] * len(rest)]
+            files = benchmark.files([*items, *rest], every, self.model_id)
             for path in write_submission(files, Path(self.out_dir)):
                 print_log(f'submission: {path}', logger='current')
             if failed:

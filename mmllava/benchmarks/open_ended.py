@@ -44,10 +44,12 @@ def read_llava_bench(questions: Path, images: Path, *, image_name: str = '{}') -
     return unique(items, 'question_id')
 
 
-def submit_llava_bench(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
+def submit_llava_bench(
+    items: Sequence[Item], answers: Answers, model_id: str = 'mmllava'
+) -> dict[str, Any]:
     """LLaVA's answers file, which its judge reads; a missing answer is left out.
 
-    ``answer_id`` follows from the answer.
+    ``answer_id`` follows from the answer, and ``model_id`` says who gave it.
     """
     rows = []
     for item, text in zip(items, answers, strict=True):
@@ -61,7 +63,7 @@ def submit_llava_bench(items: Sequence[Item], answers: Answers) -> dict[str, Any
                 prompt=prompt,
                 text=text,
                 answer_id=mark,
-                model_id='mmllava',
+                model_id=model_id,
                 metadata={},
             )
         )

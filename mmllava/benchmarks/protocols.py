@@ -2,13 +2,29 @@
 
 The same weights score whole points apart by these, so a preset is named in the config and
 written with the score. Presets: ``llava``, the authors' scripts; ``lmms-eval`` 0.7.3, its
-tasks for LLaVA; ``mmpretrain`` 1.2, its LLaVA configs. ``scienceqa`` has one more, ``llava-v1``.
+tasks for LLaVA; ``mmpretrain`` 1.2, its LLaVA configs. ``scienceqa`` has two more, ``llava-v1``
+and ``llava-v0``.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from mmllava.errors import unknown_name
+
+
+@dataclass(frozen=True)
+class Second:
+    """A second answer, asked for after the first, which then is its reasoning.
+
+    Args:
+        begins: what stands after the first answer in the prompt of the second.
+        joins: what stands between the two in the answer that is scored.
+        max_new_tokens: of the second.
+    """
+
+    begins: str
+    joins: str
+    max_new_tokens: int
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,7 @@ class Protocol:
         preset: the model's, in `mmllava.prompts.presets`.
         generation: over that preset's settings.
         capitalize: write the question as "What is ...", the rest of it in small letters.
+        second: asked for after the answer.
     """
 
     source: str
@@ -29,6 +46,7 @@ class Protocol:
     preset: str = 'vqa_open'
     generation: dict[str, Any] = field(default_factory=dict)
     capitalize: bool = False
+    second: Second | None = None
 
 
 _LETTER = "\nAnswer with the option's letter from the given choices directly."
@@ -87,6 +105,13 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             source='scripts/sqa_eval_batch.sh, for models tuned on ScienceQA (QCM-LEA)',
             text='{qcm}',
             generation=_greedy(1024),
+        ),
+        'llava-v0': Protocol(
+            source='scripts/sqa_eval_batch.sh of 1.0.1, --answer-prompter, for v0 tuned on '
+            'ScienceQA (QCM-LEPA); there sampled',
+            text='{qcm}',
+            generation=_greedy(1024),
+            second=Second(' ###\nANSWER:', '\n The answer is ', 64),
         ),
         'lmms-eval': Protocol(
             source='tasks/scienceqa',

@@ -84,7 +84,10 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
     'mmvet': Benchmark('MM-Vet', open_ended.read_mmvet, submit=open_ended.submit_mmvet),
     'llava_bench': Benchmark(
-        'LLaVA-Bench', open_ended.read_llava_bench, submit=open_ended.submit_llava_bench
+        'LLaVA-Bench',
+        open_ended.read_llava_bench,
+        submit=open_ended.submit_llava_bench,
+        signed=True,
     ),
 }
 

@@ -141,7 +141,10 @@ def read_gqa(questions: Path, images: Path) -> list[Item]:
             kind = types.get('structural')
             groups = dict(kind='open' if kind == 'query' else 'binary') if kind else {}
         picture = below(images, f'{image_id}.jpg', where)
-        items.append(Item(id_, dict(question=question), picture, image_id, truth, groups))
+        record = dict(balanced=row.get('isBalanced', True))
+        items.append(
+            Item(id_, dict(question=question), picture, image_id, truth, groups, record=record)
+        )
     return items
 
 
@@ -169,12 +172,14 @@ score_vqa = _accuracy(normalise, _normalised)  # as LLaVA's evaluator
 
 
 def score_gqa(items: Sequence[Item], answers: Answers) -> Scores:
-    """Share of answers that are right letter by letter, in percent: all, binary, open."""
-    values = [
-        float(answer is not None and gqa_answer(answer) == item.truth)
-        for item, answer in zip(items, answers, strict=True)
-    ]
-    return {'accuracy': percent(values), **by_group(items, values)}
+    """Share of answers that are right letter by letter, in percent: all, binary, open.
+
+    Of a file with all questions only the balanced ones count, as in GQA's ``eval.py``.
+    """
+    pairs = list(zip(items, answers, strict=True))
+    pairs = [pair for pair in pairs if pair[0].record.get('balanced', True)] or pairs
+    values = [float(a is not None and gqa_answer(a) == item.truth) for item, a in pairs]
+    return {'accuracy': percent(values), **by_group([item for item, _ in pairs], values)}
 
 
 def submit_vqav2(items: Sequence[Item], answers: Answers) -> dict[str, Any]:

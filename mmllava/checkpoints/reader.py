@@ -43,9 +43,9 @@ def read_entries(path: str | Path) -> dict[str, TensorEntry]:
     if not path.is_dir():
         return _read_file(path)
     for single in SINGLES:
-        if (path / f'{single}.index.json').exists():
+        if (path / f'{single}.index.json').is_file():
             return _read_shards(path, path / f'{single}.index.json')
-        if (path / single).exists():
+        if (path / single).is_file():
             return _read_file(path / single)
     shards = sorted(f.name for f in path.iterdir() if _SHARD.fullmatch(f.name))
     if shards:
@@ -165,6 +165,7 @@ def _is_plain_name(name: Any) -> bool:
         and name not in ('', '..')
         and name == Path(name).name
         and ('\\' not in name)
+        and len(name.encode('utf-8', 'replace')) < 256  # no disk has longer ones
     )
 
 

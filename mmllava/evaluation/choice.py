@@ -41,11 +41,12 @@ def scienceqa_choice(text: str, num_choices: int) -> int:
 def option_letter(text: str, options: Mapping[str, str]) -> str | None:
     """The option of MMBench that an answer names, by its letter or by its words.
 
-    A letter has to stand alone, and be the only one; in an answer of more than three words
-    an ``A`` may be an article. Otherwise it is the only option whose text is in the answer.
-    None for a refusal, and where neither finds one.
+    A letter has to stand alone, be the only one, and be among the last four words. Otherwise
+    it is the only option whose text is in the answer, if that is no longer than twice all
+    options together. None for a refusal, and where neither finds one.
 
-    Source: the rules, not the judge, of VLMEvalKit's ``can_infer``.
+    Source: the rules, not the judge, of VLMEvalKit 0.2rc1: ``can_infer``, as it runs where
+    nobody has set ``VERBOSE`` (which has it take an ``A`` for an article).
 
     Args:
         text: an answer.
@@ -55,10 +56,12 @@ def option_letter(text: str, options: Mapping[str, str]) -> str | None:
         return None
     words = text.translate(_MARKS).split()
     named = [letter for letter in options if letter in words]
-    if len(named) == 1 and not ('A' in words and len(words) > 3):
+    if len(named) == 1 and words.index(named[0]) > len(words) - 5:
         return named[0]
     if not named and 'Z' in words:  # the judge's letter for none of them
         return None
     lower = text.lower()
+    if len(lower) > 2 * sum(map(len, options.values())):
+        return None
     held = [letter for letter, option in options.items() if option.lower() in lower]
     return held[0] if len(held) == 1 else None

@@ -211,7 +211,8 @@ class Llava(LazyModel):
         else:
             text = question + self.preset.suffix if self.task == 'vqa' else self.preset.prompt
             segments = render(self.template, self.ask(text, num_images))
-        return encode(segments, self.tokenizer, num_images)
+        begun = Segment(sample.get('begun') or '')  # of the answer
+        return encode([*segments, begun], self.tokenizer, num_images)
 
     def ask(self, question: str, num_images: int) -> list[Turn]:
         """A question and its pictures as this model's template takes them; the answer open."""

@@ -8,7 +8,8 @@ import pytest
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
-from mmllava.apis.evaluate import DrawPredictionsHook, share
+from mmllava.apis.evaluate import DrawPredictionsHook, ask_again, share
+from mmllava.benchmarks.protocols import Second
 from tests.conftest import MODELS
 from tools import test as tool
 
@@ -53,3 +54,25 @@ def test_a_result_file_is_written_whole_or_stays_as_it_was(tmp_path):
         tool.dump(dict(a=object(), b=2), str(file))
     assert file.read_text() == '{"a":1}' or file.read_text() == '{"a": 1}'
     assert [f.name for f in tmp_path.iterdir()] == ['out.json']
+
+
+def test_a_second_answer_goes_on_after_the_first_and_a_failed_sample_stays_failed():
+    class Model:
+        asked = None
+
+        def data_preprocessor(self, batch, training):
+            return dict(images=batch['inputs'], data_samples=batch['data_samples'])
+
+        def __call__(self, images, data_samples, mode, max_new_tokens):
+            self.asked = [sample.get('begun') for sample in data_samples], mode, max_new_tokens
+            for sample in data_samples:
+                sample.set_field(None if sample.get('error') else 'B.', 'pred_answer')
+            return data_samples
+
+    samples = [BaseDataElement(pred_answer='It is so.'), BaseDataElement(pred_answer=None)]
+    samples[1].set_field('no picture', 'error')
+    model, batch = Model(), dict(inputs=[1, 2], data_samples=samples)
+    found = ask_again(model, batch, samples, Second(' ###\nANSWER:', '\n The answer is ', 64))
+    assert model.asked == (['It is so. ###\nANSWER:', ''], 'predict', 64)
+    assert [s.get('pred_answer') for s in found] == ['It is so.\n The answer is B.', None]
+    assert not any('begun' in s for s in found)

@@ -5,7 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from mmllava.apis.predictions import PredictionFile, sample_ids, write_json
+from mmllava.apis.predictions import (
+    PredictionFile,
+    file_mark,
+    sample_ids,
+    write_json,
+    write_lines,
+)
 from mmllava.errors import DataError
 
 
@@ -69,3 +75,21 @@ def test_a_json_file_is_written_whole_or_not_at_all(tmp_path):
         write_json([object()], tmp_path / 'x.json')
     assert json.loads((tmp_path / 'x.json').read_text()) == [1]
     assert [f.name for f in tmp_path.iterdir()] == ['x.json']
+
+
+def test_half_a_letter_is_written_escaped_and_read_back(tmp_path):
+    rows = [dict(id=1, question='red \ud800'), dict(id=2, question='日本')]
+    file = PredictionFile(tmp_path)
+    file.append(rows)
+    assert list(file.read().values()) == rows
+    write_lines(rows, tmp_path / 'x.jsonl')
+    assert file.file.read_bytes() == (tmp_path / 'x.jsonl').read_bytes()
+    half, whole = file.file.read_text(encoding='utf-8').splitlines()
+    assert '\\ud800' in half and '日本' in whole
+    write_json(rows, tmp_path / 'x.json')
+    assert json.loads((tmp_path / 'x.json').read_text(encoding='utf-8')) == rows
+
+
+@pytest.mark.parametrize('path', ['a\0.jpg', 'a\ud800.jpg', 'gone.jpg'])
+def test_a_path_that_no_system_takes_is_marked_like_one_that_is_not_there(path):
+    assert file_mark(path) == path

@@ -59,7 +59,9 @@ def test_files_are_scored_without_a_model(made, tmp_path, capsys):
     answers.write_text(json.dumps({'2000': 'Yes.', '2001': 'green'}))
     args = [str(config), str(answers), '--out-dir', str(tmp_path / 'sent'), '--cfg-options', root]
     assert score_answers.main(args) == 0
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    *_, told, _, _, _, last = capsys.readouterr().out.splitlines()
+    assert told == "4 of 6 have no answer, the first are ['2002', '2003', '2004', '2005']"
+    found = json.loads(last)
     assert found == pytest.approx(
         dict(items=6, missing=4, accuracy=100 / 3, binary=100 / 3, open=100 / 3)
     )
@@ -74,6 +76,17 @@ def test_a_set_without_truth_says_where_it_is_scored(made, tmp_path, capsys):
     (tmp_path / 'a.json').write_text('{"v1_0": "a square"}')
     assert score_answers.main([str(config), str(tmp_path / 'a.json'), '--cfg-options', root]) == 2
     assert 'MM-Vet is scored by a server or a judge; --out-dir' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('given', 'name'), [([], 'mine-7b'), (['--model-id', 'x'], 'x')])
+def test_the_judge_is_told_who_answered(made, tmp_path, given, name, capsys):
+    config, root = options(made, 'llava_bench_wild', 'llava-bench-in-the-wild')
+    file = tmp_path / 'mine-7b.jsonl'
+    file.write_text('{"question_id": 0, "text": "A square."}')
+    args = [str(config), str(file), '--out-dir', str(tmp_path), *given, '--cfg-options', root]
+    assert score_answers.main(args) == 0
+    (row,) = map(json.loads, (tmp_path / 'answers.jsonl').read_text().splitlines())
+    assert row['model_id'] == name
 
 
 def test_every_picture_of_a_set_is_looked_at_once(made, copied, tmp_path, capsys):

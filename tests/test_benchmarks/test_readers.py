@@ -12,7 +12,8 @@ from mmllava.benchmarks.choices import (
     score_seed,
     submit_mmbench,
 )
-from mmllava.benchmarks.open_ended import read_llava_bench, read_mmvet, submit_llava_bench
+from mmllava.benchmarks.open_ended import read_llava_bench, read_mmvet
+from mmllava.benchmarks.table import BENCHMARKS
 from mmllava.benchmarks.vqa import (
     read_gqa,
     read_textvqa,
@@ -103,6 +104,21 @@ def test_gqa_by_hand(made):
     assert score_gqa(items, answers) == pytest.approx(
         {'accuracy': 400 / 6, 'binary': 200 / 3, 'open': 200 / 3}
     )
+
+
+def test_gqa_scores_the_balanced_questions_of_a_file_with_all(copied, spoil):
+    # eval.py takes a question into its means only where isBalanced is true
+    file = copied('gqa') / 'testdev_balanced_questions.json'
+    spoil(
+        file, lambda c: [row.update(isBalanced=n < 2) for n, row in enumerate(c.values())] and None
+    )
+    items = read_gqa(file, file.parent)
+    found = score_gqa(items, ['yes', 'red', *['x'] * 4])  # yes, green; wrong ones not counted
+    assert found == {'accuracy': 50.0, 'binary': 100.0, 'open': 0.0}
+    assert (
+        len(BENCHMARKS['gqa'].files(items, ['a'] * 6, '')['testdev_balanced_predictions.json']) == 6
+    )
+    assert score_gqa(items[2:3], ['yes'])['accuracy'] == 100  # alone, in samples.jsonl
 
 
 def test_vizwiz_counts_the_unanswerable(made):
@@ -236,7 +252,9 @@ def test_karpathys_picture_is_below_its_folder_and_has_cocos_number(made):
 def test_answers_for_a_judge(made):
     folder = made / 'llava-bench-in-the-wild'
     items = read_llava_bench(folder / 'questions.jsonl', folder / 'images')
-    (row, *_) = submit_llava_bench(items, ['A square.', 'x', None])['answers.jsonl']
+    rows = BENCHMARKS['llava_bench'].files(items, ['A square.', 'x', None], 'llava-v1.5-7b')
+    (row, *_) = rows['answers.jsonl']
+    assert row['model_id'] == 'llava-v1.5-7b'
     assert set(row) == {'question_id', 'prompt', 'text', 'answer_id', 'model_id', 'metadata'}
     assert (row['question_id'], row['prompt'], row['text']) == (0, 'What is 0?', 'A square.')
     assert READERS['mm-vet'](made / 'mm-vet')[0].id == 'v1_0'

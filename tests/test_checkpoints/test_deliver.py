@@ -157,21 +157,6 @@ def test_the_tool_names_what_a_killed_run_left(tmp_path):
 # --- full disks ------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_disk(tmp_path_factory):
-    """A file system of 400 kB, mounted for the test."""
-    mount = tmp_path_factory.mktemp('small')
-    command = ['mount', '-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', str(mount)]
-    try:
-        done = subprocess.run(command, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip('there is no mount command')
-    if done.returncode:
-        pytest.skip('mounting a file system is not allowed here')
-    yield mount
-    subprocess.run(['umount', str(mount)], check=True)
-
-
 @pytest.mark.parametrize('name', ['out', 'out.pth'])
 def test_a_full_disk_leaves_an_earlier_result_as_it_was(small_disk, monkeypatch, name):
     out = small_disk / name

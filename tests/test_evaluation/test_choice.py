@@ -53,8 +53,13 @@ def test_a_letter_beyond_the_options_is_none():
         ('(B) a cat', 'B'),
         ('The answer is: B.', 'B'),
         ('It is A', 'A'),
-        ('A dog is on the sofa', 'B'),  # an article; and the text of B is in it
+        ('A dog is on the sofa', 'B'),  # A is too far from the end; the text of B is in it
+        ('A dog on it', 'A'),  # an article, of four words
         ('A sofa is what I see', None),
+        ('I say B: it has ears', 'B'),  # the fourth word from the end
+        ('I say B: it has two ears', None),  # the fifth
+        ('So I see it: a dog.', 'B'),  # 19 letters; twice all options are 2 x (5 + 5)
+        ('There I see it: a dog', None),  # 21
         ('A or B', None),
         ('A or B, a dog', 'B'),  # two letters; one text
         ('it shows A CAT', 'A'),

@@ -55,3 +55,42 @@ def test_a_benchmark_runs_end_to_end(config, made, tmp_path, capsys):
     assert bool(sent) == bool(BENCHMARKS[benchmark].submit)
     assert all(Path(file).stat().st_size > 2 for file in sent)
     assert scores or sent
+    if benchmark == 'llava_bench':
+        rows = map(json.loads, Path(sent[0]).read_text().splitlines())
+        assert {row['model_id'] for row in rows} == {'llava-v1.5'}  # the checkpoint's folder
+
+
+@pytest.mark.slow
+def test_v0_is_asked_for_its_answer_after_its_reasoning(made, tmp_path, capsys):
+    import mmllava
+    from mmllava.apis.answers import Answerer, Request
+    from mmllava.prompts.render import render
+
+    work, folder = tmp_path / 'w', MODELS / 'llava-v1.5'
+    options = [
+        *(f'test_dataloader.dataset.data_root={made}/scienceqa', 'test_dataloader.num_workers=0'),
+        *('test_dataloader.dataset.preset=llava-v0', 'model.template=llava_v0'),
+        'model.generation_cfg.max_new_tokens=4',
+    ]
+    args = [str(ROOT / 'configs/benchmarks/scienceqa.py'), str(folder)]
+    args += ['--tower', str(MODELS / 'clip-tiny'), '--work-dir', str(work)]
+    assert tool.main([*args, '--cfg-options', *options]) == 0, capsys.readouterr().err
+    rows = [json.loads(line) for line in (work / 'samples.jsonl').read_text().splitlines()]
+    assert len(rows) == 5 and not any('begun' in row for row in rows)
+    model = mmllava.load(folder, 'chat', MODELS / 'clip-tiny', template='llava_v0', device='cpu')
+    for row in rows:
+        pictures = [row['img_path']] if 'img_path' in row else []
+        model.prompt_tmpl = None
+        prompt = ''.join(
+            part.text for part in render(model.template, model.ask(row['question'], len(pictures)))
+        )
+        assert prompt.endswith('###Assistant:')
+
+        def ask(text, count, pictures=pictures):
+            model.prompt_tmpl = text
+            settings = dict(do_sample=False, max_new_tokens=count)
+            return Answerer(model)([Request('?', pictures, settings)])[0]
+
+        first = ask(prompt, 4)
+        second = ask(f'{prompt}{first} ###\nANSWER:', 64)
+        assert row['pred_answer'] == f'{first}\n The answer is {second}'

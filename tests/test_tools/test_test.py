@@ -133,6 +133,26 @@ def test_a_bad_picture_is_counted_and_retried_and_the_others_are_scored(
     assert len(json.loads((tmp_path / 'w/predictions.json').read_text())) == COUNT
 
 
+@pytest.mark.slow
+def test_a_nul_in_a_path_costs_one_sample_and_half_a_letter_none(
+    config, merged, data, tmp_path, capsys
+):
+    copied = tmp_path / 'data'
+    shutil.copytree(data, copied)
+    config.write_text(config.read_text().replace(str(data), str(copied)))
+    samples = json.loads((copied / 'val.json').read_text())
+    samples[3]['image'] = 'images\0/3.png'
+    (copied / 'val.json').write_text(json.dumps(samples))
+    truth = json.loads((copied / 'truth.json').read_text())
+    truth['annotations'][-1]['caption'] = 'a cat \ud800'
+    (copied / 'truth.json').write_text(json.dumps(truth))
+    assert run(config, merged, '--work-dir', tmp_path / 'w') == 0
+    assert scores(capsys)['failed_images'] == 1
+    rows = [json.loads(line) for line in (tmp_path / 'w/samples.jsonl').read_text().splitlines()]
+    assert 'embedded null' in rows[3]['error']
+    assert rows[-1]['reference'][-1] == 'a cat \ud800'
+
+
 def test_a_metric_that_fails_loses_no_prediction(config, merged, tmp_path, capsys):
     (tmp_path / 'short.json').write_text(
         json.dumps(dict(images=[dict(id=0)], annotations=[dict(id=0, image_id=0, caption='a')]))

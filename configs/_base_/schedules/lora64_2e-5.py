@@ -1,0 +1,7 @@
+"""Stage 2 of v1 by adapters of rank 64, beside the projector; 2e-5, 128 samples a step."""
+
+_base_ = ['./default.py']
+
+stage = dict(train=['projector'], lora=dict(r=64, alpha=16, dropout=0.05), recompute=True)
+train_cfg = dict(global_batch=128)
+optim_wrapper = dict(optimizer=dict(lr=2e-5))

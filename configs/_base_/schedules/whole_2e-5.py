@@ -1,0 +1,7 @@
+"""Stage 2 of v1 and v1.5: language model and projector; 2e-5 at the top, 128 samples a step."""
+
+_base_ = ['./default.py']
+
+stage = dict(train=['projector', 'language'], recompute=True)
+train_cfg = dict(global_batch=128)
+optim_wrapper = dict(optimizer=dict(lr=2e-5))

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from mmllava.checkpoints.entry import TensorEntry
@@ -10,10 +9,10 @@ from mmllava.checkpoints.identify import adapter_config
 from mmllava.checkpoints.keymaps import DROPPED, KNOWN, is_linear, to_original
 from mmllava.checkpoints.moves import Move, Part, copy, dropped, entry_rows, join, some, whole
 from mmllava.checkpoints.reader import read_entries
+from mmllava.checkpoints.sidecars import IMAGE_WORDS
 from mmllava.errors import CheckpointError
 
 TRAINED_BESIDE = 'non_lora_trainables.bin'
-IMAGE_WORDS = ('<im_start>', '<im_end>')
 _EMBED, _HEAD = 'model.embed_tokens.weight', 'lm_head.weight'
 # What changes the result and is not computed here: setting -> what it must be.
 _PLAIN = dict(
@@ -33,10 +32,23 @@ class _Source(Protocol):
     config: dict[str, Any]
 
 
-def read_trained(folder: Path) -> dict[str, TensorEntry]:
-    """What LLaVA's training leaves beside an adapter; ``{}`` where there is nothing."""
-    beside = folder / TRAINED_BESIDE
-    return read_entries(beside) if beside.is_file() else {}
+def read_trained(source: _Source) -> dict[str, TensorEntry]:
+    """What LLaVA's training leaves beside an adapter; ``{}`` beside an adapter of others.
+
+    Raises:
+        CheckpointError: LLaVA's own ``config.json`` is there, and what was trained is not.
+    """
+    beside = source.folder / TRAINED_BESIDE
+    if beside.is_file():
+        return read_entries(beside)
+    llava = any(key.startswith('mm_') for key in source.config)
+    if llava and not any('projector' in name for name in source.entries):
+        raise CheckpointError(
+            f"{source.path} has LLaVA's config.json and lacks {TRAINED_BESIDE}, the projector that "
+            'LLaVA trains and writes beside every adapter. Download it; if the adapter is all '
+            'that was trained, move config.json away: that of the base is taken then.'
+        )
+    return {}
 
 
 def merge_adapter(
@@ -58,7 +70,7 @@ def merge_adapter(
         CheckpointError: a setting that is not computed here, half an adapter, or one that
             does not fit the base.
     """
-    settings = adapter_config(source.path) if source.entries else {}
+    settings = adapter_config(source.path, next(iter(source.entries))) if source.entries else {}
     scale = _scale(settings, source) if source.entries else 1.0
     linear = is_linear([*source.entries, *extra])
     pairs: dict[str, dict[str, TensorEntry]] = {}
@@ -161,7 +173,7 @@ def _adapted(
 
 
 def merge_projector(
-    source: _Source, moves: list[Move], config: dict[str, Any]
+    source: _Source, moves: list[Move], config: dict[str, Any], ids: Mapping[str, int]
 ) -> tuple[list[Move], dict[str, Any], dict[str, int]]:
     """Puts a projector onto a language model, and the rows of start and end words if it has them.
 
@@ -170,9 +182,10 @@ def merge_projector(
             only the two rows of ``<im_start>`` and ``<im_end>``.
         moves: of the base, by the original's names.
         config: of the base.
+        ids: of the words that the base's tokenizer names.
 
     Returns:
-        the moves of the result, its config, and the words that the base's tokenizer lacks.
+        the moves of the result, its config, and the start and end words with their ids.
 
     Raises:
         CheckpointError: an unknown tensor, or rows that do not fit the base.
@@ -196,7 +209,7 @@ def merge_projector(
     made |= {name: whole(name, entry) for name, entry in projector.items()}
     added: dict[str, int] = {}
     if rows is not None:
-        added = _add_words(made, rows, source)
+        added = _add_words(made, rows, source, ids)
     settings = {k: v for k, v in source.config.items() if k.startswith(('mm_', 'image_'))}
     linear = is_linear(projector)
     told = dict(
@@ -206,36 +219,56 @@ def merge_projector(
         mm_use_im_patch_token=False,
         mm_vision_select_layer=-2,
         mm_vision_select_feature='patch',
-        mm_hidden_size=next(e.shape[1] for e in projector.values() if len(e.shape) == 2),
+        mm_hidden_size=next((e.shape[1] for e in projector.values() if len(e.shape) == 2), None),
         model_type='llava',
         architectures=['LlavaLlamaForCausalLM'],
     )
     if config:
         said = {k: v for k, v in config.items() if k not in ('model_type', 'architectures')}
         config = {**told, **said, **settings, 'vocab_size': made[_EMBED].shape[0]}
+        if rows is not None:  # whatever the base was trained with
+            config['mm_use_im_start_end'] = True
     return list(made.values()), config, added
 
 
-def _add_words(made: dict[str, Move], rows: TensorEntry, source: _Source) -> dict[str, int]:
-    """Takes the last two rows as those of the start and end words; the output's are the mean."""
+def _add_words(
+    made: dict[str, Move], rows: TensorEntry, source: _Source, ids: Mapping[str, int]
+) -> dict[str, int]:
+    """Takes the rows of the start and end words: in the place of the base's, or as the last two.
+
+    New rows of the output matrix are the mean of the others.
+    """
     embed, head = made[_EMBED], made[_HEAD]
     base, count = embed.shape[0], rows.shape[0]
     possible = count in (2, base) or count >= base + 2
     if len(rows.shape) != 2 or rows.shape[1:] != embed.shape[1:] or not possible:
+        one = ' One row is that of a start or an end word alone, and LLaVA trains both.'
         raise CheckpointError(
-            f'embed_tokens.weight of {source.path} is {list(rows.shape)}; expected 2 rows, or '
-            f'the {base} of the base with or without more, {embed.shape[1]} wide. Name the base '
-            'that the projector was trained on.'
+            f'embed_tokens.weight of {source.path} is {list(rows.shape)}; expected the 2 rows of '
+            f'{" and ".join(IMAGE_WORDS)}, or {base} or at least {base + 2}, with those of the '
+            f'base, {embed.shape[1]} wide.{one * (count in (1, base + 1))} Name the base that '
+            'the projector was trained on, or get the projector again.'
         )
-    total = max(count, base + 2) if count != base else base
-    kept = total - 2 if count in (2, base) else base
-    old = entry_rows(embed.sources[0], 0, kept)
-    new = entry_rows(rows, count - (total - kept), count)
-    parts = (copy(old), copy(new))
-    made[_EMBED] = Move(_EMBED, 'grown', embed.dtype, (total, *embed.shape[1:]), parts)
-    if total > base:
-        matrix = head.sources[0]
-        mean = Part('mean', (matrix,), (1, *head.shape[1:]))
-        parts = join((copy(matrix), *(mean,) * (total - base)))
-        made[_HEAD] = Move(_HEAD, 'grown', head.dtype, (total, *head.shape[1:]), parts)
+    first, second = (ids.get(word, base) for word in IMAGE_WORDS)
+    old = embed.sources[0]
+    if count == base or (count == 2 and first + 1 == second < base):
+        at = first if first + 1 == second < base else base - 2
+        start = at if count == base else 0
+        parts = (
+            copy(entry_rows(old, 0, at)),
+            copy(entry_rows(rows, start, start + 2)),
+            copy(entry_rows(old, at + 2, base)),
+        )
+        parts = tuple(part for part in parts if part.shape[0])
+        made[_EMBED] = Move(_EMBED, 'joined', embed.dtype, embed.shape, parts)
+        return {word: at + k for k, word in enumerate(IMAGE_WORDS)}
+    total = max(count, base + 2)
+    new = entry_rows(rows, count - (total - base), count)
+    made[_EMBED] = Move(
+        _EMBED, 'grown', embed.dtype, (total, *embed.shape[1:]), (copy(old), copy(new))
+    )
+    matrix = head.sources[0]
+    mean = Part('mean', (matrix,), (1, *head.shape[1:]))
+    parts = join((copy(matrix), *(mean,) * (total - base)))
+    made[_HEAD] = Move(_HEAD, 'grown', head.dtype, (total, *head.shape[1:]), parts)
     return {word: total - 2 + k for k, word in enumerate(IMAGE_WORDS)}

@@ -1,5 +1,6 @@
 """Floor 1. Is a model whole, and do its parts and its config belong together?"""
 
+import itertools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +61,7 @@ def check_model(
     Raises:
         CheckpointError: names the tensors or settings.
     """
-    quantised = [m for m in moves.values() if m.dtype not in FLOATS]
+    quantised = [e for m in moves.values() for e in m.sources if e.dtype not in FLOATS]
     if quantised:
         raise CheckpointError(
             f'{path}: {quantised[0].name} is {quantised[0].dtype}; expected {", ".join(FLOATS)}. '
@@ -125,13 +126,34 @@ def _check_shapes(moves: Mapping[str, Move], path: Path) -> None:
             inner = name.endswith(('o_proj.weight', 'down_proj.weight'))
             if move.shape[0 if inner else 1] != hidden:
                 raise _wrong(path, move, f'{hidden} {"rows" if inner else "columns"}')
-    projector = [m for n, m in moves.items() if 'mm_projector.' in n and n.endswith('weight')]
+    projector = [moves[n] for n in _projector_names(moves)[::2] if n in moves]
+    for below, above in itertools.pairwise(projector):
+        if above.shape[1] != below.shape[0]:
+            raise _wrong(path, above, f'{below.shape[0]} columns, the rows of {below.name}')
     if projector and projector[-1].shape[0] != hidden:
         raise _wrong(path, projector[-1], f'{hidden} rows, the width of the language model')
-    if projector and has_tower(moves):
-        width = moves[f'{TOWER}embeddings.class_embedding'].shape[-1]
-        if projector[0].shape[1] != width:
+    if has_tower(moves):
+        width = _check_tower(moves, path)
+        if projector and projector[0].shape[1] != width:
             raise _wrong(path, projector[0], f'{width} columns, the width of the vision tower')
+
+
+def _check_tower(moves: Mapping[str, Move], path: Path) -> int:
+    """Refuses a tower of parts of different widths; gives its width."""
+    first = moves[f'{TOWER}embeddings.class_embedding']
+    width = first.shape[-1] if first.shape else 0
+    patches = moves[f'{TOWER}embeddings.patch_embedding.weight']
+    side = patches.shape[-1] if patches.shape else 0
+    if patches.shape != (width, 3, side, side) or not side:
+        raise _wrong(path, patches, f'[{width}, 3, N, N] with N above 0, as {first.name}')
+    for name, move in moves.items():
+        if not name.startswith(TOWER):
+            continue
+        if name.endswith('position_embedding.weight') and move.shape[1:] != (width,):
+            raise _wrong(path, move, f'{width} columns, as {first.name}')
+        if 'norm' in name and move.shape != (width,):
+            raise _wrong(path, move, f'[{width}], as {first.name}')
+    return width
 
 
 def _wrong(path: Path, move: Move, expected: str) -> CheckpointError:

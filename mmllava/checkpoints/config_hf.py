@@ -132,14 +132,21 @@ def vocabulary_rows(config: Mapping[str, Any], folder: Path, rows: int) -> int:
         rows: of the embedding on disk.
 
     Raises:
-        CheckpointError: if words of the user's own come after <image>.
+        CheckpointError: if words of the user's own come after <image>, or config and
+            tokenizer give <image> different places.
     """
-    image = config.get('image_token_index', config.get('image_token_id'))
-    if not isinstance(image, int) or image >= rows:
-        return rows
-    if image < (sidecars.vocabulary_size(folder) or 0):
-        return rows
     words = sidecars.token_ids(folder)
+    image = config.get('image_token_index', config.get('image_token_id'))
+    told = words.get(NEW_WORDS[0], image)
+    if image is None:
+        image = told
+    elif type(image) is not int or image != told:
+        raise CheckpointError(
+            f'{folder}/config.json says image_token_index {image!r}, and <image> is word {told!r} '
+            'of its tokenizer. Put the config and the tokenizer of the same model there.'
+        )
+    if image is None or image >= rows or image < (sidecars.vocabulary_size(folder) or 0):
+        return rows
     later = [w for w, k in words.items() if image < k < rows and w not in (*NEW_WORDS, '[PAD]')]
     if later:
         raise CheckpointError(

@@ -11,7 +11,7 @@ from mmllava.checkpoints.journal import Journal, is_of, plan_sum
 from mmllava.checkpoints.manifest import MANIFEST, make_manifest
 from mmllava.checkpoints.moves import Move
 from mmllava.checkpoints.reader import INDEXES, read_json
-from mmllava.checkpoints.staging import check_destination, leftovers, staged
+from mmllava.checkpoints.staging import check_destination, leftovers, refuse_busy, staged
 from mmllava.checkpoints.stream import carry_out
 from mmllava.checkpoints.sums import CHUNK_BYTES, FileSums, sha256_of
 from mmllava.checkpoints.torch_file import has_member
@@ -72,7 +72,8 @@ def write_conversion(
         the manifest, which is written too.
 
     Raises:
-        CheckpointError: if the destination is taken or too small, or a result is not finite.
+        CheckpointError: if the destination is taken or too small, a result is not finite, or
+            what is to be gone on with belongs to a run that is still at work.
         OSError: if the disk fails or fills up meanwhile.
     """
     destination = Path(destination)
@@ -100,7 +101,12 @@ def find_leftover(destination: str | Path) -> Path | None:
 
 
 def why_anew(conversion: Conversion, destination: str | Path, shard_bytes: int) -> str:
-    """Why ``resume`` would begin anew; '' where it goes on."""
+    """Why ``resume`` would begin anew; '' where it goes on.
+
+    Raises:
+        CheckpointError: the run that it would go on with is still at work.
+    """
+    refuse_busy(Path(destination).resolve())
     left = leftovers(Path(destination).resolve())
     if not left:
         return f'no killed run left anything beside {destination}'

@@ -9,7 +9,7 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -144,11 +144,17 @@ class DirectFile:
             self.abort()
 
     def abort(self) -> None:
-        """Lets go of the file, whatever state it is in; twice is fine."""
+        """Lets go of the file, whatever state it is in; twice is fine.
+
+        Raises:
+            OSError: some network disks tell only now that a write failed.
+        """
         self._thread.shutdown()
-        for handle in {self._plain, self._direct} - {-1}:
-            os.close(handle)
-        self._plain = self._direct = -1
+        handles = {self._plain, self._direct} - {-1}
+        self._plain = self._direct = -1  # first: a number closed twice may be another file's
+        with ExitStack() as stack:
+            for handle in handles:
+                stack.callback(os.close, handle)
 
     def _open_direct(self) -> int:
         if not hasattr(os, 'O_DIRECT'):

@@ -93,14 +93,20 @@ def weights_of(path: str | Path) -> Path:
     """The file or folder whose tensors count: of an adapter's folder, its adapter file.
 
     Raises:
-        CheckpointError: if a folder holds a model and an adapter.
+        CheckpointError: if a folder holds a model and an adapter, or half of what training
+            leaves.
     """
     path = Path(path)
     if not path.is_dir():
         return path
-    model = [n for n in (*INDEXES, *SINGLES) if (path / n).exists()]
+    model = [n for n in (*INDEXES, *SINGLES) if (path / n).is_file()]
     adapter = [n for n in _ADAPTERS if (path / n).is_file()]
-    if model and (path / BASE_FILE).is_file():
+    if (path / BASE_FILE).is_file():
+        if not model:
+            raise CheckpointError(
+                f'{path} has {BASE_FILE} and lacks {SINGLES[0]}, what tools/train.py trained '
+                'beside that base. Copy the whole folder again.'
+            )
         return path
     if model and adapter:
         raise CheckpointError(
@@ -123,6 +129,12 @@ def kind_of(entries: Mapping[str, TensorEntry], path: str | Path) -> Kind:
     """``identify`` for tensors that are listed already; ``path`` is where they lie."""
     path = Path(path)
     layout, witness = _by_names(entries, path)
+    file = weights_of(path)
+    if layout != 'lora' and path.is_dir() and file.name in _ADAPTERS:
+        raise CheckpointError(
+            f'{file} holds {witness}, and no adapter (*.lora_A.weight). Files were renamed, or '
+            'those of two runs are mixed; get them together again.'
+        )
     said = read_config(path)
     projector = _find(entries, r'mm_projector\.|multi_modal_projector\.|^projector\.layers\.')
     reason = f'it holds {witness}'
@@ -131,6 +143,11 @@ def kind_of(entries: Mapping[str, TensorEntry], path: str | Path) -> Kind:
     elif layout == 'original':
         layout, why = _delta_or_merged(entries, path)
         reason = f'{reason} and {projector[0]}; {why}'
+    elif layout == 'lora' and file.name not in _ADAPTERS:
+        raise CheckpointError(
+            f'{path} holds {witness}, an adapter, where its model should be. Files were renamed, '
+            f'or those of two runs are mixed; expected adapters in {_ADAPTERS[0]}.'
+        )
     elif layout == 'projector' and (path / BASE_FILE).is_file():
         layout, reason = 'changes', f'{reason} and, beside it, {BASE_FILE}'
     elif layout == 'projector':
@@ -157,11 +174,8 @@ def _by_names(entries: Mapping[str, TensorEntry], path: Path) -> tuple[str, str]
     for layout, pattern in _TELLING:
         found = _find(entries, pattern)
         if found:
-            if layout == 'lora' and not (path.is_dir() and (path / ADAPTER_CONFIG).is_file()):
-                raise CheckpointError(
-                    f'{path} holds {found[0]}, a LoRA adapter, but {ADAPTER_CONFIG} is not beside '
-                    "it; rank and scale stand only there. Name the adapter's whole folder."
-                )
+            if layout == 'lora':
+                adapter_config(path, found[0])
             return layout, found[0]
     names = ', '.join(sorted(entries)[:3]) or 'no tensor'
     hint = ''
@@ -205,6 +219,20 @@ def _last_size(entries: Mapping[str, TensorEntry], names: list[str]) -> int | No
     return entries[names[0]].shape[-1] if names and entries[names[0]].shape else None
 
 
-def adapter_config(path: str | Path) -> dict[str, Any]:
-    """Reads the ``adapter_config.json`` of an adapter's folder."""
-    return read_json(Path(path) / ADAPTER_CONFIG)
+def adapter_config(path: str | Path, name: str) -> dict[str, Any]:
+    """Reads the ``adapter_config.json`` of an adapter's folder.
+
+    Args:
+        path: the folder.
+        name: of a tensor there, for the message.
+
+    Raises:
+        CheckpointError: there is none, or it cannot be read.
+    """
+    file = Path(path) / ADAPTER_CONFIG
+    if not file.is_file():
+        raise CheckpointError(
+            f'{path} holds {name}, a LoRA adapter, but {ADAPTER_CONFIG} is not beside it; rank '
+            "and scale stand only there. Name the adapter's whole folder."
+        )
+    return read_json(file)

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.checkpoints import config_hf, mmpretrain_vit, sidecars
-from mmllava.checkpoints.adapter import (
-    IMAGE_WORDS,
-    merge_adapter,
-    merge_projector,
-    read_trained,
-)
+from mmllava.checkpoints.adapter import merge_adapter, merge_projector, read_trained
 from mmllava.checkpoints.changes import ADAPTER_FILE, check_base
 from mmllava.checkpoints.complete import check_model
 from mmllava.checkpoints.entry import TensorEntry
 from mmllava.checkpoints.fingerprint import check_configs, check_values, check_vocabulary
-from mmllava.checkpoints.identify import LAYOUTS, ON_A_BASE, kind_of, read_weights
+from mmllava.checkpoints.identify import (
+    ADAPTER_CONFIG,
+    LAYOUTS,
+    ON_A_BASE,
+    kind_of,
+    read_weights,
+)
 from mmllava.checkpoints.keymaps import DROPPED, KNOWN, find_original, is_linear
 from mmllava.checkpoints.moves import Move, copy, dropped, entry_rows, some, whole
 from mmllava.checkpoints.plan import EMBED, plan_merge
@@ -114,7 +115,9 @@ def take_in(source: Source, base: Source | None = None, partial: bool = False) -
             'it belongs to. Name that by --base.'
         )
     model = plan(source, base)
-    if source.layout not in ON_A_BASE and base is not None:
+    if source.layout in ON_A_BASE:
+        _check_words(model, source)
+    elif base is not None:
         model = _describe(model, source, base)
     if partial:
         check_model(model.kept, model.config, source.path, partial)
@@ -199,7 +202,11 @@ def _delta(source: Source, base: Source | None) -> Model:
     check_values(base.entries, source.entries)
     config = source.config
     if config:
-        config = _put_right(config, {move.name: move for move in moves}, source)
+        made = {move.name: move for move in moves}
+        config = _put_right(config, made, source)
+        if config.get('mm_use_im_start_end') is None:
+            rows = made[EMBED].shape[0]
+            config['mm_use_im_start_end'] = sidecars.uses_start_end(source.folder, rows)
     return Model(moves, config, _words(source))
 
 
@@ -212,20 +219,26 @@ def _put_right(config: dict[str, Any], moves: Mapping[str, Move], source: Source
 def _projector(source: Source, base: Source | None) -> Model:
     """A projector, put onto a language model."""
     below = take_in(base, partial=True)
-    moves, config, added = merge_projector(source, below.moves, below.config)
     words = below.words or _words(source)
+    ids = sidecars.token_ids(words) if words else {}
+    moves, config, added = merge_projector(source, below.moves, below.config, ids)
     return Model(moves, config, words, added, below.notes)
 
 
 def _lora(source: Source, base: Source | None) -> Model:
     """An adapter and what was trained beside it, merged onto a base."""
-    return _merged(source, read_trained(source.folder), base)
+    return _merged(source, read_trained(source), base)
 
 
 def _changes(source: Source, base: Source | None) -> Model:
     """What tools/train.py trained: tensors whole, adapters, or both."""
     check_base(source.folder, base.path)
-    file = source.folder / ADAPTER_FILE
+    file, settings = source.folder / ADAPTER_FILE, source.folder / ADAPTER_CONFIG
+    if settings.is_file() and not file.is_file():
+        raise CheckpointError(
+            f'{source.path} has {ADAPTER_CONFIG} and lacks {ADAPTER_FILE}, the adapters that it '
+            'speaks of. Copy the whole folder again.'
+        )
     adapter = replace(source, entries=read_entries(file) if file.is_file() else {})
     return _merged(adapter, source.entries, base)
 
@@ -237,18 +250,50 @@ def _merged(source: Source, trained: Mapping[str, TensorEntry], base: Source) ->
     kept = {move.name: move for move in moves if move.how != 'dropped'}
     before = next(m.shape[0] for m in below.moves if m.name == EMBED)
     rows = kept[EMBED].shape[0]
-    if config and rows > before and own is None:
-        words = IMAGE_WORDS if config.get('mm_use_im_start_end') else ()
-        words = ('<im_patch>',) * bool(config.get('mm_use_im_patch_token')) + words
-        if len(words) != rows - before:
+    if config and own is None:
+        told = sidecars.added_words(source.folder)
+        added = {w: k for w, k in told.items() if k < rows} or _new_words(config, before, rows)
+        if not {*range(before, rows)} <= {*added.values()}:
             note = f'{source.path} has rows for {rows - before} more words than its base, and '
             note += 'neither a tokenizer nor its config.json tells which: they have no name.'
             notes = [*notes, note]
-        else:
-            added = {word: before + k for k, word in enumerate(words)}
     if config:
         config = {**config, 'vocab_size': rows}
     return Model(moves, config, own or below.words, added, notes)
+
+
+def _new_words(config: Mapping[str, Any], before: int, rows: int) -> dict[str, int]:
+    """The words of a base's new rows, by the config alone; ``{}`` where it names others."""
+    words = sidecars.IMAGE_WORDS if config.get('mm_use_im_start_end') else ()
+    words = ('<im_patch>',) * bool(config.get('mm_use_im_patch_token')) + words
+    return {w: before + k for k, w in enumerate(words)} if len(words) == rows - before else {}
+
+
+def _check_words(model: Model, source: Source) -> None:
+    """Refuses a model whose tokenizer lacks the words around pictures, or names them otherwise.
+
+    Raises:
+        CheckpointError: names the words, and what the tokenizer has.
+    """
+    if not model.config or model.words is None or EMBED not in model.kept:
+        return
+    rows, theirs = model.kept[EMBED].shape[0], sidecars.token_ids(model.words)
+    named = {number: word for word, number in theirs.items()}
+    for word, number in model.added.items():
+        if theirs.get(word, number) != number or named.get(number, word) != word:
+            other = f'{word} is {theirs[word]}' if word in theirs else f'{named[number]} is that'
+            raise CheckpointError(
+                f'{word} is word {number} of {source.path}, and {other} in the tokenizer of '
+                f'{model.words}. Name by --base what it was trained on.'
+            )
+    known = {word for word, number in {**theirs, **model.added}.items() if number < rows}
+    missing = [word for word in sidecars.IMAGE_WORDS if word not in known]
+    if model.config.get('mm_use_im_start_end') and missing:
+        raise CheckpointError(
+            f'{source.path} says mm_use_im_start_end, and no file names {" and ".join(missing)} '
+            f'as one of its {rows} words. Put its tokenizer files or added_tokens.json beside it, '
+            'or correct config.json if it was trained without these words.'
+        )
 
 
 _PLANS: dict[str, Callable[[Source, Source | None], Model]] = {

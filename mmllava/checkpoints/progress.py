@@ -23,7 +23,7 @@ class Progress:
     def __call__(self, nbytes: int) -> None:
         self.done += nbytes
         now = time.monotonic()
-        if now - self.shown < self.every_s:
+        if now - self.shown < self.every_s or not self.done:  # no rate yet, no time left
             return
         self.shown = now
         rate = self.done / (now - self.start)

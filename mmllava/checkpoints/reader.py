@@ -2,15 +2,25 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmllava.checkpoints.entry import TensorEntry, map_tensor
 from mmllava.checkpoints.safetensors_file import no_doubles, read_safetensors
 from mmllava.checkpoints.torch_file import read_torch
-from mmllava.errors import CheckpointError
+from mmllava.errors import CheckpointError, MMLlavaError
 
-__all__ = ['TensorEntry', 'map_tensor', 'read_config', 'read_entries', 'read_json', 'weight_files']
+__all__ = [
+    'TensorEntry',
+    'map_tensor',
+    'read_config',
+    'read_entries',
+    'read_json',
+    'readable',
+    'weight_files',
+]
 
 # In order of preference. Whatever else lies there (training_args.bin, optimizer.pt,
 # the mm_projector.bin that repeats a tensor of the shards) is not a model's weights.
@@ -43,9 +53,9 @@ def read_entries(path: str | Path) -> dict[str, TensorEntry]:
     if not path.is_dir():
         return _read_file(path)
     for single in SINGLES:
-        if (path / f'{single}.index.json').exists():
+        if (path / f'{single}.index.json').is_file():
             return _read_shards(path, path / f'{single}.index.json')
-        if (path / single).exists():
+        if (path / single).is_file():
             return _read_file(path / single)
     shards = sorted(f.name for f in path.iterdir() if _SHARD.fullmatch(f.name))
     if shards:
@@ -87,6 +97,21 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(made, dict):
         raise CheckpointError(f'{file} holds a {type(made).__name__}, expected a JSON object.')
     return made
+
+
+@contextmanager
+def readable(*paths: str | Path | None) -> Iterator[None]:
+    """Turns what a file beside the weights breaks (a list for a number, ...) into a refusal."""
+    try:
+        yield
+    except MMLlavaError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        where = ', '.join(str(path) for path in paths if path is not None)
+        raise CheckpointError(
+            f'{where}: a config, a tokenizer file or the shape of a tensor is of a kind that it '
+            f'cannot have ({type(error).__name__}: {error}). Download these files again.'
+        ) from error
 
 
 def _read_file(file: Path) -> dict[str, TensorEntry]:
@@ -165,6 +190,7 @@ def _is_plain_name(name: Any) -> bool:
         and name not in ('', '..')
         and name == Path(name).name
         and ('\\' not in name)
+        and len(name.encode('utf-8', 'replace')) < 256  # no disk has longer ones
     )
 
 

@@ -14,6 +14,7 @@ TOKENIZER_FILES = (
     'special_tokens_map.json',
     'added_tokens.json',
 )
+IMAGE_WORDS = ('<im_start>', '<im_end>')
 # What LLaVA v0 meant where its configs say nothing
 # (haotian-liu/LLaVA at 8959d5c; its code read the last layer then).
 V0_VISION = dict(
@@ -175,6 +176,22 @@ def token_ids(folder: Path) -> dict[str, int]:
     return ids
 
 
+def added_words(folder: Path) -> dict[str, int]:
+    """Word -> id, of the folder's ``added_tokens.json``; ``{}`` without one.
+
+    Raises:
+        CheckpointError: an id is no number.
+    """
+    words = _optional(folder / 'added_tokens.json')
+    odd = [word for word, number in words.items() if type(number) is not int]
+    if odd:
+        raise CheckpointError(
+            f'{folder}/added_tokens.json gives {odd[0]!r} the id {words[odd[0]]!r}; expected a '
+            'number. Download it again.'
+        )
+    return words
+
+
 def merged_config(delta: dict[str, Any], rows: int, ids: dict[str, int]) -> dict[str, Any]:
     """Makes the result's config: the delta's, with what is known to be wrong put right.
 
@@ -191,6 +208,34 @@ def merged_config(delta: dict[str, Any], rows: int, ids: dict[str, int]) -> dict
         config['model_type'] = 'llava'
         config['architectures'] = ['LlavaLlamaForCausalLM']
     return config
+
+
+def uses_start_end(folder: Path, rows: int) -> bool:
+    """Whether a delta whose config does not say so was trained with words around pictures.
+
+    LLaVA added the two words where it was, and only there: its chat models have them, and
+    v0 for ScienceQA does not.
+
+    Args:
+        folder: of the delta, with its tokenizer files.
+        rows: of its embedding.
+
+    Raises:
+        CheckpointError: the tokenizer does not name every row, so it cannot tell.
+    """
+    ids = {word: number for word, number in token_ids(folder).items() if number < rows}
+    had = [word for word in IMAGE_WORDS if word in ids]
+    if len(had) == len(IMAGE_WORDS):
+        return True
+    if had or len({*ids.values()}) < rows:
+        raise CheckpointError(
+            f'{folder}/config.json does not say mm_use_im_start_end, and the tokenizer files '
+            f'there name {len({*ids.values()})} of {rows} words, of {" and ".join(IMAGE_WORDS)} '
+            f'{had[0] if had else "neither"}. Put the tokenizer files of the delta beside it, or '
+            'add "mm_use_im_start_end": true to its config.json where it was trained with the '
+            'two around pictures, as v0 and v1-1 were for chat; false for ScienceQA.'
+        )
+    return False
 
 
 def merged_generation_config(folder: Path, ids: dict[str, int], rows: int) -> dict[str, Any]:

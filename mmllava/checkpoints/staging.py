@@ -1,11 +1,14 @@
 """Floor 1. A file or folder appears whole at its name, or not at all."""
 
+import itertools
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mmllava.checkpoints import lock
 from mmllava.checkpoints.journal import journal_of
 from mmllava.errors import CheckpointError
 
@@ -32,29 +35,50 @@ def staged(
         ``goes_on`` said so, what the killed run left.
 
     Raises:
-        CheckpointError: if something is there already, if its folder is missing or
-            if the disk has too little room. Nothing is left behind then, nor
-            after any other error or a Ctrl-C.
+        CheckpointError: if something is there already, if its folder is missing, if the disk
+            has too little room, or if what is to be gone on with belongs to a run that is
+            still at work. Nothing is left behind then, nor after any other error or a Ctrl-C.
     """
     destination = Path(os.path.realpath(destination))
     _give_back(destination)
-    part = destination.with_name(f'.{destination.name}.part-{os.getpid()}')
+    if goes_on:
+        refuse_busy(destination)
     left = next((p for p in leftovers(destination) if goes_on and goes_on(p)), None)
     there = sum(file.stat().st_size for file in _files(left) if file.is_file()) if left else 0
     check_destination(destination, needed_bytes - there, may_replace)
-    if left != part:  # a killed process may have had our number
-        _remove_part(part)
-    if left and left != part:
-        os.rename(left, part)
-        os.rename(journal_of(left), journal_of(part))
+    with _claimed(destination, left) as part:
+        try:
+            yield part
+            for file in _files(part):
+                _flush(file)
+            check_destination(destination, 0, may_replace)  # hours later; others write here too
+            _put(part, destination)
+        finally:
+            _remove(part)
+            _remove(journal_of(part))
+
+
+@contextmanager
+def _claimed(destination: Path, left: Path | None) -> Iterator[Path]:
+    """Gives what a killed run left, or a name that nobody has, locked meanwhile."""
+    part, handle = (left, lock.take(_lock_of(left))) if left else _new_part(destination)
+    if handle is None:
+        raise _busy(part)
     try:
         yield part
-        for file in _files(part):
-            _flush(file)
-        check_destination(destination, 0, may_replace)  # hours later; others write here too
-        _put(part, destination)
     finally:
-        _remove_part(part)
+        _lock_of(part).unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _new_part(destination: Path) -> tuple[Path, int]:
+    """A name of our own, and the handle of its lock; what killed runs left keeps its name."""
+    for number in itertools.count(os.getpid()):
+        part = destination.with_name(f'.{destination.name}.part-{number}')
+        if not (part.exists() or _old_of(part).exists()):
+            with suppress(FileExistsError):
+                return part, lock.make(_lock_of(part))
+    raise AssertionError('numbers have no end')
 
 
 def check_destination(
@@ -95,9 +119,9 @@ def _put(part: Path, destination: Path) -> None:
         os.replace(part, destination)
         _flush(destination.parent)
         return
-    old = destination.with_name(f'.{destination.name}.old-{os.getpid()}')
+    old = _old_of(part)
     if destination.exists():
-        _remove(old)  # of a killed process that had our number
+        _remove(old)  # of the killed run whose part this is
     try:
         if destination.exists():
             os.rename(destination, old)
@@ -116,42 +140,72 @@ def _put(part: Path, destination: Path) -> None:
 
 def _give_back(destination: Path) -> None:
     """Renames an earlier result back that a kill between the two renames of ``_put`` left."""
-    old = [path for path in _remains(destination) if path.name.rpartition('-')[0].endswith('.old')]
+    old = [path for path in _remains(destination) if _kind(path) == 'old']
     if old and not destination.exists():
         os.rename(max(old, key=lambda path: path.stat().st_mtime), destination)
 
 
 def leftovers(destination: Path) -> list[Path]:
     """Unfinished results that killed runs left beside the destination, the newest first."""
-    found = [p for p in _remains(destination) if p.name.rpartition('-')[0].endswith('.part')]
+    found = [path for path in _remains(destination) if _kind(path) == 'part']
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def refuse_busy(destination: Path) -> None:
+    """Refuses to go on where a run that may be gone on with is still at work.
+
+    Raises:
+        CheckpointError: names what it writes.
+    """
+    for path in _beside(destination):
+        if _kind(path) == 'part' and not is_over(path):
+            raise _busy(path)
+
+
+def _busy(part: Path) -> CheckpointError:
+    return CheckpointError(
+        f'{part} belongs to a run that is still at work, so it is not gone on with. Wait for that '
+        'run, or end it and give --resume again; or delete it if you know that there is no such '
+        'run: some disks cannot tell.'
+    )
 
 
 def _remains(destination: Path) -> list[Path]:
     """What runs that are over left beside the destination."""
+    return [path for path in _beside(destination) if is_over(path)]
+
+
+def _beside(destination: Path) -> list[Path]:
+    """What runs, over or not, have beside the destination: unfinished or earlier results."""
     if not destination.parent.is_dir():
         return []
-    heads = tuple(f'.{destination.name}.{kind}-' for kind in ('part', 'old'))
-    return sorted(
-        path
-        for path in destination.parent.iterdir()
-        if path.name.startswith(heads) and is_over(path.name.rpartition('-')[2])
-    )
+    name = re.compile(rf'\.{re.escape(destination.name)}\.(part|old)-[0-9]+')
+    return sorted(path for path in destination.parent.iterdir() if name.fullmatch(path.name))
 
 
-def is_over(process: str) -> bool:
-    """Tells that there is no process of this number; False where that cannot be told."""
-    if os.name != 'posix' or not (process.isascii() and process.isdigit()):
-        return False
-    if int(process) == os.getpid():
-        return True  # in a container numbers come again
-    try:
-        os.kill(int(process), 0)  # signal 0 does nothing but ask
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:
-        pass
-    return False
+def is_over(path: Path) -> bool:
+    """Tells that the run that made ``.NAME.KIND-NUMBER`` is over; False where nothing tells."""
+    return lock.is_free(_lock_of(path))
+
+
+def _lock_of(path: Path) -> Path:
+    """The file that a run has locked while it works on ``.NAME.part-NUMBER``."""
+    return _sibling(path, 'lock')
+
+
+def _old_of(part: Path) -> Path:
+    """Where an earlier result lies while a folder takes its place."""
+    return _sibling(part, 'old')
+
+
+def _sibling(path: Path, kind: str) -> Path:
+    head, _, number = path.name.rpartition('-')
+    return path.with_name(f'{head.rpartition(".")[0]}.{kind}-{number}')
+
+
+def _kind(path: Path) -> str:
+    """``part`` or ``old``, of ``.NAME.KIND-NUMBER``."""
+    return path.name.rpartition('-')[0].rpartition('.')[2]
 
 
 def _files(part: Path) -> Iterator[Path]:
@@ -172,12 +226,6 @@ def _flush(path: Path) -> None:
 
 def _is_empty_folder(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
-
-
-def _remove_part(part: Path) -> None:
-    """Deletes an unfinished result and its journal."""
-    _remove(part)
-    _remove(journal_of(part))
 
 
 def _remove(path: Path) -> None:

@@ -310,15 +310,21 @@ def _is_contiguous(tensor: _Tensor) -> bool:
 
 
 def _data_offset(handle: io.BufferedReader, member: zipfile.ZipInfo, file: Path) -> int:
-    """Byte at which a member's data begins: after its own header, name and padding."""
+    """Byte at which a member's data begins: after its own header, name and padding.
+
+    The header's two lengths stand nowhere else, so what they measure is checked: the name is
+    the directory's, and the padding is whole fields. Else the data would begin elsewhere.
+    """
     handle.seek(max(member.header_offset, 0))
     local = handle.read(30)
-    if member.header_offset < 0 or len(local) < 30 or local[:4] != b'PK\x03\x04':
+    sound = member.header_offset >= 0 and len(local) == 30 and local[:4] == b'PK\x03\x04'
+    name_length, extra_length = struct.unpack('<HH', local[26:30]) if sound else (0, 0)
+    name, extra = handle.read(name_length), handle.read(extra_length)
+    if not sound or name != _raw_name(member) or not _is_fields(extra, extra_length):
         raise CheckpointError(
             f'{file}: {member.filename} is not where the directory says (byte '
             f'{member.header_offset:,}). The file is damaged; download it again.'
         )
-    name_length, extra_length = struct.unpack('<HH', local[26:30])
     start = member.header_offset + 30 + name_length + extra_length
     if start + member.file_size > file.stat().st_size:
         raise CheckpointError(
@@ -326,6 +332,19 @@ def _data_offset(handle: io.BufferedReader, member: zipfile.ZipInfo, file: Path)
             f'{start + member.file_size:,} expected. Download or copy it again.'
         )
     return start
+
+
+def _raw_name(member: zipfile.ZipInfo) -> bytes:
+    """A member's name as the file has it."""
+    return member.orig_filename.encode('utf-8' if member.flag_bits & 0x800 else 'cp437')
+
+
+def _is_fields(extra: bytes, length: int) -> bool:
+    """Tells whether bytes are a zip's extra fields: (two bytes, a length, so many bytes) each."""
+    at = 0
+    while at + 4 <= len(extra):
+        at += 4 + int.from_bytes(extra[at + 2 : at + 4], 'little')
+    return at == length == len(extra)
 
 
 def read_member(file: Path, name: str) -> bytes | None:

@@ -285,14 +285,16 @@ def sweep(work_dir: Path, alone: bool) -> None:
 
     Args:
         work_dir: the folder.
-        alone: no other run is there (`hold`); else a part stays whose process may be.
+        alone: no other run is there (`hold`); else a part stays whose run may be.
     """
     for path in sorted(work_dir.glob('.*iter_*')):
-        match = re.fullmatch(r'\.((?:best_.+_)?iter_\d+)\.(part|old|gone)-(\d+)', path.name)
-        if match is None or not (alone or is_over(match[3])):
+        match = re.fullmatch(r'\.((?:best_.+_)?iter_\d+)\.(part|old|gone|lock)-\d+', path.name)
+        if match is None or not (alone or is_over(path)):
             continue
         if match[2] == 'old' and not (work_dir / match[1]).exists():
             os.rename(path, work_dir / match[1])
+        elif match[2] == 'lock':
+            path.unlink(missing_ok=True)
         else:
             shutil.rmtree(path, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """VLMEvalKit's threads ask at once and are answered together, each its own."""
 
 import importlib.util
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -10,6 +11,7 @@ import pytest
 from mmllava.apis.answers import Answerer, Request
 from mmllava.errors import PromptError
 from tests.conftest import MODELS
+from tools import benchmark_samples
 
 SETTINGS = dict(do_sample=False, max_new_tokens=5)
 
@@ -80,3 +82,35 @@ def test_an_error_reaches_the_thread_that_asked_and_no_other(model):
         assert second.result()
     with pytest.raises(PromptError, match='a message holds video; expected text and pictures'):
         model.generate_inner([dict(type='video', value='x.mp4')])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec('vlmeval') is None,
+    reason='VLMEvalKit is not installed: pip install ms-vlmeval',
+)
+def test_a_local_table_goes_through_vlmevalkits_own_run(model, tmp_path, monkeypatch):
+    monkeypatch.setenv('LMUData', str(tmp_path))
+    monkeypatch.setenv('PRED_FORMAT', 'tsv')
+    from vlmeval.dataset.image_mcq import CustomMCQDataset
+    from vlmeval.inference import infer_data_job
+    from vlmeval.smp import load
+
+    assert benchmark_samples.main([str(tmp_path / 'samples')]) == 0
+    shutil.copy(tmp_path / 'samples/mmbench/mmbench_dev_20230712.tsv', tmp_path / 'local.tsv')
+    dataset = CustomMCQDataset(dataset='local')
+    asked = [dataset.build_prompt(dataset.data.iloc[k]) for k in range(len(dataset.data))]
+    alone = [model.generate(message) for message in asked]
+    sizes = []
+    ask = Answerer._ask
+    monkeypatch.setattr(
+        Answerer, '_ask', lambda self, r, batch: (sizes.append(len(batch)), ask(self, r, batch))[1]
+    )
+    work = tmp_path / 'work'
+    work.mkdir()
+    infer_data_job(model, str(work), 'mmllava', dataset, api_nproc=4)
+    (file,) = work.glob('mmllava_local*')
+    found = load(str(file))
+    assert list(found['prediction']) == alone
+    assert len({*alone}) > 1
+    assert sum(sizes) == len(alone) and max(sizes) > 1

@@ -113,7 +113,7 @@ def test_gqa_scores_the_balanced_questions_of_a_file_with_all(copied, spoil):
         file, lambda c: [row.update(isBalanced=n < 2) for n, row in enumerate(c.values())] and None
     )
     items = read_gqa(file, file.parent)
-    found = score_gqa(items, ['yes', 'red', *['yes'] * 4])  # yes/green; the rest is not counted
+    found = score_gqa(items, ['yes', 'red', *['x'] * 4])  # yes, green; wrong ones not counted
     assert found == {'accuracy': 50.0, 'binary': 100.0, 'open': 0.0}
     assert (
         len(BENCHMARKS['gqa'].files(items, ['a'] * 6, '')['testdev_balanced_predictions.json']) == 6

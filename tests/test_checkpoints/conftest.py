@@ -1,13 +1,29 @@
 """The recorded base and delta, and ways to change a copy of them."""
 
+import hashlib
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
+from mmllava.checkpoints import (
+    compare,
+    map_tensor,
+    prepare_conversion,
+    prepare_merge,
+    read_entries,
+    write_conversion,
+    write_merge,
+)
+from mmllava.checkpoints.proof import prove
+from mmllava.errors import CheckpointError
+
 GOLDEN = Path(__file__).parents[1] / 'golden/models'
+#: name -> SHA-256, of the recorded merge.
+EXPECTED = json.loads((GOLDEN / 'expected.json').read_text())['merged_sha256']
 
 
 class Pair:
@@ -46,3 +62,66 @@ class Pair:
 @pytest.fixture
 def pair(tmp_path):
     return Pair(tmp_path)
+
+
+def merge(pair, destination, tower=None, overwrite=False, **options):
+    prepared = prepare_merge(pair.base, pair.delta, tower)
+    write_merge(prepared, pair.root / destination, overwrite, **options)
+    return pair.root / destination
+
+
+def refused(pair, message, destination='merged', **options):
+    """Merges, expects the message, and sees that the disk is as it was."""
+    before = pair.listing()
+    with pytest.raises(CheckpointError, match=message) as caught:
+        merge(pair, destination, **options)
+    assert pair.listing() == before
+    return str(caught.value)
+
+
+def sums(path):
+    entries = read_entries(path)
+    return {n: hashlib.sha256(map_tensor(e).tobytes()).hexdigest() for n, e in entries.items()}
+
+
+@pytest.fixture
+def small_disk(tmp_path_factory):
+    """A file system of 400 kB, mounted for the test."""
+    mount = tmp_path_factory.mktemp('small')
+    command = ['mount', '-t', 'tmpfs', '-o', 'size=400k', 'tmpfs', str(mount)]
+    try:
+        done = subprocess.run(command, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip('there is no mount command')
+    if done.returncode:
+        pytest.skip('mounting a file system is not allowed here')
+    yield mount
+    subprocess.run(['umount', str(mount)], check=True)
+
+
+def convert(source, to, out, base=None, tower=None, dtype=None, **options):
+    """Converts and proves the result."""
+    conversion = prepare_conversion(source, to, base, tower, dtype)
+    write_conversion(conversion, out, **options)
+    prove(conversion, out)
+    return out
+
+
+def equal(first, second, base=None, but=frozenset()):
+    """Asserts that two checkpoints have the same tensors, bit for bit, but those named."""
+    found = compare(first, second, base=base)
+    assert found.equal and not (found.different or found.up_to_dtype), found
+    assert {*found.only_first, *found.only_second} == set(but), found
+
+
+@pytest.fixture(scope='session')
+def whole(tmp_path_factory):
+    """version -> a whole model in the original layout, with its tower."""
+    root, clip = tmp_path_factory.mktemp('whole'), GOLDEN / 'clip-tiny'
+    return {
+        'v1': convert(
+            GOLDEN / 'llava-v1-delta', 'original', root / 'v1', GOLDEN / 'llama-base', clip
+        ),
+        'v1.5': convert(GOLDEN / 'llava-v1.5', 'original', root / 'v1.5', tower=clip),
+        'v1.6': convert(GOLDEN / 'llava-v1.6', 'original', root / 'v1.6', tower=clip),
+    }

@@ -17,41 +17,14 @@ from mmllava.checkpoints import (
     verify,
     write_conversion,
 )
-from mmllava.checkpoints.proof import prove
 from mmllava.errors import CheckpointError, ConfigError
-from tests.test_checkpoints.conftest import GOLDEN
+from tests.test_checkpoints.conftest import GOLDEN, convert, equal
 
 CLIP, BASE, DELTA = GOLDEN / 'clip-tiny', GOLDEN / 'llama-base', GOLDEN / 'llava-v1-delta'
 V15, V16 = GOLDEN / 'llava-v1.5', GOLDEN / 'llava-v1.6'
 END = {
     f'model.vision_tower.vision_tower.vision_model.post_layernorm.{w}' for w in ('weight', 'bias')
 }
-
-
-def convert(source, to, out, base=None, tower=None, dtype=None, **options):
-    """Converts and proves the result."""
-    conversion = prepare_conversion(source, to, base, tower, dtype)
-    write_conversion(conversion, out, **options)
-    prove(conversion, out)
-    return out
-
-
-def equal(first, second, base=None, but=frozenset()):
-    """Asserts that two checkpoints have the same tensors, bit for bit, but those named."""
-    found = compare(first, second, base=base)
-    assert found.equal and not (found.different or found.up_to_dtype), found
-    assert {*found.only_first, *found.only_second} == set(but), found
-
-
-@pytest.fixture(scope='module')
-def whole(tmp_path_factory):
-    """version -> a whole model in the original layout, with its tower."""
-    root = tmp_path_factory.mktemp('whole')
-    return {
-        'v1': convert(DELTA, 'original', root / 'v1', BASE, CLIP),
-        'v1.5': convert(V15, 'original', root / 'v1.5', tower=CLIP),
-        'v1.6': convert(V16, 'original', root / 'v1.6', tower=CLIP),
-    }
 
 
 THERE = [
@@ -111,48 +84,6 @@ def test_a_delta_is_made_and_merged_again(tmp_path, whole, source):
 def test_the_recorded_delta_is_given_back_by_its_model(tmp_path):
     merged = convert(DELTA, 'mmllava', tmp_path / 'merged', BASE)
     equal(convert(merged, 'delta', tmp_path / 'delta', BASE), DELTA, base=BASE)
-
-
-@pytest.mark.parametrize('name', ['folder', 'projector.bin'])
-@pytest.mark.parametrize('version', ['v1.5', 'v1.6'])
-def test_a_projector_goes_out_and_onto_its_base_again(tmp_path, whole, version, name):
-    there = convert(whole[version], 'projector', tmp_path / name)
-    assert identify(there).layout == 'projector'
-    tensors = torch.load(
-        there / 'mm_projector.bin' if name == 'folder' else there, weights_only=True
-    )
-    assert {n for n in tensors if 'image_newline' not in n} == {
-        f'model.mm_projector.{n}.{w}' for n in (0, 2) for w in ('weight', 'bias')
-    }
-    equal(convert(there, 'mmllava', tmp_path / 'back', whole[version]), whole[version])
-
-
-@pytest.mark.parametrize('whole_matrix', [False, True])
-def test_a_projector_brings_its_start_and_end_words(tmp_path, whole, whole_matrix):
-    there = convert(whole['v1'], 'projector', tmp_path / 'p')
-    file, base = there / 'mm_projector.bin', tmp_path / 'base'
-    tensors = torch.load(file, weights_only=True)
-    words = tensors['model.embed_tokens.weight']
-    assert words.shape == (2, 48)
-    shutil.copytree(BASE, base)
-    shutil.copy(V15 / 'tokenizer.model', base)
-    matrix = torch.load(base / 'pytorch_model-00001-of-00002.bin', weights_only=True) | torch.load(
-        base / 'pytorch_model-00002-of-00002.bin', weights_only=True
-    )
-    if whole_matrix:
-        rows = torch.cat([matrix['model.embed_tokens.weight'], words])
-        torch.save({**tensors, 'model.embed_tokens.weight': rows}, file)
-    back = convert(there, 'original', tmp_path / 'back', base)
-    made = load_file(back / 'model-00001-of-00001.safetensors')
-    assert torch.equal(made['model.embed_tokens.weight'][1000:], words)
-    head = matrix['lm_head.weight']
-    assert torch.equal(made['lm_head.weight'][:1000], head)
-    mean = head.double().mean(0).half()
-    assert torch.equal(made['lm_head.weight'][1000:], mean.expand(2, 48))
-    added = json.loads((back / 'added_tokens.json').read_text())
-    assert added == {'<im_start>': 1000, '<im_end>': 1001}
-    assert read_config(back)['mm_use_im_start_end'] is True
-    assert read_config(back)['vocab_size'] == 1002
 
 
 # --- types, shards, plans --------------------------------------------------------------
@@ -361,6 +292,10 @@ SPOILS = {
         lambda t: t.update({'model.image_newline': torch.ones(48)}), {},
         r'has model.image_newline, but its config says mm_patch_merge_type .flat.',
     ),
+    'projector layers': (
+        lambda t: t.update({'model.mm_projector.2.weight': torch.ones(48, 49)}), {},
+        r'mm_projector.2.weight is \[48, 49\]; expected 48 columns, the rows of .*mm_projector.0',
+    ),
     'width': (
         lambda t: t.update({'model.mm_projector.2.weight': torch.ones(40, 48),
                             'model.mm_projector.2.bias': torch.ones(40)}), {},
@@ -373,6 +308,51 @@ SPOILS = {
 def test_a_model_with_a_fault_is_refused(tmp_path, case):
     change, config, message = SPOILS[case]
     refused(message, spoiled(tmp_path, change, config), 'mmllava')
+
+
+TOWER = 'model.vision_tower.vision_tower.vision_model.'
+
+
+@pytest.mark.parametrize(
+    ('name', 'shape'),
+    [
+        ('embeddings.position_embedding.weight', (32, 17)),
+        ('embeddings.patch_embedding.weight', (40, 3, 14, 14)),
+        ('embeddings.patch_embedding.weight', (32, 3, 14, 7)),
+        ('pre_layrnorm.weight', (64,)),
+    ],
+)
+def test_a_tower_of_parts_of_different_widths_is_refused(tmp_path, whole, name, shape):
+    """In a bare file too, where no config tells the sizes."""
+
+    def change(tensors):
+        tensors[TOWER + name] = torch.ones(shape)
+        if name == 'pre_layrnorm.weight':
+            tensors[f'{TOWER}pre_layrnorm.bias'] = torch.ones(shape)
+
+    source = spoiled(tmp_path, change, {}, whole['v1.5'])
+    message = rf'{name.rpartition(".")[0]}.* is \[.*\]; expected .*32.*, as .*class_embedding'
+    refused(message, source / 'model.safetensors', 'mmllava', V15)
+
+
+def test_a_tensor_that_is_one_number_is_refused_by_conversion_and_comparison(tmp_path, whole):
+    file = convert(whole['v1.5'], 'mmpretrain', tmp_path / 'x.pth')
+    tensors = torch.load(file, weights_only=True)
+    tensors['model.vision_tower.layers.0.attn.qkv.bias'] = torch.tensor(1.0)
+    torch.save(tensors, file)
+    refused(r'the shape of a tensor is of a kind that it cannot have', file, 'mmllava', V15)
+    with pytest.raises(CheckpointError, match='the shape of a tensor is of a kind that it cannot'):
+        compare(file, whole['v1.5'])
+
+
+@pytest.mark.parametrize('image', [998, 1001, 'x', [], True])
+def test_two_places_for_the_picture_are_refused(tmp_path, whole, image):
+    source = convert(whole['v1.5'], 'hf', tmp_path / 'source')
+    told = json.loads((source / 'config.json').read_text()) | dict(image_token_index=image)
+    (source / 'config.json').write_text(json.dumps(told))
+    refused(r'says image_token_index .*, and <image> is word 1000 of its tok', source, 'original')
+    (source / 'config.json').write_text(json.dumps({**told, 'image_token_index': None}))
+    assert len(prepare_conversion(source, 'original').kept) == 80
 
 
 def test_one_tensor_under_two_names_is_refused(tmp_path, whole):

@@ -1,4 +1,8 @@
-"""Over 200 corrupted inputs: each refused in one clear line, nothing written, nothing run."""
+"""Over 200 corrupted inputs: each refused in one clear line, nothing written, nothing run.
+
+Each run draws the same ones. To look for new ones, ten times as many:
+CORRUPT_SEED=7 CORRUPT_TIMES=10 python -m pytest tests/test_checkpoints/test_corrupted.py
+"""
 
 import importlib.util
 import json
@@ -16,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from tests.test_checkpoints.conftest import GOLDEN
 
 ROOT = Path(__file__).parents[2]
+SEED, TIMES = (int(os.environ.get(f'CORRUPT_{name}', n)) for name, n in (('SEED', 0), ('TIMES', 1)))
 V15, V16, DELTA = GOLDEN / 'llava-v1.5', GOLDEN / 'llava-v1.6', GOLDEN / 'llava-v1-delta'
 
 
@@ -50,7 +55,7 @@ def refuses(tool, tmp_path, capsys, monkeypatch):
 
 def copies(tmp_path, source, count):
     """Yields a fresh copy of a checkpoint, one at a time."""
-    for number in range(count):
+    for number in range(count * TIMES):
         folder = tmp_path / f'copy-{number}'
         yield shutil.copytree(source, folder)
         shutil.rmtree(folder)
@@ -63,7 +68,7 @@ def flip(file, position, bit):
 
 
 def test_bits_flipped_in_a_safetensors_header(tmp_path, refuses):
-    draw = random.Random(1)
+    draw = random.Random(1000 * SEED + 1)
     for folder in copies(tmp_path, V15, 50):
         file = draw.choice(sorted(folder.glob('*.safetensors')))
         data = file.read_bytes()
@@ -75,7 +80,7 @@ def test_bits_flipped_in_a_safetensors_header(tmp_path, refuses):
 
 
 def test_bits_flipped_in_the_list_of_a_torch_file(tmp_path, refuses):
-    draw = random.Random(2)
+    draw = random.Random(1000 * SEED + 2)
     for folder in copies(tmp_path, DELTA, 30):
         file = draw.choice(sorted(folder.glob('*.bin')))
         with zipfile.ZipFile(file) as archive:
@@ -87,7 +92,7 @@ def test_bits_flipped_in_the_list_of_a_torch_file(tmp_path, refuses):
 
 
 def test_bits_flipped_in_an_index(tmp_path, refuses):
-    draw = random.Random(3)
+    draw = random.Random(1000 * SEED + 3)
     for number, folder in enumerate(copies(tmp_path, V15, 20)):
         file = folder / 'model.safetensors.index.json'
         text = file.read_text()
@@ -99,7 +104,7 @@ def test_bits_flipped_in_an_index(tmp_path, refuses):
 
 @pytest.mark.parametrize('source', [V15, DELTA])
 def test_files_that_are_cut_short(tmp_path, refuses, source):
-    draw = random.Random(4)
+    draw = random.Random(1000 * SEED + 4)
     base = ['--base', GOLDEN / 'llama-base'] if source == DELTA else []
     for folder in copies(tmp_path, source, 18):
         file = draw.choice(sorted([*folder.glob('*.safetensors'), *folder.glob('*.bin')]))
@@ -128,7 +133,7 @@ def tensors_of(folder):
 
 
 def test_tensors_of_a_wrong_shape(tmp_path, refuses):
-    draw = random.Random(6)
+    draw = random.Random(1000 * SEED + 6)
     for number, folder in enumerate(copies(tmp_path, V16, 25)):
         tensors = tensors_of(folder)
         name = draw.choice(sorted(tensors))
@@ -140,7 +145,7 @@ def test_tensors_of_a_wrong_shape(tmp_path, refuses):
 
 
 def test_tensors_of_a_wrong_type(tmp_path, refuses):
-    draw = random.Random(7)
+    draw = random.Random(1000 * SEED + 7)
     kinds = [torch.int8, torch.uint8, torch.int32, torch.int64, torch.bool, torch.complex64]
     kinds += [torch.float8_e4m3fn]
     for number, folder in enumerate(copies(tmp_path, V16, 21)):
@@ -152,7 +157,7 @@ def test_tensors_of_a_wrong_type(tmp_path, refuses):
 
 
 def test_tensors_that_are_missing_or_not_finite(tmp_path, refuses):
-    draw = random.Random(8)
+    draw = random.Random(1000 * SEED + 8)
     for number, folder in enumerate(copies(tmp_path, V16, 24)):
         tensors = tensors_of(folder)
         name = draw.choice(sorted(n for n in tensors if 'post_layernorm' not in n))
@@ -269,7 +274,7 @@ ODD = [None, [], {}, '', 'x', -1, 0, 1.5, True, [[1]], {'a': []}, 10**30]
 def test_any_value_of_any_setting_is_taken_or_refused(tmp_path, tool, capsys, monkeypatch, to):
     """A setting may not matter for a layout; what matters must never end in a traceback."""
     monkeypatch.setattr(tool.signal, 'signal', lambda *_: None)
-    draw = random.Random(9)
+    draw = random.Random(1000 * SEED + 9)
     hf = tmp_path / 'hf'
     source = [str(V16), '--tower', str(GOLDEN / 'clip-tiny')]
     assert tool.main([*source, '--to', 'hf', '--out', str(hf)]) == 0

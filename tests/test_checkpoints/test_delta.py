@@ -1,9 +1,7 @@
-"""Base + delta is what the original computes; a wrong pair is refused before a byte is written."""
+"""Base + delta is what the original computes, and what is written is all that loading needs."""
 
-import errno
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 
@@ -12,34 +10,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from mmllava.checkpoints import (
-    check_write,
-    map_tensor,
-    plan_merge,
-    plan_tower,
-    prepare_merge,
-    read_entries,
-    staging,
-    stream,
-    write_merge,
-)
+from mmllava.checkpoints import map_tensor, plan_merge, prepare_merge, read_entries, stream
 from mmllava.checkpoints.sidecars import sentence_pieces
-from mmllava.errors import CheckpointError
-from tests.test_checkpoints.conftest import GOLDEN
+from tests.test_checkpoints.conftest import EXPECTED, GOLDEN, merge, refused, sums
 
 EMBED, NORM = 'model.embed_tokens.weight', 'model.norm.weight'
-EXPECTED = json.loads((GOLDEN / 'expected.json').read_text())['merged_sha256']
-
-
-def merge(pair, destination, tower=None, overwrite=False, **options):
-    prepared = prepare_merge(pair.base, pair.delta, tower)
-    write_merge(prepared, pair.root / destination, overwrite, **options)
-    return pair.root / destination
-
-
-def sums(path):
-    entries = read_entries(path)
-    return {n: hashlib.sha256(map_tensor(e).tobytes()).hexdigest() for n, e in entries.items()}
 
 
 @pytest.mark.parametrize('destination', ['merged.pth', 'merged'])
@@ -183,6 +158,44 @@ def test_a_v0_config_gets_the_vision_that_v0_meant(pair):
     assert (made['model_type'], made['architectures']) == ('llava', ['LlavaLlamaForCausalLM'])
 
 
+def v0_words(pair, words, says=None):
+    """Makes the config say nothing of start and end words, and the tokenizer name these words."""
+    pair.set_config(pair.delta, mm_use_im_start_end=says)
+    settings = json.loads((pair.delta / 'tokenizer_config.json').read_text())
+    del settings['added_tokens_decoder']
+    (pair.delta / 'tokenizer_config.json').write_text(json.dumps(settings))
+    (pair.delta / 'added_tokens.json').write_text(json.dumps(words))
+
+
+CHAT = {'<im_patch>': 1000, '<im_start>': 1001, '<im_end>': 1002, '[PAD]': 1003}
+SCIENCE_QA = {'[PAD]': 1000, '<im_patch>': 1001, '<mine>': 1002}
+
+
+@pytest.mark.parametrize(
+    ('words', 'says', 'expected'),
+    [(CHAT, None, True), (SCIENCE_QA, None, False), (CHAT, False, False)],
+    ids=['chat', 'ScienceQA', 'as it says'],
+)
+def test_a_config_that_says_nothing_of_start_and_end_gets_what_its_words_tell(
+    pair, words, says, expected
+):
+    v0_words(pair, words, says)
+    made = json.loads((merge(pair, 'merged') / 'config.json').read_text())
+    assert made['mm_use_im_start_end'] is expected
+
+
+@pytest.mark.parametrize(
+    ('words', 'message'),
+    [
+        ({}, r'does not say mm_use_im_start_end, .* name 1000 of 1003 words, .* neither. .* true'),
+        ({'a': 1000, 'b': 1001, '<im_start>': 1002}, r'of <im_start> and <im_end> <im_start>'),
+    ],
+)
+def test_words_that_cannot_tell_of_start_and_end_are_refused(pair, words, message):
+    v0_words(pair, words)
+    refused(pair, message)
+
+
 def test_the_missing_tower_is_told(pair):
     (note,) = prepare_merge(pair.base, pair.delta).notes
     assert 'vision tower clip-tiny is not included' in note and '--tower' in note
@@ -199,293 +212,3 @@ def test_the_pieces_of_a_tokenizer_are_read_in_order():
 def test_what_is_no_tokenizer_is_refused(pair, data):
     (pair.delta / 'tokenizer.model').write_bytes(data)
     refused(pair, r'tokenizer.model is no SentencePiece model')
-
-
-# --- a wrong pair ----------------------------------------------------------------------
-
-
-def refused(pair, message, destination='merged', **options):
-    """Merges, expects the message, and sees that the disk is as it was."""
-    before = pair.listing()
-    with pytest.raises(CheckpointError, match=message) as caught:
-        merge(pair, destination, **options)
-    assert pair.listing() == before
-    return str(caught.value)
-
-
-def llama(hidden, layers=1, rows=8, extra=()):
-    """A LLaMA in name and in shape; torch stores an expanded zero as one value."""
-    made = {EMBED: torch.zeros(rows, hidden, dtype=torch.float16), NORM: torch.ones(hidden).half()}
-    for k in range(layers):
-        made[f'model.layers.{k}.mlp.up_proj.weight'] = torch.zeros(1, hidden).half()
-    return made | {name: torch.zeros(1, 1).half() for name in extra}
-
-
-def test_a_13b_base_with_a_7b_delta_is_refused_naming_both(pair):
-    pair.replace(pair.base, llama(5120))
-    pair.replace(pair.delta, llama(4096, extra=['model.mm_projector.weight']))
-    refused(pair, r'hidden size 5120 \(LLaMA 13B\) but the delta has 4096 \(LLaMA 7B\)')
-
-
-def test_another_number_of_layers_is_refused(pair):
-    pair.replace(pair.base, llama(8, layers=3))
-    pair.replace(pair.delta, llama(8, layers=2, extra=['model.mm_projector.weight']))
-    refused(pair, r'the base has 3 layers but the delta has 2')
-
-
-def test_a_merged_base_is_refused(pair):
-    merged = merge(pair, 'first')
-    shutil.rmtree(pair.base)
-    merged.rename(pair.base)
-    refused(pair, r'base says of itself that it is LLaVA')
-    (pair.base / 'config.json').unlink()
-    refused(pair, r'base holds model.mm_projector.* so it is a LLaVA model already')
-
-
-def test_a_whole_model_in_place_of_the_delta_is_refused(pair):
-    merged = merge(pair, 'first')
-    shutil.rmtree(pair.delta)
-    merged.rename(pair.delta)
-    refused(pair, r'norm.weight of the delta is as large as .* This is a whole model')
-
-
-def test_base_and_delta_in_the_wrong_order_are_refused(pair):
-    pair.base, pair.delta = pair.delta, pair.base
-    refused(pair, r'LLaVA')
-
-
-def test_a_base_with_added_words_is_refused(pair):
-    base = pair.tensors(pair.base)
-    for name in (EMBED, 'lm_head.weight'):
-        base[name] = torch.cat([base[name], torch.zeros(1, 48).half()])
-    pair.replace(pair.base, base)
-    refused(pair, r'the base has 1001 words but LLaMA has 1000: it has words added')
-
-
-def test_a_base_with_more_words_than_the_delta_is_refused(pair):
-    pair.replace(pair.base, pair.tensors(pair.base) | {EMBED: torch.zeros(1004, 48).half()})
-    refused(pair, r'has 1004 words but the delta only 1003')
-
-
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        (dict(hidden_size=4096, rms_norm_eps=1e-5, max_position_embeddings=4096), r'Vicuna 1.5'),
-        (dict(_name_or_path='lmsys/vicuna-7b-v1.3'), r'it is lmsys/vicuna-7b-v1.3: Vicuna'),
-        (dict(model_type='llava_llama'), r'it is LLaVA'),
-        (dict(num_attention_heads=8), r'num_attention_heads is 8 in the config of the base but 4'),
-    ],
-)
-def test_a_base_whose_config_gives_it_away_is_refused(pair, changes, message):
-    pair.set_config(pair.base, **changes)
-    refused(pair, message)
-
-
-def test_llama_1_and_names_that_prove_nothing_pass(pair):
-    pair.set_config(pair.base, hidden_size=4096, rms_norm_eps=1e-6)
-    pair.set_config(pair.base, _name_or_path='/home/me/not-vicuna/llama-7b')
-    assert len(prepare_merge(pair.base, pair.delta).kept) == 23
-
-
-def test_a_vicuna_delta_is_refused(pair):
-    delta = pair.tensors(pair.delta)
-    pair.replace(pair.delta, {k: v for k, v in delta.items() if 'mm_projector' not in k})
-    refused(pair, r'no model.mm_projector.*a Vicuna delta is something else')
-
-
-def test_tensors_that_do_not_fit_are_named(pair):
-    base, delta = pair.tensors(pair.base), pair.tensors(pair.delta)
-    q_proj = 'model.layers.0.self_attn.q_proj.weight'
-    pair.replace(pair.base, base | {q_proj: torch.zeros(24, 48).half()})
-    refused(pair, r'q_proj.weight is \[24, 48\] in the base but \[48, 48\] in the delta')
-    pair.replace(pair.base, base | {'model.odd': torch.zeros(1)})
-    refused(pair, r'delta has no model.odd, which the base has')
-    pair.replace(pair.base, base)
-    pair.replace(pair.delta, delta | {'model.vision.odd': torch.zeros(1)})
-    refused(pair, r'delta holds model.vision.odd, which the base lacks')
-    pair.replace(pair.delta, delta | {NORM: torch.zeros(48, dtype=torch.int8)})
-    refused(pair, r'norm.weight of the delta is int8.*Quantised')
-
-
-@pytest.mark.parametrize('value', [float('nan'), float('inf'), 65504.0])
-def test_a_sum_that_is_not_finite_is_named(pair, value):
-    q_proj = 'model.layers.1.self_attn.q_proj.weight'
-    base, delta = pair.tensors(pair.base), pair.tensors(pair.delta)
-    base[q_proj][3, 3] = delta[q_proj][3, 3] = value
-    pair.replace(pair.base, base)
-    pair.replace(pair.delta, delta)
-    refused(pair, rf'{q_proj} has values that are not finite')
-    refused(pair, rf'{q_proj} has values that are not finite', destination='m.pth')
-
-
-def test_a_damaged_source_leaves_nothing_behind(pair):
-    shard = pair.delta / 'pytorch_model-00002-of-00003.bin'
-    data = shard.read_bytes()
-    shard.write_bytes(data[:-1000])
-    refused(pair, r'00002-of-00003.bin is cut short')
-    shard.unlink()
-    refused(pair, r'lacks pytorch_model-00002-of-00003.bin')
-
-
-def test_a_source_that_shrinks_meanwhile_leaves_nothing_behind(pair):
-    prepared = prepare_merge(pair.base, pair.delta)
-    shard = pair.delta / 'pytorch_model-00003-of-00003.bin'
-    os.truncate(shard, 1000)
-    before = pair.listing()
-    with pytest.raises(CheckpointError, match=r'00003.bin ends at byte 1,000 but .* goes on to'):
-        write_merge(prepared, pair.root / 'm')
-    assert pair.listing() == before
-
-
-def test_a_tower_of_another_width_is_refused(pair):
-    delta = pair.tensors(pair.delta)
-    pair.replace(pair.delta, delta | {'model.mm_projector.weight': torch.zeros(48, 40).half()})
-    refused(pair, r'mm_projector.weight takes 40 channels but the .* gives 32', tower=pair.tower)
-
-
-def test_what_is_no_tower_is_refused(pair):
-    refused(pair, r'no tensor of the vision tower begins with vision_model.', tower=pair.base)
-    entries = read_entries(pair.tower)
-    with pytest.raises(CheckpointError, match=r'holds what no CLIP model has: odd'):
-        plan_tower(entries | {'odd': next(iter(entries.values()))})
-
-
-def test_only_the_vision_half_of_a_whole_clip_model_is_taken(pair):
-    entries = read_entries(pair.tower)
-    one = next(iter(entries.values()))
-    others = ['text_model.x', 'logit_scale', 'text_projection.weight', 'visual_projection.weight']
-    others.append('vision_model.embeddings.position_ids')
-    moves = plan_tower(entries | dict.fromkeys(others, one))
-    assert {move.name for move in moves if move.how == 'dropped'} == set(others)
-
-
-def test_a_tower_config_that_contradicts_its_tensors_is_refused(pair, tmp_path):
-    tower = shutil.copytree(pair.tower, tmp_path / 'tower')
-    pair.set_config(tower, image_size=224)
-    refused(pair, r"says \{'image_size': 224\}, its tensors \{'image_size': 56\}", tower=tower)
-
-
-# --- the destination -------------------------------------------------------------------
-
-
-def test_what_exists_is_not_replaced_unless_asked(pair):
-    merge(pair, 'm.pth')
-    merge(pair, 'm')
-    refused(pair, r'm.pth exists already.*--overwrite', destination='m.pth')
-    refused(pair, r'm exists already.*--overwrite', destination='m')
-    before = (pair.root / 'm.pth').read_bytes()
-    (pair.root / 'm.pth').write_bytes(before + b'')
-    merge(pair, 'm.pth', overwrite=True)
-    merge(pair, 'm', overwrite=True)
-    assert sums(pair.root / 'm') == sums(pair.root / 'm.pth') == EXPECTED
-    assert sorted(p.name for p in pair.root.iterdir()) == ['base', 'delta', 'm', 'm.pth']
-
-
-def test_an_empty_folder_is_filled(pair):
-    (pair.root / 'm').mkdir()
-    assert sums(merge(pair, 'm')) == EXPECTED
-
-
-def test_a_users_files_are_never_replaced(pair):
-    (pair.root / 'thesis').mkdir()
-    (pair.root / 'thesis/chapter.tex').write_text('x')
-    (pair.root / 'notes.pth').write_text('x')
-    overwrite = dict(overwrite=True)
-    refused(pair, r'thesis was not written by a merge', destination='thesis', **overwrite)
-    refused(pair, r'notes.pth .* was not written by a merge', destination='notes.pth', **overwrite)
-    merge(pair, 'm')
-    (pair.root / 'm/chapter.tex').write_text('x')
-    refused(pair, r'm holds chapter.tex, which no merge wrote', destination='m', **overwrite)
-    refused(pair, r'base is where the sources lie', destination='base', **overwrite)
-    shard = 'delta/pytorch_model-00001-of-00003.bin'
-    refused(pair, r'ends in .bin; a destination', destination=shard, **overwrite)
-
-
-def test_a_failed_overwrite_keeps_what_was_there(pair, monkeypatch):
-    merge(pair, 'm')
-
-    def fails(source, target, rename=os.rename):
-        if '.part-' in str(source):
-            raise OSError(errno.EIO, 'the disk is broken')
-        rename(source, target)
-
-    monkeypatch.setattr(staging.os, 'rename', fails)
-    before = pair.listing()
-    with pytest.raises(OSError, match='the disk is broken'):
-        merge(pair, 'm', overwrite=True)
-    assert pair.listing() == before
-
-
-def test_a_missing_parent_and_a_bare_delta_are_refused(pair):
-    refused(pair, r'folder .*nowhere does not exist', destination='nowhere/m')
-    (pair.delta / 'tokenizer.model').unlink()
-    refused(pair, r'no tokenizer.model or tokenizer.json')
-    (pair.delta / 'config.json').unlink()
-    refused(pair, r'no config.json, so a folder made of it could not be loaded')
-    assert sums(merge(pair, 'm.pth')) == EXPECTED
-
-
-def test_too_small_a_disk_is_told_before_anything_is_written(pair, monkeypatch):
-    usage = shutil.disk_usage('/')._replace(free=5_000_000)
-    monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage)
-    refused(pair, r'has 0.01 GB free but merged needs 0.02 GB')
-    with pytest.raises(CheckpointError, match='GB free but x.pth needs'):
-        check_write(prepare_merge(pair.base, pair.delta), pair.root / 'x.pth')
-
-
-@pytest.mark.parametrize('destination', ['m', 'm.pth'])
-def test_ctrl_c_leaves_nothing_behind(pair, destination):
-    def interrupt(_):
-        raise KeyboardInterrupt
-
-    before = pair.listing()
-    with pytest.raises(KeyboardInterrupt):
-        merge(pair, destination, progress=interrupt)
-    assert pair.listing() == before
-
-
-@pytest.fixture
-def small_disk(pair, tmp_path_factory):
-    """A file system of 256 kB, mounted for the test."""
-    mount = tmp_path_factory.mktemp('small')
-    command = ['mount', '-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', str(mount)]
-    try:
-        done = subprocess.run(command, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip('there is no mount command')
-    if done.returncode:
-        pytest.skip('mounting a file system is not allowed here')
-    yield mount
-    subprocess.run(['umount', str(mount)], check=True)
-
-
-@pytest.mark.filterwarnings('error')
-@pytest.mark.parametrize('destination', ['m', 'm.pth'])
-def test_a_disk_that_fills_up_meanwhile_is_left_as_it_was(
-    pair, small_disk, monkeypatch, destination
-):
-    usage = shutil.disk_usage('/')._replace(free=10**12)  # as if it had had room at the start
-    monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage)
-    prepared = prepare_merge(pair.base, pair.delta)
-    with pytest.raises(OSError, match='No space left'):
-        write_merge(prepared, small_disk / destination)
-    assert list(small_disk.iterdir()) == []
-
-
-@pytest.mark.parametrize('destination', ['m', 'm.pth'])
-@pytest.mark.parametrize('after', [0, 1, 3])
-def test_a_write_that_fails_leaves_nothing_behind(pair, monkeypatch, destination, after):
-    calls = []
-
-    def full(*_):
-        calls.append(1)
-        if len(calls) > after:
-            raise OSError(errno.ENOSPC, 'No space left on device')
-
-    before = pair.listing()
-    with pytest.raises(OSError, match='No space left'):
-        merge(pair, destination, progress=full)
-    monkeypatch.setattr(staging.os, 'fsync', full)
-    with pytest.raises(OSError, match='No space left'):
-        merge(pair, destination)
-    assert pair.listing() == before

@@ -8,6 +8,7 @@ import pytest
 
 from mmllava.checkpoints import disk
 from mmllava.checkpoints.disk import PAGE, DirectFile
+from mmllava.checkpoints.progress import Progress
 
 RANDOM = np.random.default_rng(0).integers(0, 256, 20 * PAGE + 123, np.uint8)
 SIZES = [1, PAGE, 3 * PAGE - 1, 5, 9 * PAGE + 9, 0, 2 * PAGE]
@@ -88,3 +89,46 @@ def test_a_full_disk_is_told_whichever_write_meets_it(tmp_path, monkeypatch):
     file.write(memoryview(b'few'))
     with pytest.raises(OSError, match='No space left'):
         file.close()
+
+
+def test_a_handle_that_fails_as_it_is_closed_is_not_closed_again(tmp_path, monkeypatch):
+    """A network disk may tell of a full quota only then; the number may be another file's soon."""
+    file, closed = DirectFile(tmp_path / 'file'), []
+    close = os.close
+
+    def late(handle):
+        close(handle)
+        closed.append(handle)
+        raise OSError(errno.EDQUOT, 'Disk quota exceeded')
+
+    handles = {file._plain, file._direct}
+    monkeypatch.setattr(os, 'close', late)
+    with pytest.raises(OSError, match='Disk quota exceeded'):
+        file.close()
+    file.abort()
+    monkeypatch.undo()
+    assert sorted(closed) == sorted(handles)
+
+
+def test_a_direct_write_that_ends_early_is_finished_through_the_cache(tmp_path, monkeypatch):
+    """A disk that is nearly full takes a part; the rest then meets its end, or finds room."""
+    real = os.pwrite
+
+    def short(handle, data, offset):
+        return real(handle, data[: max(PAGE, len(data) // 2)], offset)
+
+    monkeypatch.setattr(os, 'pwrite', short)
+    file = DirectFile(tmp_path / 'file')
+    write(file, False)
+    file.close()
+    assert (tmp_path / 'file').read_bytes() == RANDOM.tobytes()
+
+
+def test_progress_before_the_first_byte_says_nothing(capsys):
+    progress = Progress('convert', 10)
+    progress.every_s = 0.0
+    progress(0)  # an empty tensor is a piece too
+    assert capsys.readouterr().err == ''
+    progress(4)
+    progress.close()
+    assert capsys.readouterr().err.startswith('convert: 0.00 of 0.00 GB')

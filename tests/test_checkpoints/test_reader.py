@@ -138,13 +138,22 @@ def test_shards_without_an_index_are_told(pair):
         read_entries(pair.base)
 
 
+def test_a_folder_in_the_place_of_an_index_is_none(pair):
+    (pair.base / 'pytorch_model.bin.index.json').unlink()
+    (pair.base / 'pytorch_model.bin.index.json').mkdir()
+    with pytest.raises(CheckpointError, match=r'has pytorch_model-00001-of-00002.bin but no index'):
+        read_entries(pair.base)
+
+
 def test_a_missing_shard_is_named(pair):
     (pair.base / 'pytorch_model-00002-of-00002.bin').unlink()
     with pytest.raises(CheckpointError, match=r'lacks pytorch_model-00002-of-00002.bin: 1 of the'):
         read_entries(pair.base)
 
 
-@pytest.mark.parametrize('shard', ['../base/x.bin', '/etc/passwd', 'a\\b.bin', '..', '', 7])
+@pytest.mark.parametrize(
+    'shard', ['../base/x.bin', '/etc/passwd', 'a\\b.bin', '..', '', 7, 'x' * 999]
+)
 def test_an_index_that_points_outside_its_folder_is_refused(pair, shard):
     index = pair.base / 'pytorch_model.bin.index.json'
     index.write_text(json.dumps({'weight_map': {'a': shard}}))

@@ -1,18 +1,25 @@
 """What is replaced is what a merge wrote, and there is never a moment without it."""
 
+import errno
+import fcntl
 import os
 import shutil
 import subprocess
+import sys
 import zipfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
-from mmllava.checkpoints import prepare_merge, read_config, staging, write_merge
+from mmllava.checkpoints import lock, prepare_merge, read_config, staging, write_merge
 from mmllava.checkpoints.deliver import _may_replace_folder
 from mmllava.checkpoints.journal import journal_of
-from mmllava.checkpoints.staging import check_destination, staged
+from mmllava.checkpoints.staging import check_destination, leftovers, refuse_busy, staged
 from mmllava.errors import CheckpointError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -98,22 +105,145 @@ def test_ctrl_c_just_after_a_rename_leaves_one_whole_folder(tmp_path, monkeypatc
     assert text(tmp_path / 'm') == expected and os.listdir(tmp_path) == ['m']
 
 
-@pytest.mark.skipif(os.name != 'posix', reason='processes are looked up on POSIX alone')
-def test_what_a_killed_run_left_is_named_where_the_disk_is_short(tmp_path, monkeypatch):
-    gone = subprocess.Popen(['true'])
-    gone.wait()
-    names = [f'.m.part-{gone.pid}', f'.m.old-{gone.pid}', f'.m.part-{10**30}']
-    kept = [f'.m.part-{os.getppid()}', '.m.part-x', f'.other.part-{gone.pid}']
-    for name in names + kept:
-        (tmp_path / name).write_text('x')
-    usage = shutil.disk_usage('/')._replace(free=5)
+@contextmanager
+def at_work(destination):
+    """A run that writes to the destination; gives its unfinished file."""
+    with staged(destination, 0, None) as part:
+        part.write_text('half')
+        yield part
+        part.write_text('whole')
+
+
+def test_what_killed_runs_left_is_named_where_the_disk_is_short(tmp_path, monkeypatch):
+    names = ['.m.part-7', '.m.old-7', f'.m.part-{10**30}']
+    kept = ['.m.part-x', '.m.part-8.journal', '.other.part-7']
+    usage = shutil.disk_usage('/')
+    with at_work(tmp_path / 'm') as part:
+        for name in names + kept:
+            (tmp_path / name).write_text('x')
+        kept += [part.name, f'.m.lock-{part.name.rpartition("-")[2]}']
+        monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage._replace(free=5))
+        with pytest.raises(CheckpointError, match='GB free but m needs') as caught:
+            check_destination(tmp_path / 'm', 10**9, None)
+        for name in names:
+            assert f'left {tmp_path / name}, which may be deleted.' in str(caught.value)
+        assert not any(f'{name},' in str(caught.value) for name in kept)
+        assert sorted(os.listdir(tmp_path)) == sorted(names + kept)
+
+
+# --- is the run over? ------------------------------------------------------------------
+
+
+def test_what_a_run_at_work_writes_is_neither_gone_on_with_nor_replaced(tmp_path):
+    with at_work(tmp_path / 'm') as part:
+        assert leftovers(tmp_path / 'm') == []
+        refused = pytest.raises(CheckpointError, match=r'part-\d+ belongs to a run that is still')
+        with refused, staged(tmp_path / 'm', 0, None, lambda part: True):
+            raise AssertionError('it was taken from the run')
+        with staged(tmp_path / 'm', 0, lambda _: None) as other:  # of the same process number
+            assert other != part and not other.exists()
+            other.write_text('other')
+        assert part.read_text() == 'half'
+        (tmp_path / 'm').unlink()
+    assert (tmp_path / 'm').read_text() == 'whole' and os.listdir(tmp_path) == ['m']
+
+
+def test_what_a_run_left_that_died_is_gone_on_with_at_once(tmp_path):
+    script = (
+        'import os, signal, sys\n'
+        'from pathlib import Path\n'
+        'from mmllava.checkpoints.staging import staged\n'
+        'with staged(Path(sys.argv[1]), 0, None) as part:\n'
+        '    part.write_text("half")\n'
+        '    print(part, flush=True)\n'
+        '    sys.stdin.readline()\n'
+    )
+    command = [sys.executable, '-c', script, str(tmp_path / 'm')]
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        part = Path(process.stdout.readline().strip())
+        assert leftovers(tmp_path / 'm') == []
+        process.kill()
+    assert leftovers(tmp_path / 'm') == [part] and part.read_text() == 'half'
+    with staged(tmp_path / 'm', 0, None, lambda found: found == part) as found:
+        found.write_text('whole')
+    assert (tmp_path / 'm').read_text() == 'whole' and os.listdir(tmp_path) == ['m']
+
+
+@pytest.mark.parametrize('locked', [True, False], ids=['lock of a dead run', 'no lock'])
+def test_a_number_that_a_living_process_has_proves_nothing(tmp_path, locked):
+    """It was given again, or is that of a process in another container."""
+    for number in (os.getpid(), os.getppid()):
+        left = tmp_path / f'.m.part-{number}'
+        left.write_text('half')
+        journal_of(left).write_text('noted')
+        if locked:
+            (tmp_path / f'.m.lock-{number}').touch()
+        with staged(tmp_path / 'm', 0, lambda _: None, lambda part: True) as part:
+            assert part.read_text() == 'half' and journal_of(part).read_text() == 'noted'
+            part.write_text('whole')
+        assert (tmp_path / 'm').read_text() == 'whole' and os.listdir(tmp_path) == ['m']
+
+
+def test_of_two_unfinished_results_the_newest_is_gone_on_with(tmp_path):
+    for number, time in ((7, 300), (8, 900), (9, 600)):
+        (tmp_path / f'.m.part-{number}').write_text(str(number))
+        os.utime(tmp_path / f'.m.part-{number}', (time, time))
+    with staged(tmp_path / 'm', 0, None, lambda part: True) as part:
+        assert part.name == '.m.part-8'
+    assert [path.name for path in leftovers(tmp_path / 'm')] == ['.m.part-9', '.m.part-7']
+
+
+def test_what_is_there_already_needs_no_room_again(tmp_path, monkeypatch):
+    (tmp_path / '.m.part-7').write_bytes(bytes(700))
+    usage = shutil.disk_usage('/')._replace(free=300)
     monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage)
-    with pytest.raises(CheckpointError, match='GB free but m needs') as caught:
-        check_destination(tmp_path / 'm', 10**9, None)
-    for name in names:
-        assert f'left {tmp_path / name}, which may be deleted.' in str(caught.value)
-    assert not any(f'{name},' in str(caught.value) for name in kept)
-    assert sorted(os.listdir(tmp_path)) == sorted(names + kept)
+    with staged(tmp_path / 'm', 1000, None, lambda part: True) as part:
+        assert part.name == '.m.part-7'
+    (tmp_path / 'm').unlink()
+    with (
+        pytest.raises(CheckpointError, match='GB free but m needs'),
+        staged(tmp_path / 'm', 1000, None, lambda part: True),
+    ):
+        raise AssertionError('there is no room')
+
+
+def test_a_new_run_keeps_what_a_killed_one_of_its_number_left(tmp_path):
+    """In a container each run may be process 7."""
+    left = tmp_path / f'.m.part-{os.getpid()}'
+    left.write_text('half')
+    put(tmp_path / 'm', 'new', False)
+    assert text(tmp_path / 'm') == 'new' and leftovers(tmp_path / 'm') == [left]
+
+
+def test_a_disk_without_locks_is_written_to_and_nothing_is_taken_for_over(tmp_path, monkeypatch):
+    def refuses(*_):
+        raise OSError(errno.ENOLCK, 'No locks available')
+
+    monkeypatch.setattr(fcntl, 'flock', refuses)
+    with at_work(tmp_path / 'm') as part:
+        assert leftovers(tmp_path / 'm') == []
+        with pytest.raises(CheckpointError, match='or delete it if you know that there is no'):
+            refuse_busy(tmp_path / 'm')
+        assert part.read_text() == 'half'
+    assert (tmp_path / 'm').read_text() == 'whole' and os.listdir(tmp_path) == ['m']
+
+
+def test_a_lock_whose_file_was_deleted_meanwhile_is_not_had(tmp_path, monkeypatch):
+    """Its owner deletes the file and lets go of it while another waits to open it."""
+    file = tmp_path / 'lock'
+    opens = os.open
+
+    def late(path, *rest):
+        handle = opens(path, *rest)
+        file.unlink()
+        return handle
+
+    assert lock.is_free(file)
+    monkeypatch.setattr(os, 'open', late)
+    assert lock.take(file) is None
 
 
 def test_what_another_puts_at_the_destination_meanwhile_is_not_replaced(tmp_path):
@@ -126,20 +256,9 @@ def test_what_another_puts_at_the_destination_meanwhile_is_not_replaced(tmp_path
     assert os.listdir(tmp_path) == ['m']
 
 
-def test_what_a_killed_run_with_our_number_left_is_gone_on_with(tmp_path):
-    """In a container each run may be process 7."""
-    left = tmp_path / f'.m.part-{os.getpid()}'
-    left.write_text('half')
-    journal_of(left).write_text('noted')
-    with staged(tmp_path / 'm', 0, None, lambda part: True) as part:
-        assert part.read_text() == 'half' and journal_of(part).read_text() == 'noted'
-        part.write_text('whole')
-    assert (tmp_path / 'm').read_text() == 'whole'
-    assert os.listdir(tmp_path) == ['m']
-
-
-def test_an_earlier_result_that_a_kill_left_renamed_is_there_again(tmp_path):
-    old = tmp_path / '.out.old-999999999'
+@pytest.mark.parametrize('number', [999999999, os.getppid()])
+def test_an_earlier_result_that_a_kill_left_renamed_is_there_again(tmp_path, number):
+    old = tmp_path / f'.out.old-{number}'
     old.mkdir()
     (old / 'model').write_text('earlier')
     refused = pytest.raises(CheckpointError, match='out exists already')

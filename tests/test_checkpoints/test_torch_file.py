@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmllava.checkpoints import read_entries
+from mmllava.checkpoints.writer import TorchSink
 from mmllava.errors import CheckpointError
 
 
@@ -55,6 +56,36 @@ def test_a_storage_cannot_be_changed_once_it_was_checked(tmp_path):
     write(tmp_path / 'm.pth', b'}' + part('a') + tensor + b's')
     with pytest.raises(CheckpointError, match='is damaged'):
         read_entries(tmp_path / 'm.pth')
+
+
+@pytest.mark.parametrize('written', ['torch', 'here'])
+def test_a_bit_flipped_where_a_storage_begins_never_moves_its_values(tmp_path, written):
+    """Its header alone says how long its name and padding are: the values come after."""
+    file = tmp_path / 'm.pth'
+    tensors = {name: torch.arange(64.0) + k for k, name in enumerate('abc')}
+    if written == 'torch':
+        torch.save(tensors, file)
+    else:
+        sink = TorchSink(file, [(name, 'float32', (64,)) for name in tensors])
+        for k, tensor in enumerate(tensors.values()):
+            sink.begin(k)
+            sink.write(memoryview(tensor.numpy().view('u1')))
+        sink.close()
+    data, entry = file.read_bytes(), read_entries(file)['b']
+    with zipfile.ZipFile(file) as archive:
+        start = next(i for i in archive.infolist() if i.filename.endswith('data/1')).header_offset
+    refused = 0
+    for position in (*range(start, start + 4), *range(start + 26, start + 54)):
+        for bit in range(8):
+            spoiled = bytearray(data)
+            spoiled[position] ^= 1 << bit
+            file.write_bytes(spoiled)
+            try:
+                assert read_entries(file)['b'] == entry, (position - start, bit)
+            except CheckpointError as error:
+                assert 'data/1 is not where the directory says' in str(error)
+                refused += 1
+    assert refused > 60
 
 
 def with_meta(meta):

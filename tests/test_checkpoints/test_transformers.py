@@ -279,6 +279,13 @@ def test_a_released_config_that_says_little_is_understood():
     made = config_hf.to_original(mistral, MODELS)
     assert (made['model_type'], made['num_key_value_heads']) == ('llava_mistral', 8)
     assert made['sliding_window'] is None
+    full = dict(told, vision_feature_select_strategy='full')
+    assert config_hf.to_original(full, MODELS)['mm_vision_select_feature'] == 'cls_patch'
+    rope = dict(rope_type='linear', factor=2.0, rope_theta=5e5)  # transformers 5
+    text = dict(told['text_config'], rope_parameters=rope)
+    made = config_hf.to_original(dict(told, text_config=text), MODELS)
+    assert made['rope_theta'] == 5e5
+    assert made['rope_scaling'] == dict(rope_type='linear', factor=2.0)
     with pytest.raises(CheckpointError, match='projector_hidden_act relu.*expected llama'):
         config_hf.to_original(dict(told, projector_hidden_act='relu'), MODELS)
 

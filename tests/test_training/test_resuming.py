@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
+from mmllava.checkpoints import lock
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.weights import tower_mark
 from mmllava.registry import MODELS as BUILDERS
@@ -191,17 +192,22 @@ def test_what_killed_runs_left_is_swept_and_a_replaced_checkpoint_has_its_name_a
     tmp_path, alone
 ):
     left = [f'.iter_3.part-{DEAD}', f'.iter_2.gone-{DEAD}', f'.iter_1.old-{DEAD}']
-    left += [f'.iter_4.old-{DEAD}', f'.iter_5.part-{os.getppid()}', '.iter_6', 'iter_4']
+    left += [f'.iter_4.old-{DEAD}', '.iter_5.part-7', '.iter_6', 'iter_4']
     for name in left:
         (tmp_path / name).mkdir()
         (tmp_path / name / 'file').write_text(name)
+    (tmp_path / f'.iter_3.lock-{DEAD}').touch()
+    handle = lock.make(tmp_path / '.iter_5.lock-7')
     saving.sweep(tmp_path, alone)
+    os.close(handle)
+    assert (tmp_path / '.iter_5.lock-7').exists() is not alone
+    (tmp_path / '.iter_5.lock-7').unlink(missing_ok=True)
     found = {path.name: (path / 'file').read_text() for path in tmp_path.iterdir()}
     assert found == {
         'iter_1': left[2],  # killed between two renames: it is whole
         'iter_4': 'iter_4',
         '.iter_6': '.iter_6',
-    } | ({} if alone else {left[4]: left[4]})  # its process may still be there
+    } | ({} if alone else {left[4]: left[4]})  # its run is still there
 
 
 def test_a_run_sweeps_before_it_looks_for_the_latest(tmp_path):

@@ -290,6 +290,18 @@ def test_a_released_config_that_says_little_is_understood():
         config_hf.to_original(dict(told, projector_hidden_act='relu'), MODELS)
 
 
+def test_the_vocabulary_is_padded_as_in_the_released_checkpoints():
+    """llava-hf's have 32,064 rows, and 64,064 on Yi."""
+    assert [config_hf.padded_rows(rows) for rows in (32000, 64000)] == [32064, 64064]
+
+
+def test_a_bare_file_takes_the_config_of_a_transformers_folder(tmp_path, exported):
+    file = convert(exported, 'mmllava', tmp_path / 'x.pth')
+    conversion = prepare_conversion(file, 'original', exported)
+    made = json.loads(conversion.files['config.json'])
+    assert made.items() >= dict(vocab_size=IMAGE, mm_projector_type='mlp2x_gelu').items()
+
+
 def test_a_grid_that_is_text_is_read_and_one_that_is_none_is_refused():
     vision = dict(image_size=336, patch_size=14)
     text = dict(image_grid_pinpoints='[(336, 672), (672, 336)]')

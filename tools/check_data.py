@@ -206,6 +206,7 @@ def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
         axes.axvline(max_tokens, color='black', linestyle='--', label=f'limit, {max_tokens:,}')
     axes.set_xlabel('tokens in a row, pictures included')
     axes.set_ylabel('rows')
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_title('Length of training rows')
     if groups:
         axes.legend()

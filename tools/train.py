@@ -67,6 +67,13 @@ def load_config(args: argparse.Namespace) -> Any:
             f'{args.config} has no {", ".join(missing)}, so it cannot be trained. '
             'configs/train/README.md lists those that can.'
         )
+    val = ('val_dataloader', 'val_evaluator', 'val_cfg')
+    given = [key for key in val if cfg.get(key) is not None]
+    if given and len(given) < len(val):
+        raise ConfigError(
+            f'{args.config} has {", ".join(given)} alone; a val loop takes {", ".join(val)}. Add '
+            'what is missing (docs/training.md), or leave all out.'
+        )
     for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         cfg.pop(key, None)  # of a config that can be tested too; the runner would want all three
     cfg.default_scope = 'mmllava'

@@ -8,4 +8,4 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
              configs/train/llava-13b-v1.5_finetune_fsdp.py --launcher pytorch
 """
 
-_base_ = ['./llava-13b-v1.5_finetune.py', '../_base_/strategies/fsdp.py']
+_base_ = ['./llava-13b-v1.5_finetune.py', '../_base_/strategies/zero3.py']

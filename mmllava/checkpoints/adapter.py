@@ -42,7 +42,7 @@ def read_trained(source: _Source) -> dict[str, TensorEntry]:
     if beside.is_file():
         return read_entries(beside)
     llava = any(key.startswith('mm_') for key in source.config)
-    if llava and not any('mm_projector' in name for name in source.entries):
+    if llava and not any('projector' in name for name in source.entries):
         raise CheckpointError(
             f"{source.path} has LLaVA's config.json and lacks {TRAINED_BESIDE}, the projector that "
             'LLaVA trains and writes beside every adapter. Download it; if the adapter is all '

@@ -11,6 +11,7 @@ from mmllava.checkpoints.entry import DTYPES
 from mmllava.checkpoints.identify import ON_A_BASE
 from mmllava.checkpoints.intake import Source, open_source, take_in
 from mmllava.checkpoints.moves import Move
+from mmllava.checkpoints.reader import readable
 from mmllava.checkpoints.stream import computed
 from mmllava.checkpoints.values import cast
 from mmllava.errors import CheckpointError
@@ -65,11 +66,13 @@ def compare(
     Raises:
         CheckpointError: if one cannot be read.
     """
-    sources = [open_source(path) for path in (first, second)]
-    if base is not None and not any(source.layout in ON_A_BASE for source in sources):
-        told = ' and '.join(f'{source.path} is {source.layout}' for source in sources)
-        raise CheckpointError(f'{told}: neither needs a base. Leave out --base.')
-    return compare_moves(*(_moves(source, base) for source in sources), progress)
+    with readable(first, second, base):
+        sources = [open_source(path) for path in (first, second)]
+        if base is not None and not any(source.layout in ON_A_BASE for source in sources):
+            told = ' and '.join(f'{source.path} is {source.layout}' for source in sources)
+            raise CheckpointError(f'{told}: neither needs a base. Leave out --base.')
+        planned = [_moves(source, base) for source in sources]
+    return compare_moves(*planned, progress)
 
 
 def _moves(source: Source, base: str | Path | None) -> dict[str, Move]:

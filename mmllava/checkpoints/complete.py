@@ -143,8 +143,9 @@ def _check_tower(moves: Mapping[str, Move], path: Path) -> int:
     first = moves[f'{TOWER}embeddings.class_embedding']
     width = first.shape[-1] if first.shape else 0
     patches = moves[f'{TOWER}embeddings.patch_embedding.weight']
-    if len(patches.shape) != 4 or patches.shape[0] != width:
-        raise _wrong(path, patches, f'four dimensions, the first {width}, as {first.name}')
+    side = patches.shape[-1] if patches.shape else 0
+    if patches.shape != (width, 3, side, side) or not side:
+        raise _wrong(path, patches, f'[{width}, 3, N, N] with N above 0, as {first.name}')
     for name, move in moves.items():
         if not name.startswith(TOWER):
             continue

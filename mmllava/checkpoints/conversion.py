@@ -4,8 +4,6 @@ conversion = prepare_conversion('llava-v1.5-7b', 'hf', tower='clip-vit-large-pat
 write_conversion(conversion, 'llava-v1.5-7b-hf')
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +20,8 @@ from mmllava.checkpoints.keymaps import TOWER
 from mmllava.checkpoints.moves import FLOATS, Move, disk_order
 from mmllava.checkpoints.outlet import give_out
 from mmllava.checkpoints.plan import plan_tower
-from mmllava.checkpoints.reader import read_entries
-from mmllava.errors import CheckpointError, MMLlavaError, unknown_name
+from mmllava.checkpoints.reader import read_entries, readable
+from mmllava.errors import CheckpointError, unknown_name
 
 #: Types that --dtype takes; None keeps each tensor as it is.
 DTYPES = FLOATS[:3]
@@ -92,23 +90,8 @@ def prepare_conversion(
     """
     if dtype not in (None, *DTYPES):
         raise unknown_name('dtype', str(dtype), DTYPES)
-    with _readable(source, base, tower):
+    with readable(source, base, tower):
         return _prepare(source, to, base, tower, dtype, layout, base_layout)
-
-
-@contextmanager
-def _readable(*paths: str | Path | None) -> Iterator[None]:
-    """Turns what a file beside the weights breaks (a list for a number, ...) into a refusal."""
-    try:
-        yield
-    except MMLlavaError:
-        raise
-    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
-        where = ', '.join(str(path) for path in paths if path is not None)
-        raise CheckpointError(
-            f'{where}: a config, a tokenizer file or the shape of a tensor is of a kind that it '
-            f'cannot have ({type(error).__name__}: {error}). Download these files again.'
-        ) from error
 
 
 def _prepare(

@@ -2,15 +2,25 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mmllava.checkpoints.entry import TensorEntry, map_tensor
 from mmllava.checkpoints.safetensors_file import no_doubles, read_safetensors
 from mmllava.checkpoints.torch_file import read_torch
-from mmllava.errors import CheckpointError
+from mmllava.errors import CheckpointError, MMLlavaError
 
-__all__ = ['TensorEntry', 'map_tensor', 'read_config', 'read_entries', 'read_json', 'weight_files']
+__all__ = [
+    'TensorEntry',
+    'map_tensor',
+    'read_config',
+    'read_entries',
+    'read_json',
+    'readable',
+    'weight_files',
+]
 
 # In order of preference. Whatever else lies there (training_args.bin, optimizer.pt,
 # the mm_projector.bin that repeats a tensor of the shards) is not a model's weights.
@@ -87,6 +97,21 @@ def read_json(file: Path) -> dict[str, Any]:
     if not isinstance(made, dict):
         raise CheckpointError(f'{file} holds a {type(made).__name__}, expected a JSON object.')
     return made
+
+
+@contextmanager
+def readable(*paths: str | Path | None) -> Iterator[None]:
+    """Turns what a file beside the weights breaks (a list for a number, ...) into a refusal."""
+    try:
+        yield
+    except MMLlavaError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError, ArithmeticError) as error:
+        where = ', '.join(str(path) for path in paths if path is not None)
+        raise CheckpointError(
+            f'{where}: a config, a tokenizer file or the shape of a tensor is of a kind that it '
+            f'cannot have ({type(error).__name__}: {error}). Download these files again.'
+        ) from error
 
 
 def _read_file(file: Path) -> dict[str, TensorEntry]:

@@ -100,6 +100,7 @@ def test_pope_on_local_data_gives_the_answers_of_tools_test(tmp_path, monkeypatc
 
     from mmllava.apis.lmms_eval import LmmsEvalModel
 
+    monkeypatch.delenv('LOCAL_RANK', raising=False)  # of tools/test.py in an earlier test
     monkeypatch.setenv('HF_DATASETS_OFFLINE', '1')
     monkeypatch.setenv('HF_DATASETS_CACHE', str(tmp_path / 'cache'))
     make_questions(tmp_path)

@@ -207,6 +207,14 @@ def test_a_merged_adapter_goes_to_transformers(tmp_path):
     assert found.equal == 80 and found.same
 
 
+def test_what_was_trained_whole_takes_the_type_of_the_base(tmp_path):
+    folder = adapter(tmp_path / 'lora')
+    trained = torch.load(folder / 'non_lora_trainables.bin', weights_only=True)
+    torch.save({n: t.bfloat16() for n, t in trained.items()}, folder / 'non_lora_trainables.bin')
+    found = merged(folder, tmp_path / 'out')
+    assert {tensor.dtype for tensor in found.values()} == {torch.float32}
+
+
 def test_half_precision_is_rounded_once(tmp_path):
     folder = adapter(tmp_path / 'lora')
     found = merged(folder, tmp_path / 'out', dtype='bfloat16')
@@ -230,6 +238,9 @@ FAULTS = {
     'pattern': (dict(rank_pattern={'q': 8}), None, r"'rank_pattern': \{'q': 8\}"),
     'rank': (dict(r=0), None, r'says r=0, lora_alpha=8; expected two numbers'),
     'two runs': (dict(r=8), None, r'says r=8, and lora_A of .* is \[4, 48\]. Files of two runs'),
+    'alphas': (dict(alpha_pattern={'q': 8}), None, r"'alpha_pattern': \{'q': 8\}"),
+    'turned': (dict(fan_in_fan_out=True), None, r"'fan_in_fan_out': True"),
+    'loftq': (dict(init_lora_weights='loftq'), None, r"lora_weights': 'loftq'"),
     'pissa': (dict(init_lora_weights='pissa_niter_4'), None, r"lora_weights': 'pissa_niter_4'"),
     'copied layers': (dict(layer_replication=[[0, 2]]), None, r"'layer_replication': \[\[0, 2\]\]"),
     'integers': (

@@ -318,6 +318,7 @@ TOWER = 'model.vision_tower.vision_tower.vision_model.'
     [
         ('embeddings.position_embedding.weight', (32, 17)),
         ('embeddings.patch_embedding.weight', (40, 3, 14, 14)),
+        ('embeddings.patch_embedding.weight', (32, 3, 14, 7)),
         ('pre_layrnorm.weight', (64,)),
     ],
 )
@@ -332,6 +333,16 @@ def test_a_tower_of_parts_of_different_widths_is_refused(tmp_path, whole, name, 
     source = spoiled(tmp_path, change, {}, whole['v1.5'])
     message = rf'{name.rpartition(".")[0]}.* is \[.*\]; expected .*32.*, as .*class_embedding'
     refused(message, source / 'model.safetensors', 'mmllava', V15)
+
+
+def test_a_tensor_that_is_one_number_is_refused_by_conversion_and_comparison(tmp_path, whole):
+    file = convert(whole['v1.5'], 'mmpretrain', tmp_path / 'x.pth')
+    tensors = torch.load(file, weights_only=True)
+    tensors['model.vision_tower.layers.0.attn.qkv.bias'] = torch.tensor(1.0)
+    torch.save(tensors, file)
+    refused(r'the shape of a tensor is of a kind that it cannot have', file, 'mmllava', V15)
+    with pytest.raises(CheckpointError, match='the shape of a tensor is of a kind that it cannot'):
+        compare(file, whole['v1.5'])
 
 
 @pytest.mark.parametrize('image', [998, 1001, 'x', [], True])

@@ -21,7 +21,7 @@ from mmllava.checkpoints import (
     write_conversion,
 )
 from mmllava.checkpoints.deliver import find_leftover
-from mmllava.checkpoints.journal import journal_of
+from mmllava.checkpoints.journal import journal_of, plan_sum
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import GOLDEN
 
@@ -152,6 +152,18 @@ def test_the_tool_names_what_a_killed_run_left(tmp_path):
     )
     assert done.returncode == 0
     assert f'a run that was killed left {left}. Add --resume' in done.stdout
+
+
+def test_a_source_that_was_written_again_makes_another_plan(tmp_path):
+    """Its size and tensors may be the same, and its values others."""
+    source = shutil.copytree(V15, tmp_path / 'source')
+    moves = prepare_conversion(source, 'mmllava').kept
+    plan = plan_sum(moves, {})
+    assert plan_sum(prepare_conversion(source, 'mmllava').kept, {}) == plan
+    assert plan_sum(moves, dict(file=True)) != plan
+    (file, *_) = source.glob('*.safetensors')
+    os.utime(file, ns=(7, 7))
+    assert plan_sum(moves, {}) != plan
 
 
 # --- full disks ------------------------------------------------------------------------

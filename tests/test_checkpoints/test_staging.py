@@ -187,6 +187,29 @@ def test_a_number_that_a_living_process_has_proves_nothing(tmp_path, locked):
         assert (tmp_path / 'm').read_text() == 'whole' and os.listdir(tmp_path) == ['m']
 
 
+def test_of_two_unfinished_results_the_newest_is_gone_on_with(tmp_path):
+    for number, time in ((7, 300), (8, 900), (9, 600)):
+        (tmp_path / f'.m.part-{number}').write_text(str(number))
+        os.utime(tmp_path / f'.m.part-{number}', (time, time))
+    with staged(tmp_path / 'm', 0, None, lambda part: True) as part:
+        assert part.name == '.m.part-8'
+    assert [path.name for path in leftovers(tmp_path / 'm')] == ['.m.part-9', '.m.part-7']
+
+
+def test_what_is_there_already_needs_no_room_again(tmp_path, monkeypatch):
+    (tmp_path / '.m.part-7').write_bytes(bytes(700))
+    usage = shutil.disk_usage('/')._replace(free=300)
+    monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage)
+    with staged(tmp_path / 'm', 1000, None, lambda part: True) as part:
+        assert part.name == '.m.part-7'
+    (tmp_path / 'm').unlink()
+    with (
+        pytest.raises(CheckpointError, match='GB free but m needs'),
+        staged(tmp_path / 'm', 1000, None, lambda part: True),
+    ):
+        raise AssertionError('there is no room')
+
+
 def test_a_new_run_keeps_what_a_killed_one_of_its_number_left(tmp_path):
     """In a container each run may be process 7."""
     left = tmp_path / f'.m.part-{os.getpid()}'

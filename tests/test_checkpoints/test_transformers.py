@@ -279,8 +279,27 @@ def test_a_released_config_that_says_little_is_understood():
     made = config_hf.to_original(mistral, MODELS)
     assert (made['model_type'], made['num_key_value_heads']) == ('llava_mistral', 8)
     assert made['sliding_window'] is None
+    full = dict(told, vision_feature_select_strategy='full')
+    assert config_hf.to_original(full, MODELS)['mm_vision_select_feature'] == 'cls_patch'
+    rope = dict(rope_type='linear', factor=2.0, rope_theta=5e5)  # transformers 5
+    text = dict(told['text_config'], rope_parameters=rope)
+    made = config_hf.to_original(dict(told, text_config=text), MODELS)
+    assert made['rope_theta'] == 5e5
+    assert made['rope_scaling'] == dict(rope_type='linear', factor=2.0)
     with pytest.raises(CheckpointError, match='projector_hidden_act relu.*expected llama'):
         config_hf.to_original(dict(told, projector_hidden_act='relu'), MODELS)
+
+
+def test_the_vocabulary_is_padded_as_in_the_released_checkpoints():
+    """llava-hf's have 32,064 rows, and 64,064 on Yi."""
+    assert [config_hf.padded_rows(rows) for rows in (32000, 64000)] == [32064, 64064]
+
+
+def test_a_bare_file_takes_the_config_of_a_transformers_folder(tmp_path, exported):
+    file = convert(exported, 'mmllava', tmp_path / 'x.pth')
+    conversion = prepare_conversion(file, 'original', exported)
+    made = json.loads(conversion.files['config.json'])
+    assert made.items() >= dict(vocab_size=IMAGE, mm_projector_type='mlp2x_gelu').items()
 
 
 def test_a_grid_that_is_text_is_read_and_one_that_is_none_is_refused():

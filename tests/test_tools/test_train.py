@@ -60,6 +60,12 @@ def test_a_config_that_lacks_something_is_told_what(tmp_path, capsys, remove, me
     assert message in capsys.readouterr().err
 
 
+def test_a_part_of_a_val_loop_is_told_what_it_lacks(tmp_path, capsys):
+    config = training_config(tmp_path, dict(train=['projector']), val_cfg=dict(type='ValLoop'))
+    assert train(config, tmp_path) == 2
+    assert 'has val_cfg alone; a val loop takes val_dataloader' in capsys.readouterr().err
+
+
 def test_a_seed_for_each_process_is_refused(tmp_path, capsys):
     """The samplers would draw another order of the data in each."""
     config = training_config(tmp_path, dict(train=['projector']))

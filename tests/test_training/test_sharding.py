@@ -5,16 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mmllava.errors import ConfigError
 from mmllava.training import saving
 from mmllava.training.sharding import read_strategy, share_optimizer
 from mmllava.training.stages import read_stage
+from tests.conftest import ROOT
 from tests.test_training.several import run_two
 from tests.test_training.test_resume import weights_of
 from tests.test_training.tiny import TRAIN, log_of, losses, training_config, write_config
 
 FSDP = dict(type='FSDP')
+STRATEGIES = ROOT / 'configs/_base_/strategies'
 STAGES = {
     'projector': dict(train=['projector']),
     'full': dict(train=['projector', 'language']),
@@ -53,9 +56,9 @@ def commands_of(root):
             config.optim_wrapper.type = 'mmllava.BFloat16OptimWrapper'
             config.model.dtype = 'bfloat16'
             yield [write_config(config, root / f'{stage}-bf16-{name}')]
-    for stage in ('projector', 'full'):
+    for stage, name in (('projector', 'zero3'), ('full', 'zero2')):
         folder = root / f'{stage}-golden'
-        strategy = dict(FSDP, reshard_after_forward=stage == 'projector')
+        strategy = Config.fromfile(STRATEGIES / f'{name}.py').strategy
         config = training_config(folder, STAGES[stage], batch_size=2, strategy=strategy)
         yield [write_config(config, folder)]
 
@@ -101,6 +104,10 @@ def check_goes_on_to_the_bit(root, stage):
     ('changes', 'message'),
     [
         (dict(strategy=dict(type='FSPD')), "unknown type of strategy 'FSPD'. Did you mean FSDP"),
+        (
+            dict(strategy=dict(type='DeepSpeed', stage=2)),
+            'DeepSpeed is not used here. What its ZeRO-3',
+        ),
         (dict(strategy=dict(type='FSDP', wrap=1)), "unknown setting of strategy 'wrap'"),
         (dict(), 'shares a model out over processes, and this is one. Start it with `torchrun'),
         (dict(stage=dict(train=['projector', 'image_words'])), 'some rows of a weight'),
@@ -118,6 +125,15 @@ def test_what_does_not_go_together_is_refused(changes, message, tmp_path):
     config.merge_from_dict(changes)
     with pytest.raises(ConfigError, match=re.escape(message)):
         read_strategy(config, read_stage(config.stage))
+
+
+def test_a_strategy_is_one_base_more_for_a_recipe(tmp_path):
+    recipe = ROOT / 'configs/train/llava-7b-v1.5_lora.py'
+    file = tmp_path / 'mine.py'
+    file.write_text(f"_base_ = ['{recipe}', '{STRATEGIES}/zero2.py']\nlauncher = 'pytorch'\n")
+    config = Config.fromfile(file)
+    assert config.stage.lora.r == 128
+    assert read_strategy(config, read_stage(config.stage)) == dict(reshard_after_forward=False)
 
 
 @pytest.mark.skipif(not Path('/proc/self/maps').exists(), reason='the system does not list them')

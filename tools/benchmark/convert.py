@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from merge import NEW_WORDS, ROOT, commit, forget, llama_layout, timed, watch
+from merge import ROOT, commit, forget, llama_layout, timed, watch
 
 from mmllava.checkpoints.entry import nbytes_of
 from mmllava.checkpoints.writer import Layout, SafetensorsSink, TorchSink
@@ -34,6 +34,7 @@ from mmllava.checkpoints.writer import Layout, SafetensorsSink, TorchSink
 TOOL = ROOT / 'tools/convert.py'
 RESULTS = ROOT / 'tools/benchmark/results/convert.jsonl'
 SIZES = {'7B': (32, 4096, 32000), '13B': (40, 5120, 32000)}  # layers, hidden size, words
+WORDS = ('<im_patch>', '<im_start>', '<im_end>')  # of LLaVA-Lightning-7B-delta-v1-1
 RANK = 128  # of LLaVA-1.5's released adapters
 CLIP = dict(
     model_type='clip_vision_model', hidden_size=1024, intermediate_size=4096,
@@ -183,13 +184,16 @@ class Bench:
 
     def delta(self) -> Iterator[dict]:
         """LLaMA + delta -> mmllava."""
-        grown = self.words + NEW_WORDS
+        grown = self.words + len(WORDS)
         layout = [(n, d, (grown, *s[1:]) if s[0] == self.words else s) for n, d, s in self.language]
         layout += [('model.mm_projector.weight', 'float16', (self.hidden, 1024))]
         layout += [('model.mm_projector.bias', 'float16', (self.hidden,))]
-        told = self.llava | dict(mm_projector_type='linear', vocab_size=grown)
+        told = dict(mm_projector_type='linear', vocab_size=grown, mm_use_im_start_end=True)
+        told = self.llava | told
         base = make(self.root / 'base', self.language, self.plain, self.words, 0.02, seed=3)
         delta = make(self.root / 'delta', layout, told, self.words, 0.002, seed=4)
+        added = {word: self.words + k for k, word in enumerate(WORDS)}
+        (delta / 'added_tokens.json').write_text(json.dumps(added))
         yield self.run(
             'delta -> mmllava', 'out', [base, delta],
             str(delta), '--to', 'mmllava', '--base', str(base),

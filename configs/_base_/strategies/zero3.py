@@ -1,4 +1,4 @@
-"""FSDP: each process holds its share of weights, gradients and AdamW's sums.
+"""ZeRO-3: each process holds its share of weights, gradients and AdamW's sums.
 
 A block of the language model is gathered when it runs, and once more for its backward pass.
 """

@@ -104,6 +104,8 @@ def draw(runs: Mapping[str, Steps], out: Path) -> None:
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend(fontsize='small')
+        else:
+            axis.set_visible(False)  # no log has it
     figure.savefig(out, dpi=110)
     pyplot.close(figure)
 

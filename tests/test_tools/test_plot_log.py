@@ -32,6 +32,16 @@ def test_a_run_is_drawn(tmp_path, capsys):
     assert said['steps'] == dict(run=199)
 
 
+def test_a_panel_that_no_log_fills_is_left_out(tmp_path):
+    steps = {step: dict(loss=1 / step, lr=1e-3, tokens_per_s=9.0) for step in (1, 2, 3)}
+    plot_log.draw(dict(run=steps), tmp_path / 'log.png')
+    picture = Image.open(tmp_path / 'log.png').convert('L')
+    width, height = picture.size
+    corners = [(x, y, x + width // 2, y + height // 2) for y in (0, height // 2) for x in (0, 600)]
+    darkest = [picture.crop(corner).getextrema()[0] for corner in corners]
+    assert [dark < 100 for dark in darkest] == [True, True, True, False]
+
+
 def test_two_runs_in_folders_of_one_name_are_told_apart(tmp_path, capsys):
     for parent in ('a', 'b'):
         write_log(tmp_path / parent / 'run', [1, 2])

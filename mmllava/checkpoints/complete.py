@@ -1,6 +1,7 @@
 """Floor 1. Is a model whole, and do its parts and its config belong together?"""
 
 import itertools
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -149,8 +150,10 @@ def _check_tower(moves: Mapping[str, Move], path: Path) -> int:
     for name, move in moves.items():
         if not name.startswith(TOWER):
             continue
-        if name.endswith('position_embedding.weight') and move.shape[1:] != (width,):
-            raise _wrong(path, move, f'{width} columns, as {first.name}')
+        if name.endswith('position_embedding.weight'):
+            count = max(move.shape[0] - 1, 0) if move.shape else 0  # without the class token
+            if move.shape[1:] != (width,) or not count or math.isqrt(count) ** 2 != count:
+                raise _wrong(path, move, f'[N * N + 1, {width}], as {first.name} is {width} wide')
         if 'norm' in name and move.shape != (width,):
             raise _wrong(path, move, f'[{width}], as {first.name}')
     return width

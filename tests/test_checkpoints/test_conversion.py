@@ -317,6 +317,7 @@ TOWER = 'model.vision_tower.vision_tower.vision_model.'
     ('name', 'shape'),
     [
         ('embeddings.position_embedding.weight', (32, 17)),
+        ('embeddings.position_embedding.weight', (16, 32)),
         ('embeddings.patch_embedding.weight', (40, 3, 14, 14)),
         ('embeddings.patch_embedding.weight', (32, 3, 14, 7)),
         ('pre_layrnorm.weight', (64,)),

@@ -103,3 +103,21 @@ def test_words_that_a_config_asks_for_and_no_file_names_are_refused(tmp_path, wh
     (there / 'config.json').write_text(json.dumps(told))
     with pytest.raises(CheckpointError, match=r'no file names <im_start> and <im_end> as one of'):
         prepare_conversion(there, 'mmllava', whole['v1.5'])
+
+
+@pytest.mark.parametrize(
+    ('name', 'shape', 'message'),
+    [
+        ('0.bias', (40,), r'mm_projector.0.bias is \[40\]; expected the rows of model.mm_project'),
+        ('0.weight', (48, 40), r"says \{'mm_hidden_size': 32\}, its tensors .*40"),
+    ],
+)
+def test_a_projector_that_does_not_fit_itself_or_its_config_is_refused(
+    tmp_path, name, shape, message
+):
+    there = convert(V15, 'projector', tmp_path / 'p')
+    tensors = torch.load(there / 'mm_projector.bin', weights_only=True)
+    tensors[f'model.mm_projector.{name}'] = torch.ones(shape)
+    torch.save(tensors, there / 'mm_projector.bin')
+    with pytest.raises(CheckpointError, match=message):
+        prepare_conversion(there, 'mmllava', V15)

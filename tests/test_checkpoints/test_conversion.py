@@ -26,7 +26,6 @@ END = {
     f'model.vision_tower.vision_tower.vision_model.post_layernorm.{w}' for w in ('weight', 'bias')
 }
 
-
 THERE = [
     (version, layout, name)
     for version in ('v1', 'v1.5', 'v1.6')

@@ -208,6 +208,10 @@ def merge_projector(
         projector[target] = entry
     made |= {name: whole(name, entry) for name, entry in projector.items()}
     added: dict[str, int] = {}
+    unused: list[Move] = []
+    if rows is not None and source.config.get('mm_use_im_start_end') is False:
+        # Its own config says that no words stood around pictures: these rows learned nothing.
+        unused, rows = [dropped(rows.name, rows)], None
     if rows is not None:
         added = _add_words(made, rows, source, ids)
     settings = {k: v for k, v in source.config.items() if k.startswith(('mm_', 'image_'))}
@@ -228,7 +232,7 @@ def merge_projector(
         config = {**told, **said, **settings, 'vocab_size': made[_EMBED].shape[0]}
         if rows is not None:  # whatever the base was trained with
             config['mm_use_im_start_end'] = True
-    return list(made.values()), config, added
+    return [*made.values(), *unused], config, added
 
 
 def _add_words(

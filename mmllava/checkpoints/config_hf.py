@@ -143,7 +143,8 @@ def vocabulary_rows(config: Mapping[str, Any], folder: Path, rows: int) -> int:
     elif type(image) is not int or image != told:
         raise CheckpointError(
             f'{folder}/config.json says image_token_index {image!r}, and <image> is word {told!r} '
-            'of its tokenizer. Put the config and the tokenizer of the same model there.'
+            'of its tokenizer. Put the config and the tokenizer of the same model there; if they '
+            "are, write the tokenizer's number into config.json."
         )
     if image is None or image >= rows or image < (sidecars.vocabulary_size(folder) or 0):
         return rows

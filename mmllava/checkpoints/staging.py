@@ -75,7 +75,7 @@ def _new_part(destination: Path) -> tuple[Path, int]:
     """A name of our own, and the handle of its lock; what killed runs left keeps its name."""
     for number in itertools.count(os.getpid()):
         part = destination.with_name(f'.{destination.name}.part-{number}')
-        if not (part.exists() or _old_of(part).exists()):
+        if not any(path.exists() for path in (part, _old_of(part), journal_of(part))):
             with suppress(FileExistsError):
                 return part, lock.make(_lock_of(part))
     raise AssertionError('numbers have no end')
@@ -165,8 +165,8 @@ def refuse_busy(destination: Path) -> None:
 def _busy(part: Path) -> CheckpointError:
     return CheckpointError(
         f'{part} belongs to a run that is still at work, so it is not gone on with. Wait for that '
-        'run, or end it and give --resume again; or delete it if you know that there is no such '
-        'run: some disks cannot tell.'
+        'run, or end it and give --resume again. Some disks cannot tell: if you know that there '
+        f'is no such run, delete {_lock_of(part).name} beside it.'
     )
 
 

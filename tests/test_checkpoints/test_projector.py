@@ -57,6 +57,18 @@ def test_a_projector_brings_its_start_and_end_words(tmp_path, whole, whole_matri
     assert read_config(back)['vocab_size'] == 1002
 
 
+@pytest.mark.parametrize('more', [0, 2])
+def test_rows_of_a_projector_that_says_it_has_no_words_are_left_out(tmp_path, whole, more):
+    """Such rows are the base's own, or those of words that nothing was trained on."""
+    there, base = convert(whole['v1.5'], 'projector', tmp_path / 'p'), whole['v1.5']
+    file = there / 'mm_projector.bin'
+    tensors = torch.load(file, weights_only=True)
+    rows = torch.ones(1000 + more, 48, dtype=torch.float16)
+    torch.save({**tensors, 'model.embed_tokens.weight': rows}, file)
+    assert read_config(there)['mm_use_im_start_end'] is False
+    equal(convert(there, 'mmllava', tmp_path / 'back', base), base)
+
+
 def test_a_base_that_has_the_words_gets_their_rows_in_place(tmp_path, whole):
     there = convert(whole['v1'], 'projector', tmp_path / 'p')
     equal(convert(there, 'original', tmp_path / 'same', whole['v1']), whole['v1'])

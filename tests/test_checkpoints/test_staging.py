@@ -218,6 +218,15 @@ def test_a_new_run_keeps_what_a_killed_one_of_its_number_left(tmp_path):
     assert text(tmp_path / 'm') == 'new' and leftovers(tmp_path / 'm') == [left]
 
 
+def test_a_journal_without_its_part_is_not_gone_on_with_unasked(tmp_path):
+    stray = journal_of(tmp_path / f'.m.part-{os.getpid()}')
+    stray.write_text('half')
+    with staged(tmp_path / 'm', 0, None) as part:
+        assert not journal_of(part).exists()
+        part.write_text('new')
+    assert stray.read_text() == 'half'
+
+
 def test_a_disk_without_locks_is_written_to_and_nothing_is_taken_for_over(tmp_path, monkeypatch):
     def refuses(*_):
         raise OSError(errno.ENOLCK, 'No locks available')
@@ -225,10 +234,42 @@ def test_a_disk_without_locks_is_written_to_and_nothing_is_taken_for_over(tmp_pa
     monkeypatch.setattr(fcntl, 'flock', refuses)
     with at_work(tmp_path / 'm') as part:
         assert leftovers(tmp_path / 'm') == []
-        with pytest.raises(CheckpointError, match='or delete it if you know that there is no'):
+        number = part.name.rpartition('-')[2]
+        said = rf'if you know that there is no such run, delete \.m\.lock-{number} beside it'
+        with pytest.raises(CheckpointError, match=said):
             refuse_busy(tmp_path / 'm')
-        assert part.read_text() == 'half'
+        assert part.read_text() == 'half' and lock.take(tmp_path / f'.m.lock-{number}') is None
+        (tmp_path / f'.m.lock-{number}').unlink()
+        assert leftovers(tmp_path / 'm') == [part]
+        handle = lock.take(tmp_path / f'.m.lock-{number}')
+        os.close(handle)
     assert (tmp_path / 'm').read_text() == 'whole' and os.listdir(tmp_path) == ['m']
+
+
+def test_a_system_without_locks_writes_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, 'fcntl', None)
+    put(tmp_path / 'm', 'new', False)
+    assert text(tmp_path / 'm') == 'new' and os.listdir(tmp_path) == ['m']
+
+
+def test_who_asks_whether_a_lock_is_free_keeps_nobody_from_asking_or_taking_it(tmp_path):
+    file = tmp_path / 'lock'
+    os.close(lock.make(file))
+    asking = os.open(file, os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    assert lock.is_free(file) and lock.take(file) is None
+    os.close(asking)
+    handle = lock.take(file)
+    assert handle is not None and not lock.is_free(file)
+    os.close(handle)
+
+
+def test_a_lock_that_was_deleted_before_it_was_locked_is_not_made(tmp_path, monkeypatch):
+    """A sweep may take the new file for that of a dead run, in the moment before it is locked."""
+    file, flock = tmp_path / 'lock', fcntl.flock
+    monkeypatch.setattr(fcntl, 'flock', lambda *a: (file.unlink(missing_ok=True), flock(*a)))
+    with pytest.raises(FileExistsError):
+        lock.make(file)
 
 
 def test_a_lock_whose_file_was_deleted_meanwhile_is_not_had(tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out-dir', type=Path, help="folder for the server's file")
     parser.add_argument(
         '--model-id',
-        help="who answered, for LLaVA-Bench's judge (default: the answers file's name)",
+        help="who answered, for LLaVA-Bench's judge (default: model_id in the file, else its name)",
     )
     parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
     return parser.parse_args(argv)
@@ -64,7 +64,7 @@ def load_dataset(args: argparse.Namespace) -> Any:
 
 def run(args: argparse.Namespace) -> None:
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
-    from mmllava.benchmarks.answers import read_answers
+    from mmllava.benchmarks.answers import answered_by, read_answers
     from mmllava.benchmarks.submission import write_submission
     from mmllava.benchmarks.table import get_benchmark
     from mmllava.registry import DATASETS
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError(f'{args.answers} answers none of the {missing} questions of the set.')
     if args.out_dir and benchmark.submit:
         rest = built.unasked
-        every, name = [*answers, *[None] * len(rest)], args.model_id or args.answers.stem
+        every, name = [*answers, *[None] * len(rest)], args.model_id or answered_by(args.answers)
         files = benchmark.files([*items, *rest], every, name)
         for path in write_submission(files, args.out_dir):
             print(f'written: {path}')

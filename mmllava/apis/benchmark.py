@@ -1,6 +1,7 @@
 """Floor 4. A benchmark's config and a model's become one: any set with any model."""
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,17 @@ def is_benchmark(cfg: Config) -> bool:
 
 
 def name_run(model: str | None, checkpoint: str) -> str:
-    """What to call the results of a model: its name, or that of its file or folder."""
-    name = Path(model or checkpoint).name
-    return name.removesuffix(Path(name).suffix) if Path(name).suffix in _SUFFIXES else name
+    """What to call the results of a model: its name, or that of its file or folder.
+
+    A step of a training run (``iter_100``, ``checkpoint-100``) has the run's name before its own.
+    """
+    path = Path(model or checkpoint)
+    if model is None and path.exists():
+        path = path.resolve()  # "." has a name too
+    name = path.stem if path.suffix in _SUFFIXES else path.name
+    if re.fullmatch(r'(best_.+_)?iter_\d+|checkpoint-\d+', name) and path.parent.name:
+        name = f'{path.parent.name}_{name}'
+    return name.encode(errors='replace').decode()  # it goes into files that are UTF-8
 
 
 def add_model(cfg: Config, model: str | None, checkpoint: str, tower: str | None = None) -> None:

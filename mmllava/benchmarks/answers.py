@@ -67,6 +67,15 @@ def read_answers(path: Path, items: Sequence[Item], benchmark: str = '') -> list
     return found
 
 
+def answered_by(path: Path) -> str:
+    """Who gave the answers of a file: the one ``model_id`` of its rows, else the file's name."""
+    rows = [row for _, row in read_lines(path)] if path.suffix == '.jsonl' else []
+    names = {row.get('model_id') for row in rows if isinstance(row, dict)}
+    name = names.pop() if len(names) == 1 else None
+    name = name if isinstance(name, str) and name else path.stem
+    return name.encode(errors='replace').decode()  # it goes into files that are UTF-8
+
+
 def _plain(id_: Any, benchmark: str) -> str:
     """An id of LLaVA's files; of MME's, task and picture without folders and suffix."""
     parts = str(id_).split('/')

@@ -210,8 +210,7 @@ def merge_projector(
     added: dict[str, int] = {}
     unused: list[Move] = []
     if rows is not None and source.config.get('mm_use_im_start_end') is False:
-        # Its own config says that no words stood around pictures: these rows learned nothing.
-        unused, rows = [dropped(rows.name, rows)], None
+        unused, rows = [dropped(rows.name, rows)], None  # no words stood around pictures
     if rows is not None:
         added = _add_words(made, rows, source, ids)
     settings = {k: v for k, v in source.config.items() if k.startswith(('mm_', 'image_'))}

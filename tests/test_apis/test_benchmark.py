@@ -1,5 +1,7 @@
 """Any benchmark's config with any model: by name, by config, or by what a folder says."""
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
@@ -72,3 +74,7 @@ def test_results_are_called_after_the_model():
     assert name_run('llava-7b-v1.5', 'x.pth') == 'llava-7b-v1.5'
     assert name_run('configs/mine.py', 'x.pth') == 'mine'
     assert name_run(None, 'weights/llava-v1.5-7b') == 'llava-v1.5-7b'
+    assert name_run(None, '.') == Path.cwd().name
+    assert name_run(None, 'work_dirs/mine/iter_20') == 'mine_iter_20'
+    assert name_run(None, 'llava-lora/checkpoint-5') == 'llava-lora_checkpoint-5'
+    assert name_run(None, 'weights/\udcff') == '?'

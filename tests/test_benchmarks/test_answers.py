@@ -78,11 +78,19 @@ def test_a_set_without_truth_says_where_it_is_scored(made, tmp_path, capsys):
     assert 'MM-Vet is scored by a server or a judge; --out-dir' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(('given', 'name'), [([], 'mine-7b'), (['--model-id', 'x'], 'x')])
-def test_the_judge_is_told_who_answered(made, tmp_path, given, name, capsys):
+@pytest.mark.parametrize(
+    ('given', 'more', 'name'),
+    [
+        ([], '', 'mine-7b'),
+        ([], ', "model_id": "llava-13b"', 'llava-13b'),
+        ([], ', "model_id": null', 'mine-7b'),
+        (['--model-id', 'x'], ', "model_id": "llava-13b"', 'x'),
+    ],
+)
+def test_the_judge_is_told_who_answered(made, tmp_path, given, more, name, capsys):
     config, root = options(made, 'llava_bench_wild', 'llava-bench-in-the-wild')
     file = tmp_path / 'mine-7b.jsonl'
-    file.write_text('{"question_id": 0, "text": "A square."}')
+    file.write_text(f'{{"question_id": 0, "text": "A square."{more}}}')
     args = [str(config), str(file), '--out-dir', str(tmp_path), *given, '--cfg-options', root]
     assert score_answers.main(args) == 0
     (row,) = map(json.loads, (tmp_path / 'answers.jsonl').read_text().splitlines())

@@ -181,8 +181,8 @@ MUTANTS = [
     mutant(
         'label offset',
         'models/language.py',
-        'labels[:, 1:].flatten()',
-        'labels[:, :-1].flatten()',
+        'labels[:, 1:].to(embeds.device)',
+        'labels[:, :-1].to(embeds.device)',
         GOLDEN,
     ),
     mutant(

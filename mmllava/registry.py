@@ -71,7 +71,7 @@ OPTIMIZERS = _child('OPTIMIZERS')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'mmllava.training.optim')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'mmllava.training.optim')
 PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'mmllava.training.optim')
-DATASETS = _child('DATASETS', 'mmllava.datasets', 'mmllava.benchmarks')
+DATASETS = _child('DATASETS', 'mmllava.datasets', 'mmllava.benchmarks', 'mmllava.tiny.patches')
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'mmllava.training.samplers')
 TRANSFORMS = _child('TRANSFORMS', 'mmllava.datasets')
 # mmpretrain has no child of this one.
@@ -81,7 +81,7 @@ FUNCTIONS = Registry(
     scope='mmllava',
     locations=['mmllava.datasets'],
 )
-MODELS = _child('MODELS', 'mmllava.models')
+MODELS = _child('MODELS', 'mmllava.models', 'mmllava.tiny.patches')
 MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
 WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')
 BATCH_AUGMENTS = _child('BATCH_AUGMENTS')

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +10,17 @@ import sentencepiece
 
 from mmllava.prompts.templates import get_template
 from mmllava.tiny.draw import draw_scene
+from mmllava.tiny.patches import things_of
 from mmllava.tiny.scenes import SIDE, Scene, make_scene
-from mmllava.tiny.sentences import SCORED, Question, ask, captions
+from mmllava.tiny.sentences import SCORED, Question, ask, captions, describe
 from mmllava.tiny.talks import (
     CAPTION,
     DESCRIBE,
     SHORT,
-    alignment_row,
-    answer_row,
-    ask_row,
+    align_row,
     imagined_row,
-    look_row,
     second_picture_row,
     talk_row,
-    two_pictures_row,
 )
 
 #: rows of the tokenizer, and so of the word embedding
@@ -50,45 +47,28 @@ def image_name(split: str, number: int) -> str:
 
 
 def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> None:
-    """``align.json``, ``look.json``, ``talk.json``, ``ask.json``: a row for each scene in each.
+    """``things.json``, what is where in each scene, ``align.json``, facts, and ``talk.json``.
 
-    For each seventh scene ``talk.json`` also has a row of two pictures, and one of no picture,
-    which describes an imagined one: the words for what is held out come there. ``answer.json``
-    has two rows for each scene, and the same for each fourth and each tenth.
+    Of conversations there are three about each scene; for each third scene one about two
+    pictures, and for each eighth one about none, which describes an imagined picture: the words
+    for what is held out come there.
     """
     names = [image_name(split, number) for number in range(len(scenes))]
     pairs = list(zip(scenes, names, strict=True))
-    rng = random.Random('rows')
-    _write(folder / 'align.json', [alignment_row(*pair, rng) for pair in pairs])
-    look = random.Random('look')
-    _write(folder / 'look.json', [look_row(*pair, look) for pair in pairs])
-    asks = random.Random('ask')
-    _write(folder / 'ask.json', [ask_row(*pair, asks) for pair in pairs])
-    talks = [talk_row(*pair, rng) for pair in pairs]
-    count = len(scenes)
-    talks += _more_rows(pairs, count // 7, count // 7, two_pictures_row, rng)
+    _write(
+        folder / 'things.json', [dict(image=name, things=things_of(scene)) for scene, name in pairs]
+    )
+    rng = random.Random('align')
+    _write(folder / 'align.json', [align_row(*pair, rng) for pair in pairs])
+    rng = random.Random('talk')
+    talks = [talk_row(*pair, rng) for pair in pairs for _ in range(3)]
+    for _ in range(len(scenes) // 3):
+        (one, first), (other, second) = rng.sample(pairs, 2)
+        talks.append(second_picture_row((one, other), (first, second), rng))
+    for number in range(_IMAGINED, _IMAGINED + len(scenes) // 8):
+        talks.append(imagined_row(make_scene(rng.choice(('train', 'held-out')), number), rng))
     rng.shuffle(talks)
     _write(folder / 'talk.json', talks)
-    rng = random.Random('answer')
-    answers = [answer_row(*pair, rng) for pair in pairs for _ in range(2)]
-    answers += _more_rows(pairs, count // 4, count // 10, second_picture_row, rng)
-    rng.shuffle(answers)
-    _write(folder / 'answer.json', answers)
-
-
-def _more_rows(
-    pairs: list[tuple[Scene, str]],
-    of_two: int,
-    imagined: int,
-    row_of_two: Callable[..., dict[str, Any]],
-    rng: random.Random,
-) -> Iterator[dict[str, Any]]:
-    """Rows of two pictures, and rows of none."""
-    for _ in range(of_two):
-        (one, first), (other, second) = rng.sample(pairs, 2)
-        yield row_of_two((one, other), (first, second), rng)
-    for number in range(_IMAGINED, _IMAGINED + imagined):
-        yield imagined_row(make_scene(rng.choice(('train', 'held-out')), number), rng)
 
 
 def write_captions(folder: Path, scenes: list[Scene], split: str) -> None:
@@ -185,11 +165,9 @@ def _sentences() -> Iterator[str]:
         yield from (CAPTION, DESCRIBE, SHORT.strip())
     for number in range(3000):
         scene, rng = make_scene('train', number), random.Random(number)
-        row = talk_row(scene, '', rng)
-        yield from (turn['value'].replace('<image>\n', '') for turn in row['conversations'])
-        yield alignment_row(scene, '', rng)['caption']
-        row = two_pictures_row((scene, scene), ('', ''), rng)
-        yield row['conversations'][-2]['value']
+        for row in (talk_row(scene, '', rng), second_picture_row((scene,) * 2, ('',) * 2, rng)):
+            yield from (turn['value'].replace('<image>\n', '') for turn in row['conversations'])
+        yield from (captions(scene)[0], describe(scene), align_row(scene, '', rng)['caption'])
 
 
 def _write(file: Path, value: Any, indent: int | None = None) -> None:

@@ -2,20 +2,19 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from mmllava.prompts.presets import get_preset
 from mmllava.structures import IMAGE_TAG
-from mmllava.tiny.scenes import COLORS, Scene
+from mmllava.tiny.scenes import KINDS, Scene
 from mmllava.tiny.sentences import (
+    NUMBERS,
     SCORED,
     Question,
     ask,
     ask_again,
     captions,
     describe,
-    list_things,
 )
 
 CAPTION = get_preset('coco_short').prompt
@@ -26,58 +25,35 @@ _KINDS = (
     *('count', 'color', 'position', 'yes/no', 'yes/no', 'what', 'surface', 'list', 'missing'),
     *('imagine', 'imagine'),
 )
-#: questions whose answers do not list what is there
-_SEEN = ('count', 'color', 'color', 'position', 'position', 'yes/no', 'yes/no', 'what', 'surface')
-#: the same, more of those that are scored
-_ASKED = (*_SEEN, *SCORED)
+#: questions whose answers do not list what is there, most often those that are scored
+_ASKED = (*SCORED, *SCORED, 'color', 'position', 'yes/no', 'what', 'surface')
 _FIRST, _SECOND = 'in the first picture', 'in the second picture'
 
 Pair = tuple[str, str]  # what is asked, what is answered
 
 
-def alignment_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
-    """All that is in a picture, in one text: a description, then a caption."""
-    return dict(image=image, caption=f'{describe(scene)} {rng.choice(captions(scene))}')
+def align_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
+    """Facts about a scene in any order, each a few words: ``color cat red. number dog two.``
 
-
-def look_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
-    """The same, and what would be there if all things had another colour."""
-    row, color = alignment_row(scene, image, rng), rng.choice(COLORS)
-    listed = list_things([replace(thing, color=color) for thing in scene.things])
-    row['caption'] += f' If all things were {color}, there would be {listed}.'
-    return row
+    What is looked up stands right before what is found, so that one step finds it; answers to
+    questions, and captions, take two.
+    """
+    facts = []
+    for kind in KINDS:
+        things = [thing for thing in scene.things if thing.kind == kind]
+        if things or rng.random() < 0.15:
+            facts.append(f'number {kind} {NUMBERS[len(things)]}.')
+        if len(things) == 1:
+            (thing,) = things
+            facts.append(f'color {kind} {thing.color}.')
+            facts.append(f'place {kind} {thing.place}.')
+            facts.append(f'size {kind} {thing.size}.')
+    facts += [f'thing {NUMBERS[k]} {t.color} {t.kind}.' for k, t in enumerate(scene.things, 1)]
+    rng.shuffle(facts)
+    return dict(image=image, caption=' '.join(facts))
 
 
 def talk_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
-    """A conversation about one picture."""
-    luck = rng.random()
-    if luck < 0.25:
-        text = captions(scene)[0] if rng.random() < 0.5 else rng.choice(captions(scene))
-        pairs = [(CAPTION, text), *_open(scene, rng, 3)]
-    elif luck < 0.55:
-        pairs = [(DESCRIBE, describe(scene)), *_open(scene, rng, 3)]
-    elif luck < 0.8:
-        pairs = _short(scene, rng, 6)
-    else:
-        pairs = _open(scene, rng, 5)
-    return _row([image], _with_picture(pairs))
-
-
-def ask_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
-    """Questions before anything is said of the picture: the answers are in the picture alone."""
-    luck = rng.random()
-    if luck < 0.15:
-        pairs = [(CAPTION, captions(scene)[0])]
-    elif luck < 0.6:
-        pairs = _short(scene, rng, 6, _SEEN)
-    else:
-        pairs = _open(scene, rng, 4, _SEEN)
-        last = (CAPTION, captions(scene)[0]) if rng.random() < 0.5 else (DESCRIBE, describe(scene))
-        pairs.append(last)
-    return _row([image], _with_picture(pairs))
-
-
-def answer_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
     """All kinds of conversation; in most, questions come before anything is said of the picture."""
     luck = rng.random()
     caption = captions(scene)[0] if rng.random() < 0.5 else rng.choice(captions(scene))
@@ -101,18 +77,6 @@ def imagined_row(scene: Scene, rng: random.Random) -> dict[str, Any]:
     else:
         pair = ('Caption a picture that you imagine.', rng.choice(captions(scene)))
     return _row([], [pair])
-
-
-def two_pictures_row(
-    scenes: Sequence[Scene], images: Sequence[str], rng: random.Random
-) -> dict[str, Any]:
-    """A conversation in which a second picture comes; then questions about either."""
-    first, second = scenes
-    before, after = _open(first, rng, 2), _open(second, rng, 2)
-    for scene, which in rng.sample([(first, _FIRST), (second, _SECOND)], 2):
-        # "What is in the picture?" and "Is the cat red?" have no place for it.
-        after += [(_insert(q.text, which), q.sentence) for q in _questions(scene, rng, 1, which)]
-    return _row(list(images), _with_picture(before) + _with_picture(after))
 
 
 def second_picture_row(

@@ -14,13 +14,13 @@ def stages():
 
 
 def test_a_stage_begins_with_the_last_checkpoint_of_the_one_before(stages):
-    first, look, talk, ask, answer = stages
-    steps = make_data.parse_args([]).train // first.train_cfg.global_batch
-    for name, config in zip(train.STAGES, (look, talk), strict=False):
-        assert config.model.init_cfg.checkpoint == f'work_dirs/{name}/iter_{steps}'
-    assert ask.model.init_cfg.checkpoint == f'work_dirs/{train.STAGES[2]}/iter_1688'
-    assert answer.model.init_cfg.checkpoint == f'work_dirs/{train.STAGES[3]}/iter_1684'
-    assert first.model.get('init_cfg') is None and 'pretrained' not in first.model.lang_encoder
+    tower, align, talk = stages
+    scenes, begins = make_data.parse_args([]).train, (s.model.init_cfg for s in (align, talk))
+    steps = (2 * scenes // tower.train_cfg.global_batch, scenes // align.train_cfg.global_batch)
+    assert tower.train_cfg.max_epochs == 2
+    for name, count, start in zip(train.STAGES, steps, begins, strict=False):
+        assert start.checkpoint == f'work_dirs/{name}/iter_{count}'
+    assert tower.model.get('init_cfg') is None and 'pretrained' not in tower.model.lang_encoder
 
 
 def test_every_part_learns_in_every_stage_and_the_models_are_one(stages):
@@ -65,21 +65,17 @@ def test_the_recipe_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     said = []
     monkeypatch.setattr(train, 'ROOT', tmp_path)
     monkeypatch.setattr(train, 'run', lambda *command: said.append(command))
-    (tmp_path / 'work_dirs/llava-tiny_align/iter_250').mkdir(parents=True)
-    (tmp_path / 'work_dirs/llava-tiny_look/iter_2625').mkdir(parents=True)
-    (tmp_path / 'work_dirs/llava-tiny_talk/iter_1688').mkdir(parents=True)
-    (tmp_path / 'work_dirs/llava-tiny_ask/iter_1684').mkdir(parents=True)
-    (tmp_path / 'work_dirs/llava-tiny_answer/iter_500').mkdir(parents=True)
-    (tmp_path / 'work_dirs/llava-tiny_answer/iter_3000').mkdir()
-    log = tmp_path / 'work_dirs/llava-tiny_look/2/vis_data/scalars.json'
+    for folder in ('tower/iter_250', 'talk/iter_500', 'talk/iter_3000'):
+        (tmp_path / f'work_dirs/llava-tiny_{folder}').mkdir(parents=True)
+    log = tmp_path / 'work_dirs/llava-tiny_tower/2/vis_data/scalars.json'
     log.parent.mkdir(parents=True)
     log.write_text('{"step": 10, "loss": 0.5, "slots": 7}\n')
     monkeypatch.setattr(train.shutil, 'rmtree', lambda folder: None)
     (tmp_path / train.RESULT).mkdir()  # as tools/convert.py would
     assert train.main() == 0
-    data, align, _, _, _, _, convert, plot = said
+    data, tower, _, _, convert, plot = said
     kept = (tmp_path / train.RESULT / 'log.jsonl').read_text()
-    assert kept == '{"stage": "llava-tiny_look", "step": 10, "loss": 0.5}\n'
+    assert kept == '{"stage": "llava-tiny_tower", "step": 10, "loss": 0.5}\n'
     assert plot[0] == 'tools/plot_log.py' and 'work_dirs/llava-tiny_talk' in plot
-    assert data[0] == 'tools/tiny/make_data.py' and align[-1] == '--resume'
-    assert convert[:2] == ('tools/convert.py', 'work_dirs/llava-tiny_answer/iter_3000')
+    assert data[0] == 'tools/tiny/make_data.py' and tower[-1] == '--resume'
+    assert convert[:2] == ('tools/convert.py', 'work_dirs/llava-tiny_talk/iter_3000')

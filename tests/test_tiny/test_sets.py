@@ -25,7 +25,7 @@ from mmllava.tiny.sets import (
     write_tokenizer,
     write_training,
 )
-from mmllava.tiny.talks import SHORT, second_picture_row, two_pictures_row
+from mmllava.tiny.talks import SHORT, second_picture_row
 
 
 @pytest.fixture(scope='module')
@@ -38,33 +38,35 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_every_training_row_can_be_learned_and_its_pictures_are_there(folder):
-    align, look, talk = (read_rows(folder / f'{name}.json') for name in ('align', 'look', 'talk'))
-    assert (len(align), len(look), len(talk)) == (40, 40, 40 + 2 * (40 // 7))
-    for row in align + look:
-        to_sample(row, str(folder / 'images'), 'plain')
-    answer = read_rows(folder / 'answer.json')
-    assert len(answer) == 2 * 40 + 40 // 4 + 40 // 10
-    for row in talk + read_rows(folder / 'ask.json') + answer:
+def test_every_conversation_can_be_learned_and_its_pictures_are_there(folder):
+    talk = read_rows(folder / 'talk.json')
+    assert len(talk) == 3 * 40 + 40 // 3 + 40 // 8
+    for row in talk:
         sample = to_sample(row, str(folder / 'images'), 'vicuna_v1')
         paths = sample['img_path']
         for path in paths if isinstance(paths, list) else [paths]:
             with open(path, 'rb') as file:
                 assert file.read(4) == b'\x89PNG'
-    assert sum(isinstance(row.get('image'), list) for row in talk) == 40 // 7
-    assert sum('image' not in row for row in talk) == 40 // 7
+    for row in read_rows(folder / 'align.json'):
+        to_sample(row, str(folder / 'images'), 'plain')
+    assert sum(isinstance(row.get('image'), list) for row in talk) == 40 // 3
+    assert sum('image' not in row for row in talk) == 40 // 8
+
+
+def test_what_is_where_is_told_of_every_picture(folder):
+    rows = json.loads((folder / 'things.json').read_text())
+    assert [row['image'] for row in rows] == [f'train/{k:012}.png' for k in range(40)]
+    for number, row in enumerate(rows):
+        things = make_scene('train', number).things
+        assert [(t['x'], t['y']) for t in row['things']] == [(t.x, t.y) for t in things]
+        assert [t['words'][:2] for t in row['things']] == [[t.kind, t.color] for t in things]
+        order = [t['words'][4] for t in row['things']]
+        assert order == ['one', 'two', 'three', 'four'][: len(order)]
 
 
 def test_the_same_files_each_time(folder, tmp_path):
     write_training(tmp_path, write_pictures(tmp_path, 'train', 40))
-    for name in (
-        'align.json',
-        'look.json',
-        'talk.json',
-        'ask.json',
-        'answer.json',
-        'images/train/000000000039.png',
-    ):
+    for name in ('things.json', 'align.json', 'talk.json', 'images/train/000000000039.png'):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
@@ -74,26 +76,10 @@ def test_the_wish_for_a_word_stands_in_a_first_question_only(folder):
         assert not [text for text in asked[1:] if SHORT in text]
 
 
-def test_before_a_question_of_the_last_stage_nothing_is_said_that_answers_it(folder):
-    for row in read_rows(folder / 'ask.json'):
-        asked = [turn['value'] for turn in row['conversations'] if turn['from'] == 'human']
-        for text in asked[:-1]:
-            assert 'caption' not in text and 'Describe' not in text and 'picture?' not in text
-
-
-def test_questions_after_a_second_picture_say_which_picture_they_mean():
-    rng, scenes = random.Random(0), [make_scene('train', number) for number in range(2)]
-    turns = two_pictures_row(scenes, ['a.png', 'b.png'], rng)['conversations']
-    asked = [turn['value'] for turn in turns if turn['from'] == 'human']
-    assert [text.count('<image>') for text in asked] == [1, 0, 1, 0, 0, 0]
-    last = [text.rsplit(' in the ')[-1] for text in asked[-2:]]
-    assert sorted(last) == ['first picture?', 'second picture?']
-
-
 def test_of_most_pictures_nothing_is_said_before_the_last_questions(folder):
     """There would be somewhere else to look for the answers than in the picture."""
     told = 0
-    rows = [r for r in read_rows(folder / 'answer.json') if isinstance(r.get('image'), str)]
+    rows = [r for r in read_rows(folder / 'talk.json') if isinstance(r.get('image'), str)]
     for row in rows:
         first, *later = [t['value'] for t in row['conversations'] if t['from'] == 'human']
         told += bool(later) and ('caption' in first or 'Describe' in first)

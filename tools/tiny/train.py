@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Trains llava-tiny from nothing: data, five stages of tools/train.py, one folder of float16.
+"""Trains llava-tiny from nothing: data, three stages of tools/train.py, one folder of float16.
 
   make tiny                                 # or: python tools/tiny/train.py
   python tools/tiny/evaluate.py --checkpoint work_dirs/llava-tiny --no-row
@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-STAGES = tuple(f'llava-tiny_{name}' for name in ('align', 'look', 'talk', 'ask', 'answer'))
+STAGES = tuple(f'llava-tiny_{name}' for name in ('tower', 'align', 'talk'))
 RESULT = Path('work_dirs/llava-tiny')
 #: one thread for each process; memory that was freed is kept, not given back at every step
 QUICK = dict(

@@ -1,7 +1,7 @@
 """llava-tiny learns a colour that it never saw: LoRA on 4,000 scenes, half of them with brown.
 
 Weights: the package's.
-Trained: 0.6 million parameters; 2e-3 at the top, 1 pass over 5,142 conversations, 16 a step.
+Trained: 0.6 million parameters; 2e-3 at the top, 5,534 of 13,833 conversations, 16 a step.
 Run:     python tools/tiny/make_data.py data/tiny-brown --train 4000 --color brown
          python tools/train.py configs/tiny/llava-tiny_brown-lora.py
 """
@@ -14,7 +14,10 @@ _base_ = [
 
 model = dict(pack=True, init_cfg=dict(type='Pretrained', checkpoint='mmllava/tiny/weights'))
 train_dataloader = dict(
-    dataset=dict(ann_file='data/tiny-brown/talk.json', img_root='data/tiny-brown/images')
+    dataset=dict(
+        ann_file=[dict(ann_file='data/tiny-brown/talk.json', weight=0.4)],
+        img_root='data/tiny-brown/images',
+    )
 )
 stage = dict(train=['projector'], lora=dict(r=32, alpha=64))
 train_cfg = dict(global_batch=16)

@@ -1,7 +1,6 @@
 """Floor 3. How llava-tiny's tower begins: each patch learns to say in words what it shows."""
 
 import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -12,7 +11,8 @@ import torch
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
-from mmllava.errors import ConfigError, DataError
+from mmllava.datasets.rows import read_rows
+from mmllava.errors import ConfigError, unknown_name
 from mmllava.models.llava import Llava, Samples
 from mmllava.models.pictures import Images, pictures_of
 from mmllava.prompts.tokens import SPACE
@@ -46,7 +46,7 @@ class SceneDataset(BaseDataset):
         pipeline: to a packed sample, with ``algorithm_keys=['things']``.
 
     Raises:
-        DataError: there is no such file.
+        DataError: it cannot be read, is no JSON or is empty.
     """
 
     def __init__(self, ann_file: str, img_root: str, pipeline: Sequence[Any] = ()) -> None:
@@ -55,12 +55,7 @@ class SceneDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Reads the file; called by mmengine."""
-        try:
-            rows = json.loads(Path(self.ann_file).read_bytes())
-        except FileNotFoundError as error:
-            raise DataError(
-                f'no {self.ann_file}. `python tools/tiny/make_data.py` draws the data.'
-            ) from error
+        rows = read_rows(self.ann_file)
         return [dict(img_path=str(self.img_root / r['image']), things=r['things']) for r in rows]
 
     def digest(self) -> str:
@@ -74,9 +69,8 @@ class PatchNamer(Llava):
 
     What the projector makes of a patch is looked up in both tables of words, as if the language
     model had read nothing else: where a thing's centre lies it is to give the thing's words,
-    elsewhere ``no``. A text says the same of a picture in fifty tokens, of which none tells
-    where to look; from 49 patches the tower learns it in a tenth of the time. The blocks of the
-    language model stay as they are.
+    elsewhere ``no``. A text would say the same of a picture in some fifty tokens, none of which
+    tells where to look. The blocks of the language model get no gradient.
 
     Args:
         settings: those of `Llava`.
@@ -129,6 +123,9 @@ class PatchNamer(Llava):
 
         Args:
             pictures: the things of each.
+
+        Raises:
+            ConfigError: a word that no group has.
         """
         side = math.isqrt(self.vision_tower.num_patches)
         wanted = [torch.full((len(pictures), side * side), IGNORE_INDEX) for _ in _GROUPS]
@@ -138,5 +135,7 @@ class PatchNamer(Llava):
                 column, row = (int(thing[axis] * side // SIDE) for axis in 'xy')
                 words = (_THERE[1], *thing['words'])
                 for group, target, word in zip(_GROUPS, wanted, words, strict=True):
+                    if word not in group:
+                        raise unknown_name('word of a patch', word, group)
                     target[number, row * side + column] = group.index(word)
         return wanted

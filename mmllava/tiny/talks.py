@@ -63,7 +63,7 @@ def talk_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
     elif luck < 0.55:
         pairs = _short(scene, rng, 8, _ASKED)
     elif luck < 0.85:
-        pairs = _open(scene, rng, 5, _ASKED)
+        pairs = _open(scene, rng, 5, (*_ASKED, 'missing'))
         pairs += [told] * (rng.random() < 0.5)
     else:
         pairs = [told, *_open(scene, rng, 3)]

@@ -74,6 +74,12 @@ def test_a_tokenizer_without_a_word_is_refused():
         _ = build(ROOT / 'tests/golden/models/tokenizer').word_ids
 
 
+def test_a_word_that_no_patch_can_say_is_refused():
+    brown = dict(things_of(SCENE)[0], words=['cat', 'brown', 'small', 'left', 'one'])
+    with pytest.raises(ConfigError, match="unknown word of a patch 'brown'"):
+        build().wanted([[brown]])
+
+
 def test_the_data_set_gives_pictures_with_their_things_and_knows_its_file(tmp_path):
     scenes = write_pictures(tmp_path, 'train', 8)
     write_training(tmp_path, scenes)
@@ -89,5 +95,7 @@ def test_the_data_set_gives_pictures_with_their_things_and_knows_its_file(tmp_pa
     before = data.digest()
     (tmp_path / 'things.json').write_text('[]')
     assert data.digest() != before
-    with pytest.raises(DataError, match=r'make_data.py` draws'):
+    with pytest.raises(DataError, match='holds an empty list'):
+        DATASETS.build(settings)
+    with pytest.raises(DataError, match='Check the path'):
         DATASETS.build(dict(settings, ann_file=str(tmp_path / 'no.json')))

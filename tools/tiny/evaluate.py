@@ -2,7 +2,7 @@
 """Measures llava-tiny on scenes that its training never saw.
 
   python tools/tiny/evaluate.py                              # the model in the package
-  python tools/tiny/evaluate.py --checkpoint work_dirs/llava-tiny_talk/iter_3000 --no-row
+  python tools/tiny/evaluate.py --checkpoint work_dirs/llava-tiny_talk/iter_5000 --no-row
 
 Captions of 1,000 scenes and of 1,000 with combinations that were held out; 2,000 questions, as
 they are and with black pictures; 200 talks about two pictures; the time of one caption. The

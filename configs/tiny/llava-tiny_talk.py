@@ -1,7 +1,7 @@
 """llava-tiny, stage 3: the whole model learns to caption, to answer and to talk.
 
 Weights: stage 2.
-Trained: 2.4 million parameters; 1e-3 at the top, 2e-4 of the tower; 174,300 of 290,500
+Trained: 2.4 million parameters; 1e-3 at the top, 2e-4 of the tower; 130,725 of 290,500
          conversations, 16 a step.
 Run:     torchrun --nproc_per_node 2 tools/train.py configs/tiny/llava-tiny_talk.py \
              --launcher pytorch
@@ -21,7 +21,7 @@ model = dict(
 stage = dict(train=['tower', 'projector', 'language'])
 train_dataloader = dict(
     batch_size=8,  # a process, one on each core
-    dataset=dict(ann_file=[dict(ann_file='data/tiny/talk.json', weight=0.6)]),
+    dataset=dict(ann_file=[dict(ann_file='data/tiny/talk.json', weight=0.45)]),
 )
 train_cfg = dict(global_batch=16)
 optim_wrapper = dict(

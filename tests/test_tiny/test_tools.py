@@ -41,7 +41,7 @@ def test_questions_are_answered_through_mmpretrains_dataset(tmp_path, world, cap
     wanted = {row['question_id']: row['multiple_choice_answer'] for row in wanted}
     said = {row['question_id']: row['answer'] for row in json.loads(file.read_text())}
     assert said.keys() == wanted.keys()
-    assert sum(said[k].lower() == wanted[k] for k in wanted) >= 0.55 * len(wanted)
+    assert sum(said[k].lower() == wanted[k] for k in wanted) >= 0.85 * len(wanted)
 
 
 @pytest.mark.slow
@@ -54,5 +54,5 @@ def test_the_measurement_of_the_figures_runs_and_keeps_no_row_unless_told(capsys
     assert evaluate.main([*counts, '--no-row']) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert evaluate.RESULTS.read_text() == before
-    assert row['captions']['right'] >= 0.65 and row['vqa']['all'] >= 0.5
-    assert row['vqa_blind']['all'] <= 0.2 and row['checkpoint'] == 'package'
+    assert row['captions']['right'] >= 0.8 and row['vqa']['all'] >= 0.8
+    assert row['vqa_blind']['all'] <= 0.5 and row['checkpoint'] == 'package'

@@ -100,7 +100,7 @@ def to_sample(row: Any, img_root: str, template: str) -> dict[str, Any]:
     if not isinstance(row, Mapping):
         raise BadSample('format', f'the row is {str(row)[:80]}, expected an object.')
     names = _picture_names(row)
-    paths = [_below(name, img_root) for name in names]
+    paths = [picture_path(name, img_root) for name in names]
     conversations = _conversations(row)
     try:
         turns = from_json(conversations, template, several=len(paths) > 1)
@@ -137,8 +137,12 @@ def _picture_names(row: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def _below(name: str, img_root: str) -> str:
-    """The path of a picture; links are followed, but ``..`` does not leave the root."""
+def picture_path(name: str, img_root: str) -> str:
+    """The path of a picture; links are followed, but ``..`` does not leave the root.
+
+    Raises:
+        BadSample: it would.
+    """
     root, path = os.path.abspath(img_root), os.path.join(img_root, name)
     if os.path.commonpath([root, os.path.abspath(path)]) != root:
         raise BadSample(

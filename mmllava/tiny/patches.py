@@ -11,7 +11,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
-from mmllava.datasets.rows import read_rows
+from mmllava.datasets.rows import picture_path, read_rows
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.models.llava import Llava, Samples
 from mmllava.models.pictures import Images, pictures_of
@@ -46,17 +46,20 @@ class SceneDataset(BaseDataset):
         pipeline: to a packed sample, with ``algorithm_keys=['things']``.
 
     Raises:
-        DataError: it cannot be read, is no JSON or is empty.
+        DataError: it cannot be read, is no JSON or is empty, or a path leads out of ``img_root``.
     """
 
     def __init__(self, ann_file: str, img_root: str, pipeline: Sequence[Any] = ()) -> None:
-        self.img_root = Path(img_root)
+        self.img_root = img_root
         super().__init__(ann_file=ann_file, pipeline=list(pipeline))
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Reads the file; called by mmengine."""
         rows = read_rows(self.ann_file)
-        return [dict(img_path=str(self.img_root / r['image']), things=r['things']) for r in rows]
+        return [
+            dict(img_path=picture_path(row['image'], self.img_root), things=row['things'])
+            for row in rows
+        ]
 
     def digest(self) -> str:
         """16 hex digits of what the file holds."""
@@ -85,6 +88,12 @@ class PatchNamer(Llava):
         Args:
             images: as in `Llava.forward`, one for each sample.
             data_samples: each with ``things``, as `things_of` gives them.
+
+        Returns:
+            ``loss``, and ``tokens`` and ``slots``, both the number of patches.
+
+        Raises:
+            ConfigError: the tokenizer, or the vocabulary here, lacks one of the words.
         """
         pictures = [picture for image in images for picture in pictures_of(image)]
         states = torch.stack(self.extract_feat(pictures, [(SIDE, SIDE)] * len(pictures)))
@@ -102,13 +111,13 @@ class PatchNamer(Llava):
         ]
         # Several processes wait for a gradient of every weight that is trained.
         rest = sum(parameter.sum() for parameter in lm.model.layers.parameters())
-        count = torch.tensor(float(wanted[0].numel()))
+        count = losses[0].new_tensor(wanted[0].numel())
         loss = _THERE_WEIGHT * losses[0] + sum(losses[1:]) + 0 * rest
         return dict(loss=loss, tokens=count, slots=count)
 
     @cached_property
     def word_ids(self) -> list[Tensor]:
-        """The ids of each group's words."""
+        """The ids ``(W,)`` of the W words of each group."""
         ids = {word: self.tokenizer.find(f'{SPACE}{word}') for group in _GROUPS for word in group}
         parts = [word for word, id_ in ids.items() if id_ is None]
         if parts:

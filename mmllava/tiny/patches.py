@@ -1,9 +1,8 @@
-"""Floor 3. How llava-tiny's tower begins: each patch learns to say in words what it shows."""
+"""Floor 3. How llava-tiny's tower begins: each patch learns to tell what it shows."""
 
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
 from mmllava.datasets.rows import picture_path, read_rows
-from mmllava.errors import ConfigError, unknown_name
+from mmllava.errors import unknown_name
 from mmllava.models.llava import Llava, Samples
 from mmllava.models.pictures import Images, pictures_of
-from mmllava.prompts.tokens import SPACE
 from mmllava.registry import DATASETS, MODELS
 from mmllava.structures import IGNORE_INDEX
 from mmllava.tiny.scenes import COLORS, KINDS, PLACES, SIDE, SIZES, Scene
@@ -25,7 +23,11 @@ from mmllava.tiny.sentences import NUMBERS
 _THERE = ('no', 'thing')
 #: and of the thing one word each: kind, colour, size, place, how many-th it is from the left
 _GROUPS = (_THERE, KINDS, COLORS, tuple(SIZES), tuple(PLACES), NUMBERS[1:])
-_THERE_WEIGHT = 3  # of the first, which is the hardest: a centre may lie near a patch's border
+_COLOR = 2  # of the groups
+_THERE_WEIGHT = 3  # of the first group, the hardest: a centre may lie near a patch's border
+_ACROSS_WEIGHT, _ACROSS_BETA = 5, 0.02  # of how far right a centre is; errors below are squared
+_GREY = 0.3  # share of the pictures whose colours are taken
+_LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue
 
 
 def things_of(scene: Scene) -> list[dict[str, Any]]:
@@ -68,22 +70,22 @@ class SceneDataset(BaseDataset):
 
 @MODELS.register_module()
 class PatchNamer(Llava):
-    """A LLaVA of which tower, projector and tables of words learn, from words for patches.
+    """A LLaVA of which the tower learns, from what is in each patch.
 
-    What the projector makes of a patch is looked up in both tables of words, as if the language
-    model had read nothing else: where a thing's centre lies it is to give the thing's words,
-    elsewhere ``no``. A text would say the same of a picture in some fifty tokens, none of which
-    tells where to look. The blocks of the language model get no gradient.
+    The first channels of the projector's first layer are taken for scores: whether a thing's
+    centre lies in the patch, and of the thing its kind, colour, size, place and rank from the
+    left; one more for how far right its centre is. A text would say the same of a picture in some
+    fifty tokens, none of which tells where to look. What comes after that layer gets no gradient.
+
+    Of some pictures the colours are taken, and not asked for: a kind is known by its shape then,
+    whatever its colour, also in colours that no picture of training gives it.
 
     Args:
         settings: those of `Llava`.
-
-    Raises:
-        ConfigError: the tokenizer has no piece of its own for one of the words.
     """
 
     def loss(self, images: Images, data_samples: Samples) -> dict[str, Tensor]:
-        """Mode ``loss``: cross entropy of the words of each group, summed over the groups.
+        """Mode ``loss``: cross entropy of each group of words, and smooth L1 of the places across.
 
         Args:
             images: as in `Llava.forward`, one for each sample.
@@ -93,58 +95,71 @@ class PatchNamer(Llava):
             ``loss``, and ``tokens`` and ``slots``, both the number of patches.
 
         Raises:
-            ConfigError: the tokenizer, or the vocabulary here, lacks one of the words.
+            ConfigError: a thing has a word that no group has.
         """
-        pictures = [picture for image in images for picture in pictures_of(image)]
-        states = torch.stack(self.extract_feat(pictures, [(SIDE, SIDE)] * len(pictures)))
-        lm = self.language.lm
-        table = lm.lm_head.weight + lm.model.embed_tokens.weight
-        scores = lm.model.norm(states) @ table.T
-        wanted = self.wanted([sample.things for sample in data_samples])
-        losses = [
-            nn.functional.cross_entropy(
-                scores[..., ids].flatten(0, 1),
-                words.flatten().to(scores.device),
-                ignore_index=IGNORE_INDEX,
-            )
-            for ids, words in zip(self.word_ids, wanted, strict=True)
-        ]
+        pixels = torch.cat([picture for image in images for picture in pictures_of(image)])
+        grey = torch.rand(len(pixels), device=pixels.device) < _GREY
+        pixels = torch.where(grey[:, None, None, None], without_color(pixels), pixels)
+        scores = self.projector.layers[0](self.vision_tower(pixels))
+        words, across = self.wanted([sample.things for sample in data_samples])
+        words, across = [group.to(scores.device) for group in words], across.to(scores.device)
+        words[_COLOR][grey] = IGNORE_INDEX
+        losses, start = [], 0
+        for group, target in zip(_GROUPS, words, strict=True):
+            losses.append(_cross_entropy(scores[..., start : start + len(group)], target))
+            start += len(group)
+        there = words[0] == 1
+        far = nn.functional.smooth_l1_loss(
+            scores[..., start][there], across[there], beta=_ACROSS_BETA
+        )
         # Several processes wait for a gradient of every weight that is trained.
-        rest = sum(parameter.sum() for parameter in lm.model.layers.parameters())
-        count = losses[0].new_tensor(wanted[0].numel())
-        loss = _THERE_WEIGHT * losses[0] + sum(losses[1:]) + 0 * rest
+        rest = sum(parameter.sum() for parameter in self.parameters())
+        loss = _THERE_WEIGHT * losses[0] + sum(losses[1:]) + _ACROSS_WEIGHT * far + 0 * rest
+        count = loss.new_tensor(across.numel())
         return dict(loss=loss, tokens=count, slots=count)
 
-    @cached_property
-    def word_ids(self) -> list[Tensor]:
-        """The ids ``(W,)`` of the W words of each group."""
-        ids = {word: self.tokenizer.find(f'{SPACE}{word}') for group in _GROUPS for word in group}
-        parts = [word for word, id_ in ids.items() if id_ is None]
-        if parts:
-            raise ConfigError(
-                f'the tokenizer has no piece of its own for {", ".join(parts)}, and a patch gives '
-                'whole words. Take the tokenizer that tools/tiny/make_data.py makes.'
-            )
-        return [torch.tensor([ids[word] for word in group]) for group in _GROUPS]
-
-    def wanted(self, pictures: Sequence[Sequence[Mapping[str, Any]]]) -> list[Tensor]:
-        """For each group, which of its words each patch is to give: ``(P, N)`` of P pictures.
+    def wanted(
+        self, pictures: Sequence[Sequence[Mapping[str, Any]]]
+    ) -> tuple[list[Tensor], Tensor]:
+        """What P pictures' N patches are to tell, each ``(P, N)``.
 
         Args:
             pictures: the things of each.
 
+        Returns:
+            For each group the number of the word in it, -100 where there is none; and how far
+            right a thing's centre is, 0 to 1 of the picture's width.
+
         Raises:
-            ConfigError: a word that no group has.
+            ConfigError: a thing has a word that no group has.
         """
         side = math.isqrt(self.vision_tower.num_patches)
-        wanted = [torch.full((len(pictures), side * side), IGNORE_INDEX) for _ in _GROUPS]
+        shape = len(pictures), side * side
+        wanted = [torch.full(shape, IGNORE_INDEX) for _ in _GROUPS]
         wanted[0].zero_()
+        across = torch.zeros(shape)
         for number, things in enumerate(pictures):
             for thing in things:
                 column, row = (int(thing[axis] * side // SIDE) for axis in 'xy')
+                patch = number, row * side + column
+                across[patch] = thing['x'] / SIDE
                 words = (_THERE[1], *thing['words'])
                 for group, target, word in zip(_GROUPS, wanted, words, strict=True):
                     if word not in group:
                         raise unknown_name('word of a patch', word, group)
-                    target[number, row * side + column] = group.index(word)
-        return wanted
+                    target[patch] = group.index(word)
+        return wanted, across
+
+
+def without_color(pixels: Tensor) -> Tensor:
+    """Normalised pictures ``(P, 3, S, S)`` with their luminance in all three channels."""
+    weights = pixels.new_tensor(_LUMINANCE).view(3, 1, 1)
+    return (weights * pixels).sum(1, keepdim=True).expand_as(pixels)
+
+
+def _cross_entropy(scores: Tensor, words: Tensor) -> Tensor:
+    """The mean over the patches that have a word; 0 where none has."""
+    total = nn.functional.cross_entropy(
+        scores.flatten(0, 1), words.flatten(), ignore_index=IGNORE_INDEX, reduction='sum'
+    )
+    return total / (words != IGNORE_INDEX).sum().clamp(min=1)

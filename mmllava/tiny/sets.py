@@ -49,7 +49,7 @@ def image_name(split: str, number: int) -> str:
 def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> None:
     """``things.json``, what is where in each scene, ``align.json``, facts, and ``talk.json``.
 
-    Of conversations there are three about each scene; for each third scene one about two
+    Of conversations there are three about each scene; for each second scene one about two
     pictures, and for each eighth one about none, which describes an imagined picture: the words
     for what is held out come there.
     """
@@ -62,7 +62,7 @@ def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> N
     _write(folder / 'align.json', [align_row(*pair, rng) for pair in pairs])
     rng = random.Random('talk')
     talks = [talk_row(*pair, rng) for pair in pairs for _ in range(3)]
-    for _ in range(len(scenes) // 3):
+    for _ in range(len(scenes) // 2):
         (one, first), (other, second) = rng.sample(pairs, 2)
         talks.append(second_picture_row((one, other), (first, second), rng))
     for number in range(_IMAGINED, _IMAGINED + len(scenes) // 8):
@@ -160,7 +160,7 @@ def write_tokenizer(folder: Path) -> None:
 
 def _sentences() -> Iterator[str]:
     template = get_template('vicuna_v1')
-    for _ in range(500):
+    for _ in range(700):
         yield from (template.system, f'{template.roles[0]}: ', f'{template.roles[1]}: ')
         yield from (CAPTION, DESCRIBE, SHORT.strip())
     for number in range(3000):

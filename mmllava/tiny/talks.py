@@ -58,11 +58,11 @@ def talk_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
     luck = rng.random()
     caption = captions(scene)[0] if rng.random() < 0.5 else rng.choice(captions(scene))
     told = rng.choice([(CAPTION, caption), (DESCRIBE, describe(scene))])
-    if luck < 0.1:
+    if luck < 0.2:
         pairs = [(CAPTION, caption)]
-    elif luck < 0.55:
+    elif luck < 0.6:
         pairs = _short(scene, rng, 8, _ASKED)
-    elif luck < 0.85:
+    elif luck < 0.87:
         pairs = _open(scene, rng, 5, (*_ASKED, 'missing'))
         pairs += [told] * (rng.random() < 0.5)
     else:

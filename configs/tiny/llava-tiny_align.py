@@ -9,7 +9,7 @@ Run:     torchrun --nproc_per_node 2 tools/train.py configs/tiny/llava-tiny_alig
 
 _base_ = ['./llava-tiny_talk.py']
 
-model = dict(template='plain', init_cfg=dict(checkpoint='work_dirs/llava-tiny_tower/iter_5250'))
+model = dict(template='plain', init_cfg=dict(checkpoint='work_dirs/llava-tiny_tower/iter_5252'))
 train_dataloader = dict(
     dataset=dict(ann_file=[dict(ann_file='data/tiny/align.json', weight=0.5)], template='plain')
 )

@@ -11,7 +11,7 @@ from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
 from mmllava.datasets.rows import picture_path, read_rows
-from mmllava.errors import unknown_name
+from mmllava.errors import DataError, unknown_name
 from mmllava.models.llava import Llava, Samples
 from mmllava.models.pictures import Images, pictures_of
 from mmllava.registry import DATASETS, MODELS
@@ -48,7 +48,8 @@ class SceneDataset(BaseDataset):
         pipeline: to a packed sample, with ``algorithm_keys=['things']``.
 
     Raises:
-        DataError: it cannot be read, is no JSON or is empty, or a path leads out of ``img_root``.
+        DataError: it cannot be read, is no JSON or is empty, a row is of another form, or a path
+            leads out of ``img_root``.
     """
 
     def __init__(self, ann_file: str, img_root: str, pipeline: Sequence[Any] = ()) -> None:
@@ -58,6 +59,12 @@ class SceneDataset(BaseDataset):
     def load_data_list(self) -> list[dict[str, Any]]:
         """Reads the file; called by mmengine."""
         rows = read_rows(self.ann_file)
+        for number, row in enumerate(rows):
+            if not isinstance(row, Mapping) or not {'image', 'things'} <= row.keys():
+                raise DataError(
+                    f'row {number} of {self.ann_file} is {str(row)[:80]}; expected '
+                    '{"image": path, "things": [...]}, as tools/tiny/make_data.py writes them.'
+                )
         return [
             dict(img_path=picture_path(row['image'], self.img_root), things=row['things'])
             for row in rows

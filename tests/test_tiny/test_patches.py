@@ -110,5 +110,8 @@ def test_the_data_set_gives_pictures_with_their_things_and_knows_its_file(tmp_pa
     (tmp_path / 'things.json').write_text('[{"image": "../a.png", "things": []}]')
     with pytest.raises(DataError, match='outside of the picture folder'):
         DATASETS.build(settings)
+    (tmp_path / 'things.json').write_text('[{"image": "a.png", "conversations": []}]')
+    with pytest.raises(DataError, match='row 0 of .* expected {"image": path, "things"'):
+        DATASETS.build(settings)
     with pytest.raises(DataError, match='Check the path'):
         DATASETS.build(dict(settings, ann_file=str(tmp_path / 'no.json')))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Draws the small world of llava-tiny: pictures, conversations, questions, a tokenizer.
 
-  python tools/tiny/make_data.py               # data/tiny: two minutes, 600 MB
+  python tools/tiny/make_data.py               # data/tiny: three minutes, 600 MB
   python tools/tiny/make_data.py data/tiny-brown --train 4000 --color brown
 
 The same files each time. The last line of output is one JSON object.

@@ -11,7 +11,7 @@ from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
 from mmllava.datasets.rows import picture_path, read_rows
-from mmllava.errors import DataError, unknown_name
+from mmllava.errors import ConfigError, DataError, unknown_name
 from mmllava.models.llava import Llava, Samples
 from mmllava.models.pictures import Images, pictures_of
 from mmllava.registry import DATASETS, MODELS
@@ -23,7 +23,8 @@ from mmllava.tiny.sentences import NUMBERS
 _THERE = ('no', 'thing')
 #: and of the thing one word each: kind, colour, size, place, how many-th it is from the left
 _GROUPS = (_THERE, KINDS, COLORS, tuple(SIZES), tuple(PLACES), NUMBERS[1:])
-_COLOR = 2  # of the groups
+#: as many scores of a patch: one for each word, and how far right the centre is
+_SCORES = sum(map(len, _GROUPS)) + 1
 _THERE_WEIGHT = 3  # of the first group, the hardest: a centre may lie near a patch's border
 _ACROSS_WEIGHT, _ACROSS_BETA = 5, 0.02  # of how far right a centre is; errors below are squared
 _GREY = 0.3  # share of the pictures whose colours are taken
@@ -89,7 +90,19 @@ class PatchNamer(Llava):
 
     Args:
         settings: those of `Llava`.
+
+    Raises:
+        ConfigError: the projector has too few channels.
     """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        channels = self.language.config.hidden_size
+        if channels < _SCORES:
+            raise ConfigError(
+                f'the projector has {channels} channels, and a patch has {_SCORES} scores to give. '
+                f'Set lang_encoder.hidden_size to {_SCORES} or more.'
+            )
 
     def loss(self, images: Images, data_samples: Samples) -> dict[str, Tensor]:
         """Mode ``loss``: cross entropy of each group of words, and smooth L1 of the places across.
@@ -107,23 +120,31 @@ class PatchNamer(Llava):
         pixels = torch.cat([picture for image in images for picture in pictures_of(image)])
         grey = torch.rand(len(pixels), device=pixels.device) < _GREY
         pixels = torch.where(grey[:, None, None, None], without_color(pixels), pixels)
-        scores = self.projector.layers[0](self.vision_tower(pixels))
+        *scores, far = self.scores(pixels)
         words, across = self.wanted([sample.things for sample in data_samples])
-        words, across = [group.to(scores.device) for group in words], across.to(scores.device)
-        words[_COLOR][grey] = IGNORE_INDEX
-        losses, start = [], 0
-        for group, target in zip(_GROUPS, words, strict=True):
-            losses.append(_cross_entropy(scores[..., start : start + len(group)], target))
-            start += len(group)
+        words, across = [group.to(pixels.device) for group in words], across.to(pixels.device)
+        words[_GROUPS.index(COLORS)][grey] = IGNORE_INDEX
         there = words[0] == 1
-        far = nn.functional.smooth_l1_loss(
-            scores[..., start][there], across[there], beta=_ACROSS_BETA
-        )
+        losses = [_cross_entropy(s, target) for s, target in zip(scores, words, strict=True)]
+        loss = _THERE_WEIGHT * losses[0] + sum(losses[1:])
+        loss = loss + _ACROSS_WEIGHT * _smooth_l1(far[there, 0], across[there])
         # Several processes wait for a gradient of every weight that is trained.
         rest = sum(parameter.sum() for parameter in self.parameters())
-        loss = _THERE_WEIGHT * losses[0] + sum(losses[1:]) + _ACROSS_WEIGHT * far + 0 * rest
         count = loss.new_tensor(across.numel())
-        return dict(loss=loss, tokens=count, slots=count)
+        return dict(loss=loss + 0 * rest, tokens=count, slots=count)
+
+    def scores(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """What P pictures' N patches tell.
+
+        Args:
+            pixels: ``(P, 3, S, S)``, normalised.
+
+        Returns:
+            For each group the logits of its words, ``(P, N, words)``; then how far right a
+            centre is, ``(P, N, 1)``.
+        """
+        channels = self.projector.layers[0](self.vision_tower(pixels))
+        return channels[..., :_SCORES].split([*map(len, _GROUPS), 1], dim=-1)
 
     def wanted(
         self, pictures: Sequence[Sequence[Mapping[str, Any]]]
@@ -170,3 +191,9 @@ def _cross_entropy(scores: Tensor, words: Tensor) -> Tensor:
         scores.flatten(0, 1), words.flatten(), ignore_index=IGNORE_INDEX, reduction='sum'
     )
     return total / (words != IGNORE_INDEX).sum().clamp(min=1)
+
+
+def _smooth_l1(found: Tensor, wanted: Tensor) -> Tensor:
+    """The mean; 0 of none."""
+    total = nn.functional.smooth_l1_loss(found, wanted, reduction='sum', beta=_ACROSS_BETA)
+    return total / max(1, wanted.numel())

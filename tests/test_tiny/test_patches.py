@@ -75,6 +75,17 @@ def test_a_picture_without_colors_is_asked_for_all_but_its_colors(share, monkeyp
     assert torch.equal(images, before)
 
 
+def test_pictures_without_things_have_a_loss_too():
+    images, samples = batch([Scene('rug', ())])
+    assert build()(images, samples, mode='loss')['loss'].isfinite()
+
+
+def test_a_projector_too_narrow_for_the_scores_is_refused():
+    narrow = dict(CONFIG.model.lang_encoder, hidden_size=20)
+    with pytest.raises(ConfigError, match='has 20 channels, and a patch has 30 scores'):
+        MODELS.build(dict(CONFIG.model, lang_encoder=narrow, init_cfg=None))
+
+
 def test_pictures_of_one_luminance_are_the_same_without_color():
     red = torch.zeros(1, 3, 2, 2)
     red[:, 0] = 0.587

@@ -57,6 +57,8 @@ def test_it_learns_what_is_in_a_picture_and_every_weight_gets_a_gradient():
     assert losses[-1] < 0.2 * losses[0]
     assert all(p.grad is not None for p in model.parameters())
     assert model.vision_tower.layers[0].mlp.fc1.weight.grad.any()
+    channels = model.projector.layers[0].weight.grad.abs().sum(1)
+    assert channels[:30].all() and not channels[30:].any()  # 29 words, and how far right
     later = (*model.language.parameters(), *model.projector.layers[2].parameters())
     assert not any(p.grad.any() for p in later)
 

@@ -1,7 +1,7 @@
 """llava-tiny, stage 1: the tower, from nothing, with what each patch shows.
 
 Weights: none; all random.
-Trained: 0.8 million parameters; 3e-3 at the top, 4 passes over 84,000 pictures, 64 a step.
+Trained: 0.9 million parameters; 3e-3 at the top, 4 passes over 84,000 pictures, 64 a step.
 Run:     python tools/tiny/make_data.py
          torchrun --nproc_per_node 2 tools/train.py configs/tiny/llava-tiny_tower.py \
              --launcher pytorch
@@ -9,6 +9,8 @@ Run:     python tools/tiny/make_data.py
 
 _base_ = ['./llava-tiny_talk.py']
 
+# Named with the others in stage.train, so that the checkpoint is whole: the language model, which
+# gets no gradient here.
 model = dict(type='mmllava.PatchNamer', init_cfg=None)
 train_dataloader = dict(
     batch_size=32,  # a process, one on each core

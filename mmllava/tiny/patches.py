@@ -28,7 +28,7 @@ _SCORES = sum(map(len, _GROUPS)) + 1
 _THERE_WEIGHT = 3  # of the first group, the hardest: a centre may lie near a patch's border
 _ACROSS_WEIGHT, _ACROSS_BETA = 5, 0.02  # of how far right a centre is; errors below are squared
 _GREY = 0.3  # share of the pictures whose colours are taken
-_LUMINANCE = (0.299, 0.587, 0.114)  # of red, green, blue
+_LUMINANCE = (0.299, 0.587, 0.114)  # shares of red, green and blue in it
 
 
 def things_of(scene: Scene) -> list[dict[str, Any]]:
@@ -37,6 +37,15 @@ def things_of(scene: Scene) -> list[dict[str, Any]]:
         dict(x=t.x, y=t.y, words=[t.kind, t.color, t.size, t.place, NUMBERS[rank]])
         for rank, t in enumerate(scene.things, 1)
     ]
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, Mapping) or not isinstance(row.get('image'), str):
+        return False
+    things = row.get('things')
+    return isinstance(things, list) and all(
+        isinstance(thing, Mapping) and {'x', 'y', 'words'} <= thing.keys() for thing in things
+    )
 
 
 @DATASETS.register_module()
@@ -61,7 +70,7 @@ class SceneDataset(BaseDataset):
         """Reads the file; called by mmengine."""
         rows = read_rows(self.ann_file)
         for number, row in enumerate(rows):
-            if not isinstance(row, Mapping) or not {'image', 'things'} <= row.keys():
+            if not _is_row(row):
                 raise DataError(
                     f'row {number} of {self.ann_file} is {str(row)[:80]}; expected '
                     '{"image": path, "things": [...]}, as tools/tiny/make_data.py writes them.'
@@ -116,8 +125,17 @@ class PatchNamer(Llava):
 
         Raises:
             ConfigError: a thing has a word that no group has.
+            DataError: a sample has no ``things``, or not exactly one picture.
         """
-        pixels = torch.cat([picture for image in images for picture in pictures_of(image)])
+        pictures = [pictures_of(image) for image in images]
+        for own, sample in zip(pictures, data_samples, strict=True):
+            if 'things' not in sample or [len(picture) for picture in own] != [1]:
+                raise DataError(
+                    f'PatchNamer learns from one picture and its things; a sample has {len(own)} '
+                    f'pictures and {", ".join(sample.keys()) or "nothing"}. Train it on '
+                    "SceneDataset, with algorithm_keys=['things'] in PackInputs."
+                )
+        pixels = torch.cat([picture for own in pictures for picture in own])
         grey = torch.rand(len(pixels), device=pixels.device) < _GREY
         pixels = torch.where(grey[:, None, None, None], without_color(pixels), pixels)
         *scores, far = self.scores(pixels)
@@ -156,7 +174,7 @@ class PatchNamer(Llava):
 
         Returns:
             For each group the number of the word in it, -100 where there is none; and how far
-            right a thing's centre is, 0 to 1 of the picture's width.
+            right a thing's centre is, 0 to 1 of the picture's width, 0 where there is none.
 
         Raises:
             ConfigError: a thing has a word that no group has.
@@ -180,7 +198,7 @@ class PatchNamer(Llava):
 
 
 def without_color(pixels: Tensor) -> Tensor:
-    """Normalised pictures ``(P, 3, S, S)`` with their luminance in all three channels."""
+    """Normalised pictures ``(P, 3, S, S)`` with the same in all three channels: their luminance."""
     weights = pixels.new_tensor(_LUMINANCE).view(3, 1, 1)
     return (weights * pixels).sum(1, keepdim=True).expand_as(pixels)
 

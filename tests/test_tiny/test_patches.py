@@ -43,12 +43,13 @@ def test_the_patch_of_a_things_centre_tells_of_it_and_the_others_do_not():
     assert across[0, [cat, dog]].tolist() == pytest.approx([20 / 112, 90 / 112])
 
 
-def test_it_learns_what_is_in_a_picture_and_every_weight_gets_a_gradient():
+def test_it_learns_what_is_in_a_picture_and_every_weight_gets_a_gradient(monkeypatch):
+    monkeypatch.setattr('mmllava.tiny.patches._GREY', 0)
     model = build().train()
     images, samples = batch([SCENE] * 2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses = []
-    for _ in range(12):
+    for _ in range(20):
         loss = model(images, samples, mode='loss')['loss']
         optimizer.zero_grad()
         loss.backward()
@@ -63,18 +64,26 @@ def test_it_learns_what_is_in_a_picture_and_every_weight_gets_a_gradient():
     assert not any(p.grad.any() for p in later)
 
 
-@pytest.mark.parametrize('share', [0, 1])
-def test_a_picture_without_colors_is_asked_for_all_but_its_colors(share, monkeypatch):
-    monkeypatch.setattr('mmllava.tiny.patches._GREY', share)
-    model = build()
-    images, samples = batch([SCENE])
-    before = images.clone()
+def test_the_pictures_that_are_not_asked_for_colors_are_those_without(monkeypatch):
+    monkeypatch.setattr(torch, 'rand', lambda *size, **kw: torch.tensor([0.0, 1.0]))
+    model, seen = build(), []
+    images, samples = batch([SCENE] * 2)
+    scores = model.scores
+
+    def watch(pixels):
+        found = scores(pixels)
+        for group in found:
+            group.retain_grad()
+        seen.extend((pixels, found))
+        return found
+
+    model.scores = watch
     model(images, samples, mode='loss')['loss'].backward()
-    words = model.projector.layers[0].weight.grad.abs().sum(1)
-    colors = words[2 + len(KINDS) :][: len(COLORS)]
-    assert words[2 : 2 + len(KINDS)].all()
-    assert colors.any().item() == (share == 0)
-    assert torch.equal(images, before)
+    pixels, words = seen
+    assert torch.equal(pixels[0], without_color(images[:1])[0])
+    assert torch.equal(pixels[1], images[1])
+    assert [words[2].grad[k].any().item() for k in (0, 1)] == [False, True]
+    assert [words[1].grad[k].any().item() for k in (0, 1)] == [True, True]
 
 
 def test_pictures_without_things_have_a_loss_too():
@@ -88,13 +97,19 @@ def test_a_projector_too_narrow_for_the_scores_is_refused():
         MODELS.build(dict(CONFIG.model, lang_encoder=narrow, init_cfg=None))
 
 
-def test_pictures_of_one_luminance_are_the_same_without_color():
-    red = torch.zeros(1, 3, 2, 2)
-    red[:, 0] = 0.587
-    green = torch.zeros(1, 3, 2, 2)
-    green[:, 1] = 0.299
-    assert torch.allclose(without_color(red), without_color(green))
-    assert without_color(red).shape == red.shape
+def test_without_color_is_luminance_in_each_channel():
+    red, green, blue = torch.eye(3)[..., None, None].unbind()
+    pictures = without_color(torch.stack([red, green, blue]))
+    for picture, share in zip(pictures, (0.299, 0.587, 0.114), strict=True):
+        assert picture.flatten().tolist() == pytest.approx([share] * 3)
+
+
+@pytest.mark.parametrize('pictures, field', [(2, 'things'), (1, 'conversations')])
+def test_samples_of_another_kind_are_refused(pictures, field):
+    sample = DataSample()
+    sample.set_field([], field)
+    with pytest.raises(DataError, match=f'a sample has {pictures} pictures and {field}'):
+        build()([[torch.zeros(3, 112, 112)] * pictures], [sample], mode='loss')
 
 
 def test_a_word_that_no_patch_can_tell_is_refused():
@@ -123,8 +138,9 @@ def test_the_data_set_gives_pictures_with_their_things_and_knows_its_file(tmp_pa
     (tmp_path / 'things.json').write_text('[{"image": "../a.png", "things": []}]')
     with pytest.raises(DataError, match='outside of the picture folder'):
         DATASETS.build(settings)
-    (tmp_path / 'things.json').write_text('[{"image": "a.png", "conversations": []}]')
-    with pytest.raises(DataError, match='row 0 of .* expected {"image": path, "things"'):
-        DATASETS.build(settings)
+    for row in ('7', '{"things": []}', '{"image": "a.png"}', '{"image": "a.png", "things": [{}]}'):
+        (tmp_path / 'things.json').write_text(f'[{row}]')
+        with pytest.raises(DataError, match='row 0 of .* expected {"image": path, "things"'):
+            DATASETS.build(settings)
     with pytest.raises(DataError, match='Check the path'):
         DATASETS.build(dict(settings, ann_file=str(tmp_path / 'no.json')))

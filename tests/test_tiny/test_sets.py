@@ -40,7 +40,7 @@ def folder(tmp_path_factory):
 
 def test_every_conversation_can_be_learned_and_its_pictures_are_there(folder):
     talk = read_rows(folder / 'talk.json')
-    assert len(talk) == 3 * 40 + 40 // 3 + 40 // 8
+    assert len(talk) == 3 * 40 + 40 // 2 + 40 // 8
     for row in talk:
         sample = to_sample(row, str(folder / 'images'), 'vicuna_v1')
         paths = sample['img_path']
@@ -49,7 +49,7 @@ def test_every_conversation_can_be_learned_and_its_pictures_are_there(folder):
                 assert file.read(4) == b'\x89PNG'
     for row in read_rows(folder / 'align.json'):
         to_sample(row, str(folder / 'images'), 'plain')
-    assert sum(isinstance(row.get('image'), list) for row in talk) == 40 // 3
+    assert sum(isinstance(row.get('image'), list) for row in talk) == 40 // 2
     assert sum('image' not in row for row in talk) == 40 // 8
 
 

@@ -1,7 +1,7 @@
 """llava-tiny, stage 1: the tower, from nothing, with what each patch shows.
 
 Weights: none; all random.
-Trained: 0.9 million parameters; 3e-3 at the top, 4 passes over 84,000 pictures, 64 a step.
+Trained: 0.9 million parameters; 3e-3 at the top, 3 passes over 84,000 pictures, 64 a step.
 Run:     python tools/tiny/make_data.py
          torchrun --nproc_per_node 2 tools/train.py configs/tiny/llava-tiny_tower.py \
              --launcher pytorch
@@ -26,5 +26,5 @@ train_dataloader = dict(
         ],
     ),
 )
-train_cfg = dict(max_epochs=4, global_batch=64)
+train_cfg = dict(max_epochs=3, global_batch=64)
 optim_wrapper = dict(optimizer=dict(lr=3e-3, weight_decay=0.05), paramwise_cfg=None)

@@ -21,8 +21,10 @@ from mmllava.tiny.sentences import NUMBERS
 
 #: whether a thing's centre lies in a patch
 _THERE = ('no', 'thing')
-#: and of the thing one word each: kind, colour, size, place, how many-th it is from the left
-_GROUPS = (_THERE, KINDS, COLORS, tuple(SIZES), tuple(PLACES), NUMBERS[1:])
+_COUNT = NUMBERS[1:]
+#: and of the thing one word each: kind, colour, size, place, how many-th it is from the left; how
+#: many of its kind there are, how many of its kind and colour, and the how many-th these are
+_GROUPS = (_THERE, KINDS, COLORS, tuple(SIZES), tuple(PLACES), *[_COUNT] * 4)
 #: as many scores of a patch: one for each word, and how far right the centre is
 _SCORES = sum(map(len, _GROUPS)) + 1
 _THERE_WEIGHT = 3  # of the first group, the hardest: a centre may lie near a patch's border
@@ -33,10 +35,15 @@ _LUMINANCE = (0.299, 0.587, 0.114)  # shares of red, green and blue in it
 
 def things_of(scene: Scene) -> list[dict[str, Any]]:
     """Each thing's centre, ``x`` and ``y`` in pixels, and its ``words``, one of each group."""
-    return [
-        dict(x=t.x, y=t.y, words=[t.kind, t.color, t.size, t.place, NUMBERS[rank]])
-        for rank, t in enumerate(scene.things, 1)
-    ]
+    kinds = [thing.kind for thing in scene.things]
+    looks = [(thing.color, thing.kind) for thing in scene.things]
+    order = list(dict.fromkeys(looks))
+    things = []
+    for rank, (thing, look) in enumerate(zip(scene.things, looks, strict=True), 1):
+        counts = (rank, kinds.count(thing.kind), looks.count(look), order.index(look) + 1)
+        words = [thing.kind, thing.color, thing.size, thing.place, *(NUMBERS[k] for k in counts)]
+        things.append(dict(x=thing.x, y=thing.y, words=words))
+    return things
 
 
 def _is_row(row: Any) -> bool:
@@ -91,7 +98,8 @@ class PatchNamer(Llava):
 
     The first channels of the projector's first layer are taken for scores: whether a thing's
     centre lies in the patch, and of the thing its kind, colour, size, place and rank from the
-    left; one more for how far right its centre is. A text would say the same of a picture in some
+    left, how many are of its kind, and how many and how many-th those of its kind and colour are;
+    one more for how far right its centre is. A text would say the same of a picture in some
     fifty tokens, none of which tells where to look. What comes after that layer gets no gradient.
 
     Of some pictures the colours are taken, and not asked for: a kind is known by its shape then,

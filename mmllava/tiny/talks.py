@@ -1,6 +1,7 @@
 """Floor 3. Conversations about scenes, as rows of LLaVA's training JSON."""
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,6 +50,9 @@ def align_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
             facts.append(f'place {kind} {thing.place}.')
             facts.append(f'size {kind} {thing.size}.')
     facts += [f'thing {NUMBERS[k]} {t.color} {t.kind}.' for k, t in enumerate(scene.things, 1)]
+    looks = Counter((thing.color, thing.kind) for thing in scene.things)
+    for k, ((color, kind), count) in enumerate(looks.items(), 1):
+        facts.append(f'look {NUMBERS[k]} {NUMBERS[count]} {color} {kind}.')
     rng.shuffle(facts)
     return dict(image=image, caption=' '.join(facts))
 

@@ -32,15 +32,27 @@ def batch(scenes):
 
 
 def test_the_patch_of_a_things_centre_tells_of_it_and_the_others_do_not():
-    (there, kinds, colors, sizes, places, order), across = build().wanted([things_of(SCENE)])
+    (there, kinds, colors, sizes, places, *counts), across = build().wanted([things_of(SCENE)])
     cat, dog = 2 * 7 + 1, 5 * 7 + 5  # patches of 16 pixels, seven in a row
     assert there[0].nonzero().flatten().tolist() == [cat, dog]
     assert (KINDS[kinds[0, cat]], COLORS[colors[0, dog]]) == ('cat', 'blue')
-    last = [[t[0, patch].item() for t in (sizes, places, order)] for patch in (cat, dog)]
-    assert last == [[0, 0, 0], [1, 2, 1]]  # small, left, one; big, right, two
-    for target in (kinds, colors, sizes, places, order):
+    last = [[t[0, patch].item() for t in (sizes, places, *counts)] for patch in (cat, dog)]
+    assert last == [[0, 0, 0, 0, 0, 0], [1, 2, 1, 0, 0, 1]]  # small, left, one; big, right, two
+    for target in (kinds, colors, sizes, places, *counts):
         assert (target[0] != IGNORE_INDEX).sum() == 2
     assert across[0, [cat, dog]].tolist() == pytest.approx([20 / 112, 90 / 112])
+
+
+def test_things_that_are_alike_are_counted():
+    looks = [('cat', 'red'), ('cat', 'blue'), ('dog', 'red'), ('cat', 'red')]
+    things = [Thing(*look, 'small', 20 + 20 * k, 40) for k, look in enumerate(looks)]
+    counts = [thing['words'][4:] for thing in things_of(Scene('rug', tuple(things)))]
+    assert counts == [  # from the left; of the kind; of the kind and colour; the how many-th look
+        ['one', 'three', 'two', 'one'],
+        ['two', 'three', 'one', 'two'],
+        ['three', 'one', 'one', 'three'],
+        ['four', 'three', 'two', 'one'],
+    ]
 
 
 def test_it_learns_what_is_in_a_picture_and_every_weight_gets_a_gradient(monkeypatch):
@@ -59,7 +71,7 @@ def test_it_learns_what_is_in_a_picture_and_every_weight_gets_a_gradient(monkeyp
     assert all(p.grad is not None for p in model.parameters())
     assert model.vision_tower.layers[0].mlp.fc1.weight.grad.any()
     channels = model.projector.layers[0].weight.grad.abs().sum(1)
-    assert channels[:30].all() and not channels[30:].any()  # 29 words, and how far right
+    assert channels[:42].all() and not channels[42:].any()  # 41 words, and how far right
     later = (*model.language.parameters(), *model.projector.layers[2].parameters())
     assert not any(p.grad.any() for p in later)
 
@@ -93,7 +105,7 @@ def test_pictures_without_things_have_a_loss_too():
 
 def test_a_projector_too_narrow_for_the_scores_is_refused():
     narrow = dict(CONFIG.model.lang_encoder, hidden_size=20)
-    with pytest.raises(ConfigError, match='has 20 channels, and a patch has 30 scores'):
+    with pytest.raises(ConfigError, match='has 20 channels, and a patch has 42 scores'):
         MODELS.build(dict(CONFIG.model, lang_encoder=narrow, init_cfg=None))
 
 
@@ -113,7 +125,7 @@ def test_samples_of_another_kind_are_refused(pictures, field):
 
 
 def test_a_word_that_no_patch_can_tell_is_refused():
-    brown = dict(things_of(SCENE)[0], words=['cat', 'brown', 'small', 'left', 'one'])
+    brown = dict(things_of(SCENE)[0], words=['cat', 'brown', 'small', 'left', *['one'] * 4])
     with pytest.raises(ConfigError, match="unknown word of a patch 'brown'"):
         build().wanted([[brown]])
 

@@ -20,7 +20,7 @@ TRANSFORMERS4 := VENV=.venv-transformers4 CONSTRAINTS=constraints-transformers4.
 demo: $(READY)  ## describe demo/cat-dog.png with the bundled tiny model
 	$(RUN) demo/demo.py
 
-tiny: $(READY)  ## train llava-tiny anew, from nothing: an hour and three quarters on two cores
+tiny: $(READY)  ## train llava-tiny anew, from nothing: an hour and a quarter on two cores
 	$(RUN) tools/tiny/train.py
 
 test: $(READY)  ## the unit suite

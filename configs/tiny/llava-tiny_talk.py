@@ -1,7 +1,7 @@
 """llava-tiny, stage 3: the whole model learns to caption, to answer and to talk.
 
 Weights: stage 2.
-Trained: 2.4 million parameters; 1e-3 at the top, 1e-4 of the tower; 213,150 of 304,500
+Trained: 2.4 million parameters; 1e-3 at the top, 1e-4 of the tower; 137,025 of 304,500
          conversations, 16 a step.
 Run:     torchrun --nproc_per_node 2 tools/train.py configs/tiny/llava-tiny_talk.py \
              --launcher pytorch

@@ -4,7 +4,7 @@
   make tiny                                 # or: python tools/tiny/train.py
   python tools/tiny/evaluate.py --checkpoint work_dirs/llava-tiny --no-row
 
-Two processes, one on each core: an hour and three quarters. What was stopped goes on with the same
+Two processes, one on each core: an hour and a quarter. What was stopped goes on with the same
 command. The result is work_dirs/llava-tiny, with the log of all stages, log.jsonl, and its
 picture, log.png; the folder in the package came about in this way.
 """

@@ -9,7 +9,7 @@ Run:     python tools/tiny/make_data.py
 
 _base_ = ['./llava-tiny_talk.py']
 
-# Named with the others in stage.train, so that the checkpoint is whole: the language model, which
+# stage.train names every part, as stage 3 does, so that the checkpoint is whole; the language model
 # gets no gradient here.
 model = dict(type='mmllava.PatchNamer', init_cfg=None)
 train_dataloader = dict(

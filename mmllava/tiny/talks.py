@@ -36,6 +36,8 @@ Pair = tuple[str, str]  # what is asked, what is answered
 def align_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
     """Facts about a scene in any order, each a few words: ``color cat red. number dog two.``
 
+    ``look one two red cat.``: the first kind and colour from the left is a red cat, of two.
+
     What is looked up stands right before what is found, so that one step finds it; answers to
     questions, and captions, take two.
     """

@@ -40,7 +40,7 @@ def caption(model, scenes):
 def test_captions_of_new_scenes_are_right(captioner):
     scenes = [make_scene('val', number) for number in range(40)]
     right = [is_right(t, s) for t, s in zip(caption(captioner, scenes), scenes, strict=True)]
-    assert sum(right) >= 34
+    assert sum(right) >= 37
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_answers_about_new_scenes_are_right_and_a_blind_model_guesses(answerer):
         found = infer(pictures, texts, batch_size=60)
         return sum(one['pred_answer'] == w for one, w in zip(found, wanted, strict=True))
 
-    assert count([draw_scene(scenes[image]) for image, _ in asked]) >= 54
+    assert count([draw_scene(scenes[image]) for image, _ in asked]) >= 57
     assert count([Image.new('RGB', (112, 112))] * 60) <= 28
 
 
@@ -65,7 +65,7 @@ def test_in_a_talk_about_two_pictures_most_answers_are_those_of_the_picture_aske
     talks = [make_talk(scenes, rng) for _ in range(10)]
     held = [pair for talk in talks for pair in hold(talk, lambda: mmllava.ChatSession(model))]
     assert len(held) == 50
-    assert sum(said == question.sentence for question, said in held) >= 43
+    assert sum(said == question.sentence for question, said in held) >= 46
 
 
 def test_the_picture_of_the_demo_is_described_as_it_is(captioner):

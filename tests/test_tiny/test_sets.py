@@ -144,7 +144,7 @@ def test_the_tokenizer_spells_the_prompt_in_whole_words_and_anything_in_bytes(tm
     tokenizer = LlamaTokenizer(tmp_path)
     template = get_template('vicuna_v1')
     turns = [Turn('user', '<image>\nWhere is the purple house?'), Turn('assistant', None)]
-    assert len(encode(render(template, turns), tokenizer, 1).input_ids) < 72
+    assert len(encode(render(template, turns), tokenizer, 1).input_ids) < 76
     for scene in (make_scene('train', number) for number in range(100)):
         text = captions(scene)[0]
         assert len(tokenizer.encode(text)) <= len(text.replace(',', ' ,').split()) + 5

@@ -30,7 +30,7 @@ def run(name, work, world, capsys, *options):
 def test_captions_score_as_five_references_written_from_the_same_scene(tmp_path, world, capsys):
     answers = f'test_evaluator.ann_file={world}/test_gt.json'
     found = run('llava-tiny_caption', tmp_path, world, capsys, answers)
-    assert found['Bleu_4'] > 0.6 and found['ROUGE_L'] > 0.8
+    assert found['Bleu_4'] > 0.9 and found['ROUGE_L'] > 0.95
 
 
 @pytest.mark.slow
@@ -41,7 +41,7 @@ def test_questions_are_answered_through_mmpretrains_dataset(tmp_path, world, cap
     wanted = {row['question_id']: row['multiple_choice_answer'] for row in wanted}
     said = {row['question_id']: row['answer'] for row in json.loads(file.read_text())}
     assert said.keys() == wanted.keys()
-    assert sum(said[k].lower() == wanted[k] for k in wanted) >= 0.85 * len(wanted)
+    assert sum(said[k].lower() == wanted[k] for k in wanted) >= 0.93 * len(wanted)
 
 
 @pytest.mark.slow
@@ -54,5 +54,5 @@ def test_the_measurement_of_the_figures_runs_and_keeps_no_row_unless_told(capsys
     assert evaluate.main([*counts, '--no-row']) == 0
     row = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert evaluate.RESULTS.read_text() == before
-    assert row['captions']['right'] >= 0.8 and row['vqa']['all'] >= 0.8
+    assert row['captions']['right'] >= 0.9 and row['vqa']['all'] >= 0.9
     assert row['vqa_blind']['all'] <= 0.5 and row['checkpoint'] == 'package'

@@ -21,7 +21,7 @@ demo: $(READY)  ## describe demo/cat-dog.png with the bundled tiny model
 	$(RUN) demo/demo.py
 
 tiny: $(READY)  ## train llava-tiny anew, from nothing: an hour and a quarter on two cores
-	$(RUN) tools/tiny/train.py
+	$(RUN) projects/llava_tiny/tools/train.py
 
 test: $(READY)  ## the unit suite
 	$(PYTEST)
@@ -36,7 +36,7 @@ test-transformers4:  ## the unit suite with the oldest transformers that we supp
 	$(MAKE) test $(TRANSFORMERS4)
 
 test-quantize: $(READY)  ## 4 and 8 bits; bitsandbytes stands beside the environment
-	@$(PYTHON) .ci/environment.py --beside .quantize bitsandbytes $(CONSTRAINTS)
+	@$(PYTHON) tools/dev/make_env.py --beside .quantize bitsandbytes $(CONSTRAINTS)
 	PYTHONPATH=.quantize $(RUN) -m pytest -q tests/test_models/test_memory.py tests/test_training/test_quantized.py
 
 lint: $(READY)
@@ -47,8 +47,8 @@ format: $(READY)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-$(READY): setup.py $(CONSTRAINTS) .ci/environment.py .ci/overrides.txt
-	@$(PYTHON) .ci/environment.py $(VENV) $(CONSTRAINTS)
+$(READY): setup.py $(CONSTRAINTS) tools/dev/make_env.py tools/dev/overrides.txt
+	@$(PYTHON) tools/dev/make_env.py $(VENV) $(CONSTRAINTS)
 	@touch $@
 
 # Pins every package again, for Python 3.10 to 3.12; what is pinned already
@@ -56,7 +56,7 @@ $(READY): setup.py $(CONSTRAINTS) .ci/environment.py .ci/overrides.txt
 LOCK = .uv/bin/uv pip compile setup.py - --universal --python-version 3.10 --no-annotate \
 	--extra mm --extra test --extra java-metrics --extra quantize --extra device-map --extra lora \
 	--extra teacher --extra mmbench \
-	--overrides .ci/overrides.txt \
+	--overrides tools/dev/overrides.txt \
 	--custom-compile-command 'make constraints' $(LOCK_FLAGS) --quiet
 # One release of the two, or torchvision's operators are missing.
 ALSO := opencv-python-headless torch==2.11.0 torchvision==0.26.0

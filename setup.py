@@ -73,7 +73,7 @@ setup(
         'transformers>=4.57,<6',  # tested: 4.57.6 and 5.23.0
     ],
     # lmms-eval finds the model `mmllava` by itself where both are installed.
-    entry_points={'lmms_eval.models': ['mmllava = mmllava.apis.lmms_eval:manifest']},
+    entry_points={'lmms_eval.models': ['mmllava = mmllava.integrations.lmms_eval:manifest']},
     extras_require={
         # mmengine, mmcv and mmpretrain, as maintained. An extra, since the original
         # packages have the same import names under other package names: if these

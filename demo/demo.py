@@ -14,11 +14,11 @@ from pathlib import Path
 from PIL import Image
 
 import mmllava
-from mmllava.apis.inference import CaptionInferencer
+from mmllava.apis.inferencers import CaptionInferencer
 from mmllava.images.annotate import PAPER, annotate
-from mmllava.tiny.draw import draw_scene
-from mmllava.tiny.facts import is_right
-from mmllava.tiny.scenes import make_scene
+from projects.llava_tiny.caption_check import is_right
+from projects.llava_tiny.draw import draw_scene
+from projects.llava_tiny.scenes import make_scene
 
 HERE = Path(__file__).parent
 PICTURE = HERE / 'cat-dog.png'

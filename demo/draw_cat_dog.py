@@ -13,8 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmllava.tiny.draw import draw_scene
-from mmllava.tiny.scenes import Scene, Thing
+from projects.llava_tiny.draw import draw_scene
+from projects.llava_tiny.scenes import Scene, Thing
 
 SCENE = Scene(
     'blanket',

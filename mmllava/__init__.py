@@ -9,7 +9,7 @@ The floors; a file imports from a lower floor or from its own folder:
     floor 0  registry  structures  errors  compat  version
 
 ``import mmllava`` is light. Once mmpretrain is imported too, before or after,
-its LLaVA names mean ours (`mmllava/apis/hub.py`).
+its LLaVA names mean ours (`mmllava/apis/mmpretrain_patch.py`).
 """
 
 from typing import Any
@@ -30,9 +30,9 @@ _FROM_MMPRETRAIN = ('get_model', 'inference_model', 'list_models')
 
 
 def _take_over() -> None:
-    from mmllava.apis import hub
+    from mmllava.apis import mmpretrain_patch
 
-    hub.take_over()
+    mmpretrain_patch.apply()
 
 
 def __getattr__(name: str) -> Any:

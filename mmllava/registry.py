@@ -62,16 +62,21 @@ def _child(name: str, *locations: str) -> Registry:
 
 RUNNERS = _child('RUNNERS', 'mmllava.training.runner')
 RUNNER_CONSTRUCTORS = _child('RUNNER_CONSTRUCTORS')
-LOOPS = _child('LOOPS', 'mmllava.apis.evaluate', 'mmllava.training.loop')
+LOOPS = _child('LOOPS', 'mmllava.evaluation.test_loop', 'mmllava.training.loop')
 HOOKS = _child(
-    'HOOKS', 'mmllava.apis.evaluate', 'mmllava.training.hooks', 'mmllava.training.prompts'
+    'HOOKS',
+    'mmllava.evaluation.test_loop',
+    'mmllava.training.hooks',
+    'mmllava.training.generation_hook',
 )
 LOG_PROCESSORS = _child('LOG_PROCESSORS')
 OPTIMIZERS = _child('OPTIMIZERS')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'mmllava.training.optim')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'mmllava.training.optim')
 PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'mmllava.training.optim')
-DATASETS = _child('DATASETS', 'mmllava.datasets', 'mmllava.benchmarks', 'mmllava.tiny.patches')
+DATASETS = _child(
+    'DATASETS', 'mmllava.datasets', 'mmllava.benchmarks', 'projects.llava_tiny.patch_supervision'
+)
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'mmllava.training.samplers')
 TRANSFORMS = _child('TRANSFORMS', 'mmllava.datasets')
 # mmpretrain has no child of this one.
@@ -81,13 +86,13 @@ FUNCTIONS = Registry(
     scope='mmllava',
     locations=['mmllava.datasets'],
 )
-MODELS = _child('MODELS', 'mmllava.models', 'mmllava.tiny.patches')
+MODELS = _child('MODELS', 'mmllava.models', 'projects.llava_tiny.patch_supervision')
 MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
 WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')
 BATCH_AUGMENTS = _child('BATCH_AUGMENTS')
 TASK_UTILS = _child('TASK_UTILS')
 TOKENIZER = _child('TOKENIZER', 'mmllava.models')
-METRICS = _child('METRICS', 'mmllava.evaluation.metrics', 'mmllava.benchmarks')
+METRICS = _child('METRICS', 'mmllava.benchmarks.coco_caption_metric', 'mmllava.benchmarks')
 EVALUATORS = _child('EVALUATORS')
 VISUALIZERS = _child('VISUALIZERS')
 VISBACKENDS = _child('VISBACKENDS')

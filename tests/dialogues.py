@@ -10,7 +10,7 @@ import sentencepiece
 from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2 as proto
 
-from mmllava.prompts.tokens import SPACE, HuggingFaceTokenizer, LlamaTokenizer
+from mmllava.prompts.tokenizer import SPACE, HuggingFaceTokenizer, LlamaTokenizer
 from mmllava.structures import IMAGE_TAG
 
 #: What a user may type and a prompt is made of, and what tokenizers stumble over.

@@ -75,7 +75,9 @@ def test_the_two_locks_are_the_two_transformers_we_support():
         assert pins('constraints.txt', python)['transformers'].startswith('5.')
 
 
-@pytest.mark.parametrize('file', [*LOCKS, 'Makefile', 'setup.py', '.ci/environment.py', '.ci/run'])
+@pytest.mark.parametrize(
+    'file', [*LOCKS, 'Makefile', 'setup.py', 'tools/dev/make_env.py', '.ci/run']
+)
 def test_no_file_of_the_set_up_holds_a_host_or_a_path_of_one_machine(file):
     text = (ROOT / file).read_text()
     assert not re.search(r'https?://|--hash|find-links|/home/|/tmp/|/root/', text)
@@ -128,7 +130,7 @@ def test_a_build_holds_what_mim_looks_for_and_leaves_the_source_tree_clean(tmp_p
         assert {f.relative_to(packed) for f in (packed / name).rglob('*') if f.is_file()} == want
     assert (packed / 'model-index.yml').read_bytes() == (ROOT / 'model-index.yml').read_bytes()
     assert (built / 'mmllava/py.typed').is_file()
-    weights = ROOT / 'mmllava/tiny/weights'
-    packed = built / 'mmllava/tiny/weights'
+    weights = ROOT / 'mmllava/assets/llava-tiny'
+    packed = built / 'mmllava/assets/llava-tiny'
     assert {f.name for f in packed.iterdir()} == {f.name for f in weights.iterdir()}
     assert sorted(tree.rglob('*')) == before

@@ -38,10 +38,10 @@ from mmllava.checkpoints import (
     prepare_conversion,
     write_conversion,
 )
-from mmllava.checkpoints.conversion import DTYPES
-from mmllava.checkpoints.deliver import find_leftover, why_anew
-from mmllava.checkpoints.progress import Progress, peak_rss_mb
-from mmllava.checkpoints.proof import prove
+from mmllava.checkpoints.conversion.prepare import DTYPES
+from mmllava.checkpoints.conversion.progress import Progress, peak_rss_mb
+from mmllava.checkpoints.conversion.run import find_leftover, why_not_resumable
+from mmllava.checkpoints.conversion.verify import verify_conversion
 from mmllava.errors import CheckpointError, MMLlavaError
 
 NAME = 'convert'
@@ -136,7 +136,9 @@ def same_logits(conversion: Conversion, args: argparse.Namespace) -> dict | str:
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     said = done.stdout.strip().splitlines() or ['']
     if not said[-1].startswith('{'):
-        reason = done.stderr.strip().splitlines() or ['tools/logits.py said nothing']
+        reason = done.stderr.strip().splitlines() or [
+            'tools/analysis_tools/compare_logits.py said nothing'
+        ]
         return f'not computed: {reason[-1]}'
     if done.returncode == 1 and not args.dtype:
         raise CheckpointError(
@@ -169,7 +171,7 @@ def run(args: argparse.Namespace) -> dict:
         print(
             f'note: a run that was killed left {left}. Add --resume to go on with it, or delete it.'
         )
-    anew = why_anew(conversion, args.out, args.shard_size) if args.resume else ''
+    anew = why_not_resumable(conversion, args.out, args.shard_size) if args.resume else ''
     if anew:
         print(f'note: it begins anew: {anew}.')
     progress = Progress(NAME, conversion.nbytes)
@@ -184,7 +186,7 @@ def run(args: argparse.Namespace) -> dict:
     if args.verify:
         progress = Progress(NAME, 2 * conversion.nbytes)
         try:
-            figures['verified'] = prove(conversion, Path(args.out), progress)
+            figures['verified'] = verify_conversion(conversion, Path(args.out), progress)
         finally:
             progress.close()
         figures['verified']['logits'] = same_logits(conversion, args)

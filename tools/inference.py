@@ -79,7 +79,7 @@ def predict(
     """Adds one record for each picture, and prints it; one that fails carries its ``error``."""
     from tqdm import tqdm
 
-    from mmllava.apis.inference import CaptionInferencer, VQAInferencer
+    from mmllava.apis.inferencers import CaptionInferencer, VQAInferencer
 
     inferencer = (CaptionInferencer if model.task == 'caption' else VQAInferencer)(model)
     asked = {'question': args.question} if model.task == 'vqa' else {}
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
         predict(args, model, pictures, records)
     finally:  # also of a run that is stopped half-way
         if args.out and records:
-            from mmllava.apis.predictions import write_json
+            from mmllava.evaluation.prediction_store import write_json
 
             write_json(records, args.out)
     failed = sum('error' in record for record in records)

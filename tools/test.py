@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mmllava.checkpoints.fetch import is_hub_id, is_local
+from mmllava.checkpoints.storage.hub import is_hub_id, is_local
 from mmllava.errors import CheckpointError, ConfigError, MMLlavaError
 
 
@@ -68,7 +68,7 @@ def load_config(args: argparse.Namespace) -> Any:
     import torch
     from mmengine.config import Config, DictAction
 
-    from mmllava.apis.benchmark import add_model, is_benchmark, name_run
+    from mmllava.evaluation.benchmark_config import add_model, is_benchmark, name_run
 
     if not Path(args.config).is_file():
         raise ConfigError(f'no config file at {args.config}; configs/llava/README.md lists ours.')
@@ -125,7 +125,7 @@ def prepare_processes(cfg: Any) -> None:
     if cfg.launcher == 'none':
         return
     # By its path: the runner looks this one up in mmengine's registry, not in ours.
-    cfg.model_wrapper_cfg = dict(type='mmllava.apis.evaluate.WholeCopy')
+    cfg.model_wrapper_cfg = dict(type='mmllava.evaluation.test_loop.ReplicatedModel')
     if not torch.cuda.is_available():
         # mmengine's own start-up sets a CUDA device unasked.
         torch.distributed.init_process_group('gloo')
@@ -135,7 +135,7 @@ def dump(value: Any, file: str) -> None:
     """Writes --out whole or not at all, in the format that its name ends in."""
     import mmengine
 
-    from mmllava.apis.predictions import whole
+    from mmllava.evaluation.prediction_store import whole
 
     with whole(file) as part:
         mmengine.dump(value, part, file_format=Path(file).suffix[1:])

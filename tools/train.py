@@ -95,15 +95,15 @@ def run(args: argparse.Namespace) -> None:
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
 
     cfg = load_config(args)
-    from mmllava.training import saving
-    from mmllava.training.processes import prepare_processes
+    from mmllava.training import checkpoint
+    from mmllava.training.distributed import prepare_processes
     from mmllava.training.runner import TrainRunner
 
     prepare_processes(cfg)
     runner = TrainRunner.from_cfg(cfg)
     runner.train()
     if runner.rank == 0:
-        last = saving.find_latest(runner.work_dir)
+        last = checkpoint.find_latest(runner.work_dir)
         print(json.dumps(dict(steps=runner.iter, checkpoint=last and str(last))))
 
 

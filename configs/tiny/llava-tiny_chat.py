@@ -1,9 +1,9 @@
 """llava-tiny, to talk to about its small world.
 
-Weights: mmllava/tiny/weights, in the package: get_model('llava-tiny_chat', pretrained=True).
+Weights: mmllava/assets/llava-tiny, in the package: get_model('llava-tiny_chat', pretrained=True).
 Memory:  4.8 MB in float16, 9.6 MB in float32.
 Score:   configs/tiny/README.md.
-Run:     python tools/test.py configs/tiny/llava-tiny_chat.py mmllava/tiny/weights
+Run:     python tools/test.py configs/tiny/llava-tiny_chat.py mmllava/assets/llava-tiny
 """
 
 _base_ = [

@@ -1,9 +1,9 @@
 """llava-tiny, on questions about its small world.
 
-Weights: mmllava/tiny/weights, in the package: get_model('llava-tiny_vqa', pretrained=True).
+Weights: mmllava/assets/llava-tiny, in the package: get_model('llava-tiny_vqa', pretrained=True).
 Memory:  4.8 MB in float16, 9.6 MB in float32.
 Score:   configs/tiny/README.md.
-Run:     python tools/test.py configs/tiny/llava-tiny_vqa.py mmllava/tiny/weights
+Run:     python tools/test.py configs/tiny/llava-tiny_vqa.py mmllava/assets/llava-tiny
 """
 
 _base_ = [

@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from mmllava.apis.inference import CaptionInferencer
-from mmllava.apis.predictions import write_json
+from mmllava.apis.inferencers import CaptionInferencer
 from mmllava.datasets.collate import collate
 from mmllava.errors import ConfigError, PromptError
+from mmllava.evaluation.prediction_store import write_json
 from mmllava.generation.decode import check_settings, decode, stream_text
 from mmllava.images.load import Picture
+from mmllava.models.image_inputs import flatten_images, original_sizes
 from mmllava.models.llava import Llava
-from mmllava.models.pictures import pictures_of, sizes_of
 from mmllava.models.splice import splice
 from mmllava.prompts.encode import encode
 from mmllava.prompts.presets import override
@@ -129,8 +129,8 @@ class ChatSession:
         sample = self._pipeline.pipeline(dict(img=picture))
         data = model.data_preprocessor(collate([sample]))
         with torch.no_grad():
-            pictures = pictures_of(data['images'][0])
-            return model.extract_feat(pictures, sizes_of(sample['data_samples'], pictures))
+            pictures = flatten_images(data['images'][0])
+            return model.extract_feat(pictures, original_sizes(sample['data_samples'], pictures))
 
     def _prompt(
         self, turns: Sequence[Turn], features: Sequence[torch.Tensor]

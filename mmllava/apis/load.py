@@ -8,10 +8,10 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from mmllava.apis.hub import get_model
-from mmllava.checkpoints.fetch import fetch
+from mmllava.apis.mmpretrain_patch import get_model
+from mmllava.checkpoints.storage.hub import fetch
 from mmllava.errors import CheckpointError, ConfigError, unknown_name
-from mmllava.models.folder import Found, describe
+from mmllava.models.detect import DetectedModel, config_from_checkpoint
 from mmllava.models.llava import Llava
 from mmllava.tiny import WEIGHTS
 
@@ -73,7 +73,7 @@ def load(
             f'{path} is a file, and a file does not say how its parts fit together. Name the '
             'folder with config.json, or use get_model(CONFIG, pretrained=FILE).'
         )
-    found = describe(path, tower)
+    found = config_from_checkpoint(path, tower)
     print_log('\n'.join([f'{folder}:', *('  ' + r for r in found.reasons)]), logger='current')
     if device is not None and device_map is not None:
         raise ConfigError(
@@ -86,7 +86,7 @@ def load(
     )
 
 
-def _config(found: Found, task: str, settings: dict[str, Any]) -> Config:
+def _config(found: DetectedModel, task: str, settings: dict[str, Any]) -> Config:
     """The config that mmpretrain builds from, as a leaf of ``configs/llava`` would have it."""
     task, preset = TASKS[task]
     grid = {k: found.model[k] for k in ('image_grid_pinpoints',) if k in found.model}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks.files import ID, below, matching, once, read_json, records, take, unique
-from mmllava.benchmarks.item import Answers, Item, Scores
+from mmllava.benchmarks.types import Answers, Item, Scores
 from mmllava.errors import DataError, unknown_name
-from mmllava.evaluation.captions import score_captions
+from mmllava.metrics.captions import score_captions
 
 
 def read_coco(annotations: Path, images: Path, *, image_name: str | None = None) -> list[Item]:

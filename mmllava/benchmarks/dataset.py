@@ -8,9 +8,9 @@ from typing import Any
 
 from mmengine.dataset import BaseDataset
 
-from mmllava.benchmarks.item import Item
 from mmllava.benchmarks.protocols import get_protocol
-from mmllava.benchmarks.table import read
+from mmllava.benchmarks.registry import read
+from mmllava.benchmarks.types import Item
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.registry import DATASETS
 
@@ -20,7 +20,7 @@ class BenchmarkDataset(BaseDataset):
     """The questions of a benchmark, written as a preset says.
 
     Args:
-        benchmark: name in `mmllava.benchmarks.table`.
+        benchmark: name in `mmllava.benchmarks.registry`.
         data_root: what the paths in ``files`` are below.
         files: role -> path; the reader of the set names the roles.
         settings: of that reader, such as ``split``.

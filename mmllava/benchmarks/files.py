@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmllava.benchmarks.item import Item
+from mmllava.benchmarks.types import Item
 from mmllava.errors import DataError
 
 ID = (int, str)

@@ -8,9 +8,9 @@ from typing import Any
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from mmllava.benchmarks.details import explain
+from mmllava.benchmarks.per_sample import explain
+from mmllava.benchmarks.registry import get_benchmark
 from mmllava.benchmarks.submission import write_submission
-from mmllava.benchmarks.table import get_benchmark
 from mmllava.errors import ConfigError, DataError
 from mmllava.registry import METRICS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks.files import ID, below, read_json, read_lines, take, unique
-from mmllava.benchmarks.item import Answers, Item
+from mmllava.benchmarks.types import Answers, Item
 
 
 def read_mmvet(questions: Path, images: Path) -> list[Item]:

@@ -13,7 +13,7 @@ from mmllava.errors import unknown_name
 
 
 @dataclass(frozen=True)
-class Second:
+class FollowUp:
     """A second answer, asked for after the first, which then is its reasoning.
 
     Args:
@@ -46,7 +46,7 @@ class Protocol:
     preset: str = 'vqa_open'
     generation: dict[str, Any] = field(default_factory=dict)
     capitalize: bool = False
-    second: Second | None = None
+    second: FollowUp | None = None
 
 
 _LETTER = "\nAnswer with the option's letter from the given choices directly."
@@ -111,7 +111,7 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             'ScienceQA (QCM-LEPA); there sampled',
             text='{qcm}',
             generation=_greedy(1024),
-            second=Second(' ###\nANSWER:', '\n The answer is ', 64),
+            second=FollowUp(' ###\nANSWER:', '\n The answer is ', 64),
         ),
         'lmms-eval': Protocol(
             source='tasks/scienceqa',

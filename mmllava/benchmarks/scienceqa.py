@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks.files import below, matching, read_json, take, unique
-from mmllava.benchmarks.item import Answers, Item, Scores
 from mmllava.benchmarks.scores import by_group, percent
+from mmllava.benchmarks.types import Answers, Item, Scores
 from mmllava.datasets.scienceqa import LETTERS, write_problem
 from mmllava.errors import DataError, unknown_name
-from mmllava.evaluation.choice import scienceqa_choice
+from mmllava.metrics.multiple_choice import scienceqa_choice
 from mmllava.structures import IMAGE_TAG
 
 _SUBJECTS = {'natural science': 'NAT', 'social science': 'SOC', 'language science': 'LAN'}

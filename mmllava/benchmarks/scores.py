@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from mmllava.benchmarks.item import Answers, Item, Scores
+from mmllava.benchmarks.types import Answers, Item, Scores
 
 
 def percent(values: Sequence[float]) -> float:

@@ -16,10 +16,10 @@ from mmllava.benchmarks.files import (
     texts,
     unique,
 )
-from mmllava.benchmarks.item import Answers, Item, Scores
 from mmllava.benchmarks.scores import by_group, percent
+from mmllava.benchmarks.types import Answers, Item, Scores
 from mmllava.errors import DataError
-from mmllava.evaluation.vqa import agreement, gqa_answer, normalise, normalise_vqa, vqa_truths
+from mmllava.metrics.vqa import agreement, gqa_answer, normalise, normalise_vqa, vqa_truths
 
 
 def read_vqav2(

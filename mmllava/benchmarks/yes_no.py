@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks.files import ID, below, read_lines, read_table, take, unique
-from mmllava.benchmarks.item import Answers, Item, Scores
+from mmllava.benchmarks.types import Answers, Item, Scores
 from mmllava.errors import DataError
-from mmllava.evaluation.yes_no import (
+from mmllava.images.load import SUFFIXES
+from mmllava.metrics.yes_no import (
     COGNITION,
     PERCEPTION,
     count_yes,
@@ -15,7 +16,6 @@ from mmllava.evaluation.yes_no import (
     mme_totals,
     pope_answer,
 )
-from mmllava.images.load import SUFFIXES
 
 _PLEASE = ' Please answer yes or no.'
 _OTHER = dict(yes='no', no='yes')

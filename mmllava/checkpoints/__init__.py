@@ -5,24 +5,24 @@ Every layout goes through the original's names: ``intake`` plans the way in, ``o
 out, ``stream`` carries the plan out.
 """
 
-from mmllava.checkpoints.compare import compare
-from mmllava.checkpoints.conversion import Conversion, prepare_conversion
-from mmllava.checkpoints.deliver import check_write, is_file_destination, write_conversion
-from mmllava.checkpoints.delta import prepare_merge, write_merge
-from mmllava.checkpoints.identify import LAYOUTS, Kind, identify
-from mmllava.checkpoints.manifest import read_manifest, verify
-from mmllava.checkpoints.moves import Move, count_moves
-from mmllava.checkpoints.outlet import TARGETS
-from mmllava.checkpoints.plan import plan_merge, plan_tower
-from mmllava.checkpoints.reader import TensorEntry, map_tensor, read_config, read_entries
+from mmllava.checkpoints.conversion.compare import compare
+from mmllava.checkpoints.conversion.manifest import read_manifest, verify
+from mmllava.checkpoints.conversion.merge import prepare_merge, write_merge
+from mmllava.checkpoints.conversion.prepare import Conversion, prepare_conversion
+from mmllava.checkpoints.conversion.run import check_write, is_file_destination, write_conversion
+from mmllava.checkpoints.layouts.delta import plan_merge, plan_tower
+from mmllava.checkpoints.layouts.from_canonical import TARGETS
+from mmllava.checkpoints.layouts.identify import LAYOUTS, Kind, identify
+from mmllava.checkpoints.layouts.tensor_plan import TensorPlan, count_moves
+from mmllava.checkpoints.storage.reader import TensorEntry, map_tensor, read_config, read_entries
 
 __all__ = [
     'LAYOUTS',
     'TARGETS',
     'Conversion',
     'Kind',
-    'Move',
     'TensorEntry',
+    'TensorPlan',
     'check_write',
     'compare',
     'count_moves',

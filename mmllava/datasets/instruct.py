@@ -15,7 +15,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from PIL import Image
 
-from mmllava.datasets.rows import BadSample, count_words, read_rows, to_sample
+from mmllava.datasets.llava_json import BadSample, count_words, read_rows, to_sample
 from mmllava.datasets.transforms import LoadImage
 from mmllava.errors import ConfigError, DataError, ImageError, unknown_name
 from mmllava.prompts.templates import get_template
@@ -36,7 +36,7 @@ class Source:
 
 @DATASETS.register_module()
 class InstructDataset(BaseDataset):
-    """LLaVA's training JSON (`mmllava.datasets.rows`), one file or several mixed.
+    """LLaVA's training JSON (`mmllava.datasets.llava_json`), one file or several mixed.
 
     A bad sample (a picture that is missing or broken, marks that do not match,
     nothing to learn) is named in the log and skipped: the next good one of the
@@ -126,7 +126,7 @@ class InstructDataset(BaseDataset):
     def add_check(self, check: Callable[[dict[str, Any]], None]) -> None:
         """Has every packed sample looked at; one for which it raises BadSample is skipped.
 
-        For what only a model can tell (`mmllava.training.examine.check_learned`); to be
+        For what only a model can tell (`mmllava.training.inspect_data.check_learned`); to be
         called before workers are made.
         """
         self._checks.append(check)
@@ -198,7 +198,7 @@ class InstructDataset(BaseDataset):
         if count > self.max_skipped:
             raise DataError(
                 f'{count} bad samples, and max_skipped={self.max_skipped} may be skipped. The '
-                f'last is {told} `python tools/check_data.py CONFIG` lists all; mend them, or '
+                f'last is {told} `python tools/misc/check_data.py CONFIG` lists all; mend them, or '
                 'raise max_skipped.'
             ) from error
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmllava.errors import DataError
 
-CARD, SAMPLES = 'card.json', 'samples.jsonl'
+CARD, SAMPLES = 'run.json', 'samples.jsonl'
 ANSWERS = ('pred_caption', 'pred_answer')
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mmllava.errors import ConfigError, unknown_name
+from mmllava.generation.config import GENERATION_SETTINGS, STEPPED, generation_config
 from mmllava.models.language import LanguageModel
-from mmllava.models.settings import GENERATION_SETTINGS, STEPPED, generation_config
 
 
 def decode(

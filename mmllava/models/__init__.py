@@ -5,7 +5,7 @@ from mmllava.models.llava import Llava
 from mmllava.models.preprocessor import LlavaDataPreprocessor
 from mmllava.models.projector import MlpProjector
 from mmllava.models.vision_tower import CLIPVisionTower
-from mmllava.prompts.tokens import HuggingFaceTokenizer, LlamaTokenizer
+from mmllava.prompts.tokenizer import HuggingFaceTokenizer, LlamaTokenizer
 from mmllava.registry import TOKENIZER
 
 # Floor 1 knows no registry, so its tokenizers get their names here.

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from mmllava.checkpoints import TensorEntry
-from mmllava.checkpoints.fetch import is_hub_id
-from mmllava.checkpoints.fingerprint import is_difference
-from mmllava.checkpoints.reader import read_json
+from mmllava.checkpoints.layouts.base_check import is_difference
+from mmllava.checkpoints.storage.hub import is_hub_id
+from mmllava.checkpoints.storage.reader import read_json
 from mmllava.errors import CheckpointError, DeviceError
 from mmllava.images.anyres import read_grid
-from mmllava.models.sources import plain_rope
+from mmllava.models.hf_config import plain_rope
 
 # What changes answers and no shape tells: config.json key -> transformers' default.
 _LANGUAGE = dict(

@@ -15,9 +15,9 @@ from transformers import (
 )
 
 from mmllava.errors import ConfigError, PromptError, unknown_name
-from mmllava.models.attention import settings_apart
-from mmllava.models.settings import STEPPED, StopText, generation_config, warpers
-from mmllava.models.sources import pick_sizes, plain_rope, read_config
+from mmllava.generation.config import STEPPED, StopText, generation_config, warpers
+from mmllava.models.hf_config import pick_sizes, plain_rope, read_config
+from mmllava.models.packed_attention import packed_attention_kwargs
 from mmllava.registry import MODELS
 from mmllava.structures import IGNORE_INDEX
 
@@ -130,7 +130,7 @@ class LanguageModel(nn.Module):
         if positions is None:
             positions = (mask.cumsum(-1) - 1).clamp(min=0)
         else:
-            settings = settings_apart(self.lm, positions)
+            settings = packed_attention_kwargs(self.lm, positions)
         if keep is not None:
             settings['logits_to_keep'] = keep
         return self.lm(

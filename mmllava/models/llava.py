@@ -12,20 +12,20 @@ from torch import Tensor, nn
 
 from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.models.checks import check_folder_config
-from mmllava.models.lazy import LazyModel
-from mmllava.models.pictures import Images, pictures_of, sizes_of
-from mmllava.models.sources import find_checkpoint
+from mmllava.models.hf_config import find_checkpoint
+from mmllava.models.image_inputs import Images, flatten_images, original_sizes
+from mmllava.models.meta_init import LazyModel
+from mmllava.models.mmpretrain_configs import translate
 from mmllava.models.splice import Batch, collate, splice
 from mmllava.models.tiles import merge_tiles
-from mmllava.models.upstream import translate
+from mmllava.models.tokenizer import read_tokenizer
 from mmllava.models.weights import load_checkpoint
-from mmllava.models.words import read_tokenizer
 from mmllava.prompts.conversation import IMAGE_WORDS, ask, from_json, from_patches
 from mmllava.prompts.encode import encode
+from mmllava.prompts.labels import encode_training
 from mmllava.prompts.presets import get_preset, override
 from mmllava.prompts.render import render
 from mmllava.prompts.templates import get_template
-from mmllava.prompts.training import encode_training
 from mmllava.registry import MODELS
 from mmllava.structures import IGNORE_INDEX, EncodedPrompt, Segment, Turn
 
@@ -309,14 +309,14 @@ class Llava(LazyModel):
 
         Rows are padded on one side; those to learn from, on the right, are cut to the context.
         """
-        pictures = [pictures_of(image) for image in images]
+        pictures = [flatten_images(image) for image in images]
         prompts = [
             encode(sample, len(own)) for sample, own in zip(data_samples, pictures, strict=True)
         ]
         sizes = [
             size
             for sample, own in zip(data_samples, pictures, strict=True)
-            for size in sizes_of(sample, own)
+            for size in original_sizes(sample, own)
         ]
         features = iter(self.extract_feat([p for own in pictures for p in own], sizes))
         end = None if side == 'left' else self.max_tokens or self.language.max_tokens
@@ -343,7 +343,7 @@ class Llava(LazyModel):
         side = 'packed' if self.pack else 'right'
         batch = self.batch(images, data_samples, self.encode_conversation, side)
         embeds = batch.embeds
-        if self.training and not any(pictures_of(image) for image in images):
+        if self.training and not any(flatten_images(image) for image in images):
             px = self.vision_tower.image_size
             row = self.extract_feat([embeds.new_zeros(1, 3, px, px)], [(px, px)])[0]
             embeds = torch.cat([embeds, row[None, :0].to(embeds).expand(len(embeds), -1, -1)], 1)

@@ -9,7 +9,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from mmllava.compat import inner_vision_model
 from mmllava.errors import ConfigError, ShapeError, unknown_name
-from mmllava.models.sources import pick_sizes, read_config
+from mmllava.models.hf_config import pick_sizes, read_config
 from mmllava.registry import MODELS
 
 _SIZES = (

@@ -8,13 +8,13 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
-from mmllava.checkpoints.fetch import fetch, is_hub_id
-from mmllava.checkpoints.keymaps import to_model_names
-from mmllava.checkpoints.reader import read_json
+from mmllava.checkpoints.layouts.keymaps import to_model_names
+from mmllava.checkpoints.storage.hub import fetch, is_hub_id
+from mmllava.checkpoints.storage.reader import read_json
 from mmllava.errors import CheckpointError
-from mmllava.models.changes import Changes, add_adapter, fingerprint, read_changes
 from mmllava.models.checks import check_not_delta
-from mmllava.models.sources import find_checkpoint
+from mmllava.models.hf_config import find_checkpoint
+from mmllava.models.partial import Changes, add_adapter, fingerprint, read_changes
 
 _NAMED = 5  # how many tensors an error names before it only counts them
 

@@ -28,7 +28,7 @@ def encode(segments: Sequence[Segment], tokenizer: Any, num_images: int) -> Enco
 
     Args:
         segments: the prompt in order; joined, they are the exact prompt text.
-        tokenizer: one of `mmllava.prompts.tokens`.
+        tokenizer: one of `mmllava.prompts.tokenizer`.
         num_images: pictures the caller holds; as many as ``<image>`` tags.
 
     Returns:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mmllava.structures import IMAGE_TAG
-from mmllava.teacher.answers import Rejected, Turns, read_answer
 from mmllava.teacher.client import Failure, Teacher
 from mmllava.teacher.endpoint import Request
-from mmllava.teacher.pictures import Picture
-from mmllava.teacher.recipes import Recipe
+from mmllava.teacher.image_context import Picture
+from mmllava.teacher.parse import Rejected, Turns, read_answer
+from mmllava.teacher.prompts import Recipe
 
 #: What is asked for where the teacher only describes. Source: LLaVA's instruction pool.
 DETAIL_QUESTIONS = (

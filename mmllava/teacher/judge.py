@@ -18,8 +18,8 @@ import numpy as np
 from mmllava.errors import ConfigError, DataError, unknown_name
 from mmllava.teacher.endpoint import Request
 from mmllava.teacher.files import read_lines, read_object, read_text
-from mmllava.teacher.pictures import Picture, read_pictures
-from mmllava.teacher.recipes import OURS
+from mmllava.teacher.image_context import Picture, read_pictures
+from mmllava.teacher.prompts import OURS
 
 Pair = tuple[float, float]  # ratings as they stand in a review: of its Assistant 1 and 2
 FAILED: Pair = (-1.0, -1.0)

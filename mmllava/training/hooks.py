@@ -14,10 +14,10 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import Runner
 
-from mmllava.checkpoints.reader import read_json
+from mmllava.checkpoints.storage.reader import read_json
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.registry import HOOKS
-from mmllava.training import saving
+from mmllava.training import checkpoint
 
 BEST_FILE = 'best.json'
 
@@ -77,7 +77,7 @@ class SafeCheckpointHook(CheckpointHook):
 
     def _drop(self, steps: Iterable[int]) -> None:
         for step in steps:
-            saving.remove(Path(self.out_dir) / self.filename_tmpl.format(step))
+            checkpoint.remove(Path(self.out_dir) / self.filename_tmpl.format(step))
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -113,7 +113,7 @@ class SafeCheckpointHook(CheckpointHook):
             write_beside(Path(runner.work_dir) / BEST_FILE, json.dumps(self.best, indent=2) + '\n')
             for old in sorted(Path(self.out_dir).iterdir()):
                 if re.fullmatch(re.escape(head) + r'iter_\d+', old.name) and old.name != name:
-                    saving.remove(old)
+                    checkpoint.remove(old)
 
 
 def write_beside(file: Path, text: str) -> None:

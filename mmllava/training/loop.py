@@ -11,10 +11,10 @@ from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
 from mmllava.errors import ConfigError, TrainingError
-from mmllava.models.changes import ADAPTER_FILE
+from mmllava.models.partial import ADAPTER_FILE
 from mmllava.registry import LOOPS
-from mmllava.training import saving
-from mmllava.training.aside import aside
+from mmllava.training import checkpoint
+from mmllava.training.rng import preserve_training_state
 
 
 @LOOPS.register_module()
@@ -126,7 +126,7 @@ class StepLoop(BaseLoop):
         """Runs the val loop where it is time; training goes on as if it had not."""
         due = self._iter % self.val_interval == 0 or self._iter == self._max_iters
         if self.runner.val_loop is not None and self._iter >= self.val_begin and due:
-            with aside(self.runner.model) as self.held:
+            with preserve_training_state(self.runner.model) as self.held:
                 self.runner.val_loop.run()
             self.held = None
 
@@ -143,7 +143,7 @@ class StepLoop(BaseLoop):
             raise TrainingError(
                 f'the loss of step {self._iter + 1} is {float(gathered["loss"])}, and what was '
                 'learned from it is lost; earlier checkpoints are not. Look at the data with '
-                f'tools/check_data.py, or lower the rate. {_begin_anew(runner)}'
+                f'tools/misc/check_data.py, or lower the rate. {_begin_anew(runner)}'
             )
         runner.call_hook(
             'after_train_iter', batch_idx=self._iter, data_batch=batches, outputs=gathered
@@ -170,7 +170,7 @@ class StepLoop(BaseLoop):
 
 def _begin_anew(runner: Runner) -> str:
     """How to begin a run with other data or rates where one went wrong."""
-    last = saving.find_latest(runner.work_dir)
+    last = checkpoint.find_latest(runner.work_dir)
     advice = 'Both make a new run: name another folder with --work-dir'
     if last is None:
         return f'{advice}.'

@@ -15,11 +15,11 @@ from torch import nn
 from mmllava.datasets.instruct import InstructDataset
 from mmllava.datasets.transforms import CLIPResize
 from mmllava.errors import CheckpointError, ConfigError
-from mmllava.models.card import write_card
+from mmllava.models.llava_config import to_llava_config
 from mmllava.models.weights import tower_mark
 from mmllava.registry import RUNNERS
-from mmllava.training import resuming, saving, sharding, stages
-from mmllava.training.examine import check_learned, check_settings
+from mmllava.training import checkpoint, fsdp, resume, stages
+from mmllava.training.inspect_data import check_learned, check_settings
 from mmllava.training.loop import StepLoop
 
 _OF_THE_COMMAND = ('launcher', 'load_from', 'resume')
@@ -33,7 +33,7 @@ class TrainRunner(Runner):
     - Weights come first, then the config's ``stage`` freezes and adds adapters, then the
       model is wrapped and the optimizer is built: mmengine loads weights after that, and
       an optimizer would hold parameters that the model no longer has.
-    - A checkpoint is a folder (`mmllava.training.saving`), written beside and renamed.
+    - A checkpoint is a folder (`mmllava.training.checkpoint`), written beside and renamed.
     - Resuming restores the random numbers of every process too, and refuses a run that
       would not go on where it was.
     """
@@ -43,7 +43,7 @@ class TrainRunner(Runner):
         super().setup_env(env_cfg)
         if self.rank == 0:
             folder = Path(self.work_dir)
-            saving.sweep(folder, alone=saving.hold(folder))
+            checkpoint.remove_leftovers(folder, alone=checkpoint.lock_work_dir(folder))
         barrier()
 
     def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
@@ -58,7 +58,7 @@ class TrainRunner(Runner):
                 'the data of its own, and some samples come twice, some never. Leave it out.'
             )
         if seed is None:
-            seed = resuming.seed_to_go_on(self.cfg, self.work_dir)
+            seed = resume.seed_to_go_on(self.cfg, self.work_dir)
         super().set_randomness(seed, *args, **kwargs)
 
     def build_model(self, model: Any) -> nn.Module:
@@ -69,11 +69,11 @@ class TrainRunner(Runner):
             CheckpointError: the weights do not fit.
         """
         stage = stages.read_stage(self.cfg.get('stage'))
-        self.strategy = sharding.read_strategy(self.cfg, stage)
+        self.strategy = fsdp.read_strategy(self.cfg, stage)
         model = super().build_model(model)
         stages.load_weights(model)
         stages.apply(model, stage, get_device(), hold=self.strategy is None)
-        self._base, self._tower = saving.describe_base(model), tower_mark(model)
+        self._base, self._tower = checkpoint.describe_base(model), tower_mark(model)
         return model
 
     def wrap_model(self, model_wrapper_cfg: Any, model: nn.Module) -> nn.Module:
@@ -85,7 +85,7 @@ class TrainRunner(Runner):
             model = super().wrap_model(model_wrapper_cfg, model)
         else:
             half = 'BFloat16' in str(self.cfg.optim_wrapper.get('type'))
-            model = sharding.shard(model, get_device(), half, **self.strategy)
+            model = fsdp.shard(model, get_device(), half, **self.strategy)
         bare = model.module if is_model_wrapper(model) else model
         self.logger.info(stages.describe(bare))
         return model
@@ -109,7 +109,7 @@ class TrainRunner(Runner):
         """
         loop = super().build_train_loop(loop)
         dataset, model = loop.dataloader.dataset, self.bare_model
-        self._run = resuming.describe_run(self.cfg, loop, self.world_size, self._tower)
+        self._run = resume.describe_run(self.cfg, loop, self.world_size, self._tower)
         if isinstance(dataset, InstructDataset):
             check_settings(self.cfg, dataset, model)
             limit = model.max_tokens or model.language.max_tokens
@@ -131,13 +131,13 @@ class TrainRunner(Runner):
             args, kwargs: mmengine's; ``save_optimizer=False`` and what else it may say
                 does not apply, a checkpoint always can be resumed.
         """
-        random_states = saving.all_random_states(self.train_loop.held)
-        optimizer = sharding.gather(self.optim_wrapper.state_dict())
-        files = sharding.gather(saving.trained_tensors(self.bare_model))
+        random_states = checkpoint.all_random_states(self.train_loop.held)
+        optimizer = fsdp.gather(self.optim_wrapper.state_dict())
+        files = fsdp.gather(checkpoint.trained_tensors(self.bare_model))
         if self.rank == 0:
             info = self.message_hub.runtime_info.items()
             state = dict(
-                step=saving.step_of(filename),
+                step=checkpoint.step_of(filename),
                 seed=self.seed,
                 **self._run,
                 optimizer=optimizer,
@@ -147,10 +147,12 @@ class TrainRunner(Runner):
             )
             folder = Path(out_dir) / filename
             texts = {
-                saving.CONFIG_FILE: self._config().pretty_text,
-                saving.CARD_FILE: saving.to_json(write_card(self.bare_model, self._aspect())),
+                checkpoint.CONFIG_FILE: self._config().pretty_text,
+                checkpoint.CARD_FILE: checkpoint.to_json(
+                    to_llava_config(self.bare_model, self._aspect())
+                ),
             }
-            saving.write(folder, self.bare_model, files, state, texts, self._base)
+            checkpoint.write(folder, self.bare_model, files, state, texts, self._base)
         barrier()
 
     def _config(self) -> Config:
@@ -167,7 +169,7 @@ class TrainRunner(Runner):
     def load_or_resume(self) -> None:
         """Resumes from the latest checkpoint, or from ``load_from``, where ``resume`` is set."""
         if not self._resume:
-            used = saving.find_latest(self.work_dir)
+            used = checkpoint.find_latest(self.work_dir)
             if used is not None:
                 raise ConfigError(
                     f'{self.work_dir} holds {used.name} of an earlier run, which this one would '
@@ -181,7 +183,7 @@ class TrainRunner(Runner):
                     'checkpoint=...), or add --resume to go on with a run.'
                 )
             return
-        folder = resuming.find(self.cfg, self.work_dir)
+        folder = resume.find(self.cfg, self.work_dir)
         if folder is None:
             self.logger.info(f'{self.work_dir} has no checkpoint yet: the run begins.')
         else:
@@ -200,24 +202,24 @@ class TrainRunner(Runner):
         if args or kwargs:
             raise ConfigError('resume restores everything, and takes a checkpoint alone.')
         folder = Path(filename)
-        state = saving.read_state(folder)
-        resuming.check_same(folder, state, dict(self._run, seed=self.seed))
-        began, now = (base or {} for base in (saving.read_base(folder), self._base))
+        state = checkpoint.read_state(folder)
+        resume.check_same(folder, state, dict(self._run, seed=self.seed))
+        began, now = (base or {} for base in (checkpoint.read_base(folder), self._base))
         if began.get('fingerprint') != now.get('fingerprint'):
             raise CheckpointError(
                 f'{folder} was trained on another base, {began.get("base")}, than this run would '
                 f'be, {now.get("base")}. Resume with the base that it began with.'
             )
-        saving.read_weights(folder, self.bare_model)
+        checkpoint.read_weights(folder, self.bare_model)
         self.optim_wrapper.load_state_dict(
-            sharding.share_optimizer(state['optimizer'], self.optim_wrapper.optimizer)
+            fsdp.share_optimizer(state['optimizer'], self.optim_wrapper.optimizer)
         )
         for scheduler, stored in zip(self.param_schedulers or [], state['schedules'], strict=True):
             scheduler.load_state_dict(stored)
         self.message_hub.update_info_dict(state['info'])
         loop: StepLoop = self.train_loop
         loop.resume_at(state['step'])
-        saving.restore_random_state(state['random'][self.rank])
+        checkpoint.restore_random_state(state['random'][self.rank])
         self.logger.info(f'resumed from {folder}: {state["step"]} of {loop.max_iters} steps done')
 
 

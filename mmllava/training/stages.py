@@ -14,7 +14,7 @@ from mmllava.prompts.conversation import IMAGE_WORDS
 from mmllava.training.lora import add_lora
 
 #: What ``stage.train`` may name.
-PARTS = ('projector', 'language', 'tower', 'image_words')
+PARTS = ('projector', 'language', 'tower', 'image_tokens')
 _EMBEDDING = 'language.lm.model.embed_tokens.weight'
 
 
@@ -24,26 +24,26 @@ class Stage:
 
     Args:
         train: of `PARTS`. ``projector`` includes v1.6's newline. ``tower`` is its blocks
-            up to the one that is read. ``image_words`` are the rows of ``<im_start>`` and
+            up to the one that is read. ``image_tokens`` are the rows of ``<im_start>`` and
             ``<im_end>`` in the word embeddings; no other row moves.
         lora: ``r``, ``alpha`` and ``dropout`` of adapters in the language model, which
             itself stays as it is.
-        recompute: keep no activations of the language model's blocks; compute them again
+        gradient_checkpointing: keep no activations of the language model's blocks; compute them again
             in the backward pass (activation checkpointing).
     """
 
     train: tuple[str, ...] = ()
     lora: Mapping[str, Any] | None = None
-    recompute: bool = False
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         for part in self.train:
             if part not in PARTS:
                 raise unknown_name('part of stage.train', part, PARTS)
-        if self.lora and {'language', 'image_words'} & set(self.train):
+        if self.lora and {'language', 'image_tokens'} & set(self.train):
             raise ConfigError(
                 f'stage.train={list(self.train)} with stage.lora: LoRA keeps the language model as '
-                "it is. Leave out 'language' and 'image_words', or lora."
+                "it is. Leave out 'language' and 'image_tokens', or lora."
             )
         if not self.train and not self.lora:
             raise ConfigError(f'stage trains nothing. Name some of {", ".join(PARTS)}, or lora.')
@@ -91,12 +91,12 @@ def apply(model: nn.Module, stage: Stage, device: str, hold: bool = True) -> Non
         stage: of the config.
         device: where it will run, ``cpu`` or ``cuda``: decides the dtype of what is frozen
             where the config does not.
-        hold: False leaves it to the caller to call `hold_in_float32`.
+        hold: False leaves it to the caller to call `cast_trainable_to_fp32`.
 
     Raises:
-        ConfigError: ``image_words`` of a model that has none, or packed weights cannot learn.
+        ConfigError: ``image_tokens`` of a model that has none, or packed weights cannot learn.
     """
-    model._settle_dtype(device)
+    model.cast_to_compute_dtype(device)
     if model.bits:
         _check_packed(model.bits, stage)
         model.quantize(device)
@@ -106,12 +106,12 @@ def apply(model: nn.Module, stage: Stage, device: str, hold: bool = True) -> Non
     for part in stage.train:
         for _, parameter in parameters_of(model, part):
             parameter.requires_grad_(True)
-    if 'image_words' in stage.train and 'language' not in stage.train:
+    if 'image_tokens' in stage.train and 'language' not in stage.train:
         _hold_other_rows(model)
     if hold:
-        hold_in_float32(model)
+        cast_trainable_to_fp32(model)
     model.mixed = True
-    if stage.recompute:
+    if stage.gradient_checkpointing:
         # mmengine's own switch passes no keyword arguments on, which transformers needs.
         model.language.lm.gradient_checkpointing_enable(dict(use_reentrant=False))
 
@@ -125,7 +125,7 @@ def _check_packed(bits: int, stage: Stage) -> None:
         )
 
 
-def hold_in_float32(module: nn.Module) -> None:
+def cast_trainable_to_fp32(module: nn.Module) -> None:
     """What is trained in float32, as a copy of its own: as loaded it lies in its file's pages."""
     for parameter in module.parameters():
         if parameter.requires_grad and not isinstance(parameter, DTensor):
@@ -146,7 +146,7 @@ def parameters_of(model: nn.Module, part: str) -> Iterator[tuple[str, nn.Paramet
         projector=('projector.', 'image_newline'),
         language=('language.',),
         tower=('vision_tower.',),
-        image_words=(_EMBEDDING,),
+        image_tokens=(_EMBEDDING,),
     )[part]
     for name, parameter in model.named_parameters():
         if name.startswith(heads) and not name.startswith(unread):
@@ -158,7 +158,7 @@ def _hold_other_rows(model: nn.Module) -> None:
     ids = [model.tokenizer.token_id(word) for word in model.extra_tokens if word in IMAGE_WORDS]
     if not ids:
         raise ConfigError(
-            'stage.train has image_words, and the model has none. Set '
+            'stage.train has image_tokens, and the model has none. Set '
             'model.use_im_start_end=True, or leave them out.'
         )
     weight = dict(model.named_parameters())[_EMBEDDING]

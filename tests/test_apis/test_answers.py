@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmllava.apis.answers import Answerer, Request, load_for_questions, to_settings
 from mmllava.errors import ConfigError, PromptError
+from mmllava.integrations.batched import BatchedModel, Request, load_for_questions, to_settings
 from tests.conftest import MODELS
 
 SHORT = dict(do_sample=False, max_new_tokens=5)
@@ -29,7 +29,7 @@ REQUESTS = [
 
 
 def test_a_batch_answers_as_one_by_one_in_the_order_of_the_requests(model, monkeypatch):
-    alone = [Answerer(model)([request])[0] for request in REQUESTS]
+    alone = [BatchedModel(model)([request])[0] for request in REQUESTS]
     assert len(set(alone)) == len(alone) and all(alone)
     batches = []
     predict = type(model).predict
@@ -42,7 +42,7 @@ def test_a_batch_answers_as_one_by_one_in_the_order_of_the_requests(model, monke
         )[1],
     )
     counted = []
-    assert Answerer(model, 2)(REQUESTS, counted.append) == alone
+    assert BatchedModel(model, 2)(REQUESTS, counted.append) == alone
     # Equal settings together; of these, long ones first: two pictures, then one, then none.
     assert [[q.split()[0] for q in batch] for batch in batches] == [
         ['Which', 'What'],
@@ -57,14 +57,14 @@ def test_nothing_is_added_to_a_question(model):
 
 
 def test_until_cuts_no_answer(model):
-    whole = Answerer(model)(REQUESTS[:1])[0]
+    whole = BatchedModel(model)(REQUESTS[:1])[0]
     settings = to_settings(dict(max_new_tokens=5, until=[whole[3:5]]))
-    assert Answerer(model)([Request('Is it?', [picture(0)], settings)]) == [whole]
+    assert BatchedModel(model)([Request('Is it?', [picture(0)], settings)]) == [whole]
 
 
 def test_an_answer_is_handed_on_as_the_model_gave_it(model, monkeypatch):
-    monkeypatch.setattr(Answerer, '_ask', lambda self, requests, batch: [' a\n\nb '])
-    assert Answerer(model)(REQUESTS[:1]) == [' a\n\nb ']
+    monkeypatch.setattr(BatchedModel, '_ask', lambda self, requests, batch: [' a\n\nb '])
+    assert BatchedModel(model)(REQUESTS[:1]) == [' a\n\nb ']
 
 
 @pytest.mark.parametrize(
@@ -91,13 +91,13 @@ def test_settings_of_a_task_mean_what_they_mean_to_the_original(given, settings)
 
 def test_what_cannot_be_asked_is_no_empty_answer(model):
     with pytest.raises(PromptError, match='1 <image> tags but 2 images'):
-        Answerer(model)([Request('<image>\nWhy?', [picture(0), picture(1)], SHORT)])
+        BatchedModel(model)([Request('<image>\nWhy?', [picture(0), picture(1)], SHORT)])
     with pytest.raises(ConfigError, match="setting 'max_tokens'"):
-        Answerer(model)([Request('Why?', [picture(0)], dict(max_tokens=3))])
+        BatchedModel(model)([Request('Why?', [picture(0)], dict(max_tokens=3))])
 
 
 def test_bad_arguments_are_answered(model):
     with pytest.raises(ConfigError, match='batch_size is 0, expected a whole number from 1 on'):
-        Answerer(model, 0)
+        BatchedModel(model, 0)
     with pytest.raises(ConfigError, match="tower='x' goes without model"):
         load_for_questions('y', model='llava-7b-v1.5_chat', tower='x')

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmllava.apis.benchmark import add_model, is_benchmark, name_run
 from mmllava.errors import CheckpointError, ConfigError
+from mmllava.evaluation.benchmark_config import add_model, is_benchmark, name_run
 from tests.conftest import MODELS, ROOT, tiny_config
 
 SCIENCEQA = ROOT / 'configs/benchmarks/scienceqa.py'

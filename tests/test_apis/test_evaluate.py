@@ -8,15 +8,15 @@ import pytest
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
-from mmllava.apis.evaluate import DrawPredictionsHook, ask_again, share
-from mmllava.benchmarks.protocols import Second
+from mmllava.benchmarks.protocols import FollowUp
+from mmllava.evaluation.test_loop import DrawPredictionsHook, ask_follow_up, take_share
 from tests.conftest import MODELS
 from tools import test as tool
 
 
 @pytest.mark.parametrize('processes', [1, 2, 3, 4, 7, 16])
 def test_every_process_has_a_share_even_where_there_are_more_of_them_than_samples(processes):
-    shares = [share('abc', rank, processes) for rank in range(processes)]
+    shares = [take_share('abc', rank, processes) for rank in range(processes)]
     assert len({len(own) for own in shares}) == 1 and shares[0]
     gathered = [own[k] for k in range(len(shares[0])) for own in shares]
     assert ''.join(gathered[:3]) == 'abc'  # mmengine takes one of each in turn, and so many
@@ -72,7 +72,7 @@ def test_a_second_answer_goes_on_after_the_first_and_a_failed_sample_stays_faile
     samples = [BaseDataElement(pred_answer='It is so.'), BaseDataElement(pred_answer=None)]
     samples[1].set_field('no picture', 'error')
     model, batch = Model(), dict(inputs=[1, 2], data_samples=samples)
-    found = ask_again(model, batch, samples, Second(' ###\nANSWER:', '\n The answer is ', 64))
+    found = ask_follow_up(model, batch, samples, FollowUp(' ###\nANSWER:', '\n The answer is ', 64))
     assert model.asked == (['It is so. ###\nANSWER:', ''], 'predict', 64)
     assert [s.get('pred_answer') for s in found] == ['It is so.\n The answer is B.', None]
     assert not any('begun' in s for s in found)

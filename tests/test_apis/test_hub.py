@@ -60,11 +60,11 @@ def test_other_models_still_load_through_mmengines_loader(tmp_path):
 
 
 def test_taking_over_twice_changes_nothing():
-    from mmllava.apis import hub
+    from mmllava.apis import mmpretrain_patch
 
     before = mmllava.list_models()
-    hub.take_over()
-    importlib.reload(hub).take_over()
+    mmpretrain_patch.apply()
+    importlib.reload(mmpretrain_patch).take_over()
     assert mmllava.list_models() == before
     assert mmllava.get_model('llava-7b-v1_caption').task == 'caption'
 
@@ -160,7 +160,7 @@ def test_a_wrapped_model_is_loaded_our_way_too(checkpoints, tmp_path):
 def test_an_inferencer_of_a_config_or_its_path_is_ours(checkpoints, tmp_path):
     from mmpretrain import ImageCaptionInferencer
 
-    from mmllava.apis.inference import CaptionInferencer
+    from mmllava.apis.inferencers import CaptionInferencer
 
     config = tiny_config('v1.5', task='caption')
     config.dump(tmp_path / 'config.py')

@@ -67,7 +67,7 @@ def test_one_bad_picture_raises_with_its_name(captioner, tmp_path):
 
 
 def test_predicting_all_records_a_bad_picture_and_keeps_the_others(captioner, expected, tmp_path):
-    from mmllava.apis.inference import CaptionInferencer
+    from mmllava.apis.inferencers import CaptionInferencer
 
     inputs = [dict(img=p) for p in (PICTURES[0], tmp_path / 'gone.png', PICTURES[1])]
     records = CaptionInferencer(captioner).predict_all(inputs, show_dir=tmp_path / 'shown')

@@ -98,7 +98,7 @@ def test_pope_on_local_data_gives_the_answers_of_tools_test(tmp_path, monkeypatc
     from lmms_eval.evaluator import simple_evaluate
     from lmms_eval.tasks import TaskManager
 
-    from mmllava.apis.lmms_eval import LmmsEvalModel
+    from mmllava.integrations.lmms_eval import LmmsEvalModel
 
     monkeypatch.delenv('LOCAL_RANK', raising=False)  # of tools/test.py in an earlier test
     monkeypatch.setenv('HF_DATASETS_OFFLINE', '1')
@@ -131,7 +131,7 @@ def test_pope_on_local_data_gives_the_answers_of_tools_test(tmp_path, monkeypatc
 
 
 def test_tasks_of_other_kinds_are_refused_by_name():
-    from mmllava.apis.lmms_eval import LmmsEvalModel
+    from mmllava.integrations.lmms_eval import LmmsEvalModel
 
     model = LmmsEvalModel.__new__(LmmsEvalModel)
     asked = [SimpleNamespace(task_name='seedbench_ppl')]

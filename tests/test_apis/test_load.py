@@ -13,7 +13,7 @@ import mmllava
 import mmllava.apis.load
 from mmllava import inference_model
 from mmllava.errors import CheckpointError, ConfigError
-from mmllava.models.folder import describe
+from mmllava.models.detect import config_from_checkpoint
 from tests.conftest import MODELS, ROOT, VERSIONS
 
 TOWER = MODELS / 'clip-tiny'
@@ -62,8 +62,8 @@ def test_what_was_found_and_why_is_printed(monkeypatch):
 
 
 def test_the_name_of_a_folder_decides_nothing(damaged):
-    found = describe(damaged(), TOWER)
-    expected = describe(MODELS / 'llava-v1.5', TOWER)
+    found = config_from_checkpoint(damaged(), TOWER)
+    expected = config_from_checkpoint(MODELS / 'llava-v1.5', TOWER)
     assert found.model['template'] == expected.model['template'] == 'vicuna_v1'
     assert (found.aspect, found.size_px) == (expected.aspect, expected.size_px) == ('pad', 56)
 
@@ -154,8 +154,8 @@ RELEASED = {
 
 @pytest.mark.parametrize('name', RELEASED)
 def test_each_released_checkpoint_gets_its_template(name):
-    from mmllava.models.folder import _template
-    from mmllava.prompts.tokens import LlamaTokenizer
+    from mmllava.models.detect import _template
+    from mmllava.prompts.tokenizer import LlamaTokenizer
 
     config, depth, words, template = RELEASED[name]
     tokenizer = LlamaTokenizer(MODELS / 'tokenizer', extra_tokens=words)
@@ -165,14 +165,14 @@ def test_each_released_checkpoint_gets_its_template(name):
 def test_a_tower_that_config_json_names_is_taken_from_the_hub_only(damaged, tmp_path):
     """A path in a file is not followed; a hub id is a default that needs no network to be read."""
     released = damaged(mm_vision_tower='openai/clip-vit-large-patch14-336')
-    tower = describe(released).model['vision_encoder']
+    tower = config_from_checkpoint(released).model['vision_encoder']
     assert tower['pretrained'] == 'openai/clip-vit-large-patch14-336'
     assert tower['image_size'] == 336 and tower['num_attention_heads'] == 16
     shutil.rmtree(released)
     for path in (str(TOWER), '../clip'):
         folder = damaged(mm_vision_tower=path)
         with pytest.raises(CheckpointError, match='no hub id and is not looked for elsewhere'):
-            describe(folder)
+            config_from_checkpoint(folder)
         shutil.rmtree(folder)
 
 
@@ -261,8 +261,8 @@ def other_kinds(folder):
 
 
 def test_every_kind_but_the_originals_is_answered_with_a_way_out(tmp_path):
-    from mmllava.checkpoints.identify import LAYOUTS
-    from mmllava.models.folder import _ADVICE
+    from mmllava.checkpoints.layouts.identify import LAYOUTS
+    from mmllava.models.detect import _ADVICE
 
     kinds = other_kinds(tmp_path)
     assert set(_ADVICE) == set(kinds) == set(LAYOUTS) - {'original'}
@@ -310,7 +310,7 @@ def test_device_and_device_map_exclude_each_other():
 
 
 def test_a_projector_type_that_the_tensors_contradict_is_told(damaged):
-    found = describe(damaged(mm_projector_type='linear'), TOWER)
+    found = config_from_checkpoint(damaged(mm_projector_type='linear'), TOWER)
     assert found.model['mm_proj_depth'] == 2
     assert "config.json says 'linear', which they are not" in found.reasons[1]
 
@@ -321,7 +321,9 @@ def test_a_tower_that_is_no_clip_is_named():
 
 
 def test_settings_of_config_json_that_are_no_text_or_null_are_taken_as_they_are_meant(damaged):
-    found = describe(damaged(mm_projector_type=5, mm_vision_select_feature=None), TOWER)
+    found = config_from_checkpoint(
+        damaged(mm_projector_type=5, mm_vision_select_feature=None), TOWER
+    )
     assert 'which they are not' in found.reasons[1]
     assert found.model['vision_encoder']['select_feature'] == 'patch'
 

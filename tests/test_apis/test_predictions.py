@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from mmllava.apis.predictions import (
+from mmllava.errors import DataError
+from mmllava.evaluation.prediction_store import (
     PredictionFile,
     file_mark,
     sample_ids,
     write_json,
     write_lines,
 )
-from mmllava.errors import DataError
 
 
 def test_what_was_appended_is_read_back_by_id(tmp_path):

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 
-from mmllava.apis.answers import Answerer, Request
 from mmllava.errors import PromptError
+from mmllava.integrations.batched import BatchedModel, Request
 from tests.conftest import MODELS
 from tools import benchmark_samples
 
@@ -30,11 +30,11 @@ def module():
         base.BaseModel = BaseModel
         parents = {name: ModuleType(name) for name in ('vlmeval', 'vlmeval.vlm')}
         sys.modules.update({**parents, base.__name__: base})
-    from mmllava.apis import vlmeval
+    from mmllava.integrations import vlmeval
 
     yield vlmeval
     if missing:
-        for name in ('vlmeval', 'vlmeval.vlm', 'vlmeval.vlm.base', 'mmllava.apis.vlmeval'):
+        for name in ('vlmeval', 'vlmeval.vlm', 'vlmeval.vlm.base', 'mmllava.integrations.vlmeval'):
             sys.modules.pop(name, None)
 
 
@@ -59,13 +59,17 @@ QUESTIONS = ['Is it?', 'What is on the blanket?', 'Why?', 'Who is this?']
 
 def test_threads_are_answered_together_and_each_gets_its_own(model, monkeypatch):
     alone = [
-        Answerer(model.answerer.model)([Request(q, [str(MODELS / f'images/{k}.png')], SETTINGS)])[0]
+        BatchedModel(model.answerer.model)(
+            [Request(q, [str(MODELS / f'images/{k}.png')], SETTINGS)]
+        )[0]
         for k, q in enumerate(QUESTIONS)
     ]
     sizes = []
-    ask = Answerer._ask
+    ask = BatchedModel._ask
     monkeypatch.setattr(
-        Answerer, '_ask', lambda self, r, batch: (sizes.append(len(batch)), ask(self, r, batch))[1]
+        BatchedModel,
+        '_ask',
+        lambda self, r, batch: (sizes.append(len(batch)), ask(self, r, batch))[1],
     )
     with ThreadPoolExecutor(4) as pool:
         messages = [message(k, q) for k, q in enumerate(QUESTIONS)]
@@ -102,9 +106,11 @@ def test_a_local_table_goes_through_vlmevalkits_own_run(model, tmp_path, monkeyp
     asked = [dataset.build_prompt(dataset.data.iloc[k]) for k in range(len(dataset.data))]
     alone = [model.generate(message) for message in asked]
     sizes = []
-    ask = Answerer._ask
+    ask = BatchedModel._ask
     monkeypatch.setattr(
-        Answerer, '_ask', lambda self, r, batch: (sizes.append(len(batch)), ask(self, r, batch))[1]
+        BatchedModel,
+        '_ask',
+        lambda self, r, batch: (sizes.append(len(batch)), ask(self, r, batch))[1],
     )
     work = tmp_path / 'work'
     work.mkdir()

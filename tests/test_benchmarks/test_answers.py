@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from mmllava.benchmarks.answers import read_answers
-from mmllava.benchmarks.examine import examine_pictures
-from mmllava.benchmarks.item import Item
+from mmllava.benchmarks.answer_files import read_answers
+from mmllava.benchmarks.check_images import check_images
+from mmllava.benchmarks.types import Item
 from mmllava.errors import DataError
 from tests.conftest import ROOT
 from tools import check_data, score_answers
@@ -117,7 +117,7 @@ def test_every_picture_of_a_set_is_looked_at_once(made, copied, tmp_path, capsys
     args[-1] = options(made, 'vqav2_val', 'gone')[1]
     assert check_data.main(args) == 2
     assert 'cannot read' in capsys.readouterr().err
-    assert examine_pictures([Item(1, image=b'no'), Item(2)])[1][0]['kind'] == 'broken'
+    assert check_images([Item(1, image=b'no'), Item(2)])[1][0]['kind'] == 'broken'
 
 
 @pytest.mark.parametrize('flag', ['--tokenizer', '--max-tokens'])

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from mmllava.benchmarks.captions import read_coco
-from mmllava.benchmarks.choices import read_seed
 from mmllava.benchmarks.files import read_json, read_lines, read_table
+from mmllava.benchmarks.multiple_choice import read_seed
 from mmllava.benchmarks.scienceqa import read_scienceqa
 from mmllava.benchmarks.vqa import read_gqa, read_vqav2
 from mmllava.errors import DataError

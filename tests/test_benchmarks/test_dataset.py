@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mmllava.benchmarks.protocols import PROTOCOLS
-from mmllava.benchmarks.table import BENCHMARKS
+from mmllava.benchmarks.registry import BENCHMARKS
 from mmllava.errors import ConfigError, DataError
 from mmllava.registry import DATASETS, METRICS
 
@@ -117,7 +117,7 @@ def test_another_dataset_is_refused(metric):
 
 
 def test_the_card_says_how_a_benchmark_is_asked_and_marks_its_answers(build):
-    from mmllava.apis.cards import _benchmark
+    from mmllava.evaluation.run_metadata import _benchmark
 
     first, other = build(), build()
     assert _benchmark(first)['protocol']['text'] == first.protocol.text

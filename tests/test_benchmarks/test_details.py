@@ -2,9 +2,9 @@
 
 import pytest
 
-from mmllava.benchmarks.details import explain
-from mmllava.benchmarks.item import Item
-from mmllava.benchmarks.table import BENCHMARKS
+from mmllava.benchmarks.per_sample import explain
+from mmllava.benchmarks.registry import BENCHMARKS
+from mmllava.benchmarks.types import Item
 
 REFERENCES = ['a small cat sits on a red mat', 'a cat on a mat']
 CAPTIONS = [Item(k, truth=REFERENCES if k else ['two dogs run on the wet beach']) for k in (0, 1)]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmllava.benchmarks.item import Item
-from mmllava.benchmarks.table import BENCHMARKS, read
+from mmllava.benchmarks.registry import BENCHMARKS, read
+from mmllava.benchmarks.types import Item
 from mmllava.benchmarks.vqa import score_vqa, score_vqav2
 from mmllava.errors import DataError
 

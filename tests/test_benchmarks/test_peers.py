@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from mmllava.benchmarks.choices import score_mmbench, score_seed
-from mmllava.benchmarks.item import Item
+from mmllava.benchmarks.multiple_choice import score_mmbench, score_seed
+from mmllava.benchmarks.types import Item
 from mmllava.benchmarks.vqa import score_gqa
-from mmllava.evaluation.choice import option_letter
+from mmllava.metrics.multiple_choice import option_letter
 
 
 def needs(package, name):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mmllava.benchmarks.captions import read_coco, read_karpathy, score_caption_set
-from mmllava.benchmarks.choices import (
+from mmllava.benchmarks.multiple_choice import (
     read_mmbench,
     read_seed,
     score_mmbench,
@@ -13,7 +13,7 @@ from mmllava.benchmarks.choices import (
     submit_mmbench,
 )
 from mmllava.benchmarks.open_ended import read_llava_bench, read_mmvet
-from mmllava.benchmarks.table import BENCHMARKS
+from mmllava.benchmarks.registry import BENCHMARKS
 from mmllava.benchmarks.vqa import (
     read_gqa,
     read_textvqa,

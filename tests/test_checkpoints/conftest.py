@@ -18,7 +18,7 @@ from mmllava.checkpoints import (
     write_conversion,
     write_merge,
 )
-from mmllava.checkpoints.proof import prove
+from mmllava.checkpoints.conversion.verify import verify_conversion
 from mmllava.errors import CheckpointError
 
 GOLDEN = Path(__file__).parents[1] / 'golden/models'
@@ -103,7 +103,7 @@ def convert(source, to, out, base=None, tower=None, dtype=None, **options):
     """Converts and proves the result."""
     conversion = prepare_conversion(source, to, base, tower, dtype)
     write_conversion(conversion, out, **options)
-    prove(conversion, out)
+    verify_conversion(conversion, out)
     return out
 
 

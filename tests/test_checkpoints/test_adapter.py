@@ -13,11 +13,11 @@ from mmllava.checkpoints import (
     prepare_conversion,
     read_config,
     read_entries,
-    stream,
     write_conversion,
 )
-from mmllava.checkpoints.changes import fingerprint
-from mmllava.checkpoints.keymaps import to_model_names
+from mmllava.checkpoints.conversion import stream
+from mmllava.checkpoints.layouts.keymaps import to_model_names
+from mmllava.checkpoints.layouts.partial import fingerprint
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import GOLDEN
 

@@ -1,4 +1,4 @@
-"""tools/convert.py and tools/verify.py, as a user types them."""
+"""tools/convert.py and tools/model_converters/verify.py, as a user types them."""
 
 import argparse
 import importlib.util

@@ -15,13 +15,13 @@ from mmllava.checkpoints import (
     check_write,
     prepare_conversion,
     read_manifest,
-    staging,
-    stream,
     verify,
     write_conversion,
 )
-from mmllava.checkpoints.deliver import find_leftover
-from mmllava.checkpoints.journal import journal_of, plan_sum
+from mmllava.checkpoints.conversion import stream
+from mmllava.checkpoints.conversion.journal import journal_of, plan_sum
+from mmllava.checkpoints.conversion.run import find_leftover
+from mmllava.checkpoints.storage import atomic
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import GOLDEN
 
@@ -173,7 +173,7 @@ def test_a_source_that_was_written_again_makes_another_plan(tmp_path):
 def test_a_full_disk_leaves_an_earlier_result_as_it_was(small_disk, monkeypatch, name):
     out = small_disk / name
     usage = shutil.disk_usage('/')._replace(free=10**12)  # as if it had had room at the start
-    monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage)
+    monkeypatch.setattr(atomic.shutil, 'disk_usage', lambda _: usage)
     small = prepare_conversion(V15, 'mmllava', dtype='float16')  # 0.3 MB
     write_conversion(small, out)
     before = bytes_of(out)
@@ -207,7 +207,7 @@ def test_a_quota_leaves_nothing_behind(tmp_path, name):
 
 def test_too_small_a_disk_is_told_first(tmp_path, monkeypatch):
     usage = shutil.disk_usage('/')._replace(free=5_000_000)
-    monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage)
+    monkeypatch.setattr(atomic.shutil, 'disk_usage', lambda _: usage)
     with pytest.raises(CheckpointError, match=r'has 0.01 GB free but out needs 0.02 GB'):
         check_write(prepare_conversion(V15, 'mmllava'), tmp_path / 'out')
 

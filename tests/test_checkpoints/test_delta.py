@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from mmllava.checkpoints import map_tensor, plan_merge, prepare_merge, read_entries, stream
-from mmllava.checkpoints.sidecars import sentence_pieces
+from mmllava.checkpoints import map_tensor, plan_merge, prepare_merge, read_entries
+from mmllava.checkpoints.conversion import stream
+from mmllava.checkpoints.layouts.llava_files import sentence_pieces
 from tests.test_checkpoints.conftest import EXPECTED, GOLDEN, merge, refused, sums
 
 EMBED, NORM = 'model.embed_tokens.weight', 'model.norm.weight'

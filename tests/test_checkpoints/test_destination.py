@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from mmllava.checkpoints import check_write, prepare_merge, staging, write_merge
+from mmllava.checkpoints import check_write, prepare_merge, write_merge
+from mmllava.checkpoints.storage import atomic
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import EXPECTED, merge, refused, sums
 
@@ -52,7 +53,7 @@ def test_a_failed_overwrite_keeps_what_was_there(pair, monkeypatch):
             raise OSError(errno.EIO, 'the disk is broken')
         rename(source, target)
 
-    monkeypatch.setattr(staging.os, 'rename', fails)
+    monkeypatch.setattr(atomic.os, 'rename', fails)
     before = pair.listing()
     with pytest.raises(OSError, match='the disk is broken'):
         merge(pair, 'm', overwrite=True)
@@ -70,7 +71,7 @@ def test_a_missing_parent_and_a_bare_delta_are_refused(pair):
 
 def test_too_small_a_disk_is_told_before_anything_is_written(pair, monkeypatch):
     usage = shutil.disk_usage('/')._replace(free=5_000_000)
-    monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage)
+    monkeypatch.setattr(atomic.shutil, 'disk_usage', lambda _: usage)
     refused(pair, r'has 0.01 GB free but merged needs 0.02 GB')
     with pytest.raises(CheckpointError, match='GB free but x.pth needs'):
         check_write(prepare_merge(pair.base, pair.delta), pair.root / 'x.pth')
@@ -93,7 +94,7 @@ def test_a_disk_that_fills_up_meanwhile_is_left_as_it_was(
     pair, small_disk, monkeypatch, destination
 ):
     usage = shutil.disk_usage('/')._replace(free=10**12)  # as if it had had room at the start
-    monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage)
+    monkeypatch.setattr(atomic.shutil, 'disk_usage', lambda _: usage)
     prepared = prepare_merge(pair.base, pair.delta, pair.tower)
     with pytest.raises(OSError, match='No space left'):
         write_merge(prepared, small_disk / destination)
@@ -113,7 +114,7 @@ def test_a_write_that_fails_leaves_nothing_behind(pair, monkeypatch, destination
     before = pair.listing()
     with pytest.raises(OSError, match='No space left'):
         merge(pair, destination, progress=full)
-    monkeypatch.setattr(staging.os, 'fsync', full)
+    monkeypatch.setattr(atomic.os, 'fsync', full)
     with pytest.raises(OSError, match='No space left'):
         merge(pair, destination)
     assert pair.listing() == before

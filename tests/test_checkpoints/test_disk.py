@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from mmllava.checkpoints import disk
-from mmllava.checkpoints.disk import PAGE, DirectFile
-from mmllava.checkpoints.progress import Progress
+from mmllava.checkpoints.conversion.progress import Progress
+from mmllava.checkpoints.storage import direct_io
+from mmllava.checkpoints.storage.direct_io import PAGE, DirectFile
 
 RANDOM = np.random.default_rng(0).integers(0, 256, 20 * PAGE + 123, np.uint8)
 SIZES = [1, PAGE, 3 * PAGE - 1, 5, 9 * PAGE + 9, 0, 2 * PAGE]
@@ -16,7 +16,7 @@ SIZES = [1, PAGE, 3 * PAGE - 1, 5, 9 * PAGE + 9, 0, 2 * PAGE]
 
 @pytest.fixture(autouse=True)
 def small_buffers(monkeypatch):
-    monkeypatch.setattr(disk, 'BUFFER_BYTES', 4 * PAGE)
+    monkeypatch.setattr(direct_io, 'BUFFER_BYTES', 4 * PAGE)
 
 
 def write(file, flush):

@@ -6,7 +6,7 @@ import types
 import pytest
 
 from mmllava.checkpoints import prepare_merge
-from mmllava.checkpoints.fetch import fetch, is_hub_id
+from mmllava.checkpoints.storage.hub import fetch, is_hub_id
 from mmllava.errors import CheckpointError
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mmllava.checkpoints import read_entries
-from mmllava.checkpoints.keymaps import (
+from mmllava.checkpoints.layouts.keymaps import (
     DROPPED,
     KNOWN,
     PREFIXES,

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmllava.checkpoints import map_tensor, read_entries
-from mmllava.checkpoints.reader import read_json
+from mmllava.checkpoints.storage.reader import read_json
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import GOLDEN
 

@@ -13,10 +13,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmllava.checkpoints import lock, prepare_merge, read_config, staging, write_merge
-from mmllava.checkpoints.deliver import _may_replace_folder
-from mmllava.checkpoints.journal import journal_of
-from mmllava.checkpoints.staging import check_destination, leftovers, refuse_busy, staged
+from mmllava.checkpoints import prepare_merge, read_config, write_merge
+from mmllava.checkpoints.conversion.journal import journal_of
+from mmllava.checkpoints.conversion.run import _may_replace_folder
+from mmllava.checkpoints.storage import atomic, lock
+from mmllava.checkpoints.storage.atomic import (
+    atomic_output,
+    check_destination,
+    leftovers,
+    refuse_busy,
+)
 from mmllava.errors import CheckpointError
 
 ROOT = Path(__file__).parents[2]
@@ -52,8 +58,8 @@ def test_a_users_own_weights_are_not_overwritten(pair, prepared):
 
 
 def put(destination, content, folder):
-    """Writes a file, or a folder with one file, through ``staged``."""
-    with staged(destination, 0, lambda _: None) as part:
+    """Writes a file, or a folder with one file, through ``atomic_output``."""
+    with atomic_output(destination, 0, lambda _: None) as part:
         if folder:
             part.mkdir()
         (part / 'x' if folder else part).write_text(content)
@@ -83,7 +89,7 @@ def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch):
     def no_rename(*_):
         raise AssertionError('the old file was renamed away')
 
-    monkeypatch.setattr(staging.os, 'rename', no_rename)
+    monkeypatch.setattr(atomic.os, 'rename', no_rename)
     put(tmp_path / 'm', 'new', False)
     assert text(tmp_path / 'm') == 'new'
 
@@ -99,7 +105,7 @@ def test_ctrl_c_just_after_a_rename_leaves_one_whole_folder(tmp_path, monkeypatc
         if len(calls) == after:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(staging.os, 'rename', interrupted)
+    monkeypatch.setattr(atomic.os, 'rename', interrupted)
     with pytest.raises(KeyboardInterrupt):
         put(tmp_path / 'm', 'new', True)
     assert text(tmp_path / 'm') == expected and os.listdir(tmp_path) == ['m']
@@ -108,7 +114,7 @@ def test_ctrl_c_just_after_a_rename_leaves_one_whole_folder(tmp_path, monkeypatc
 @contextmanager
 def at_work(destination):
     """A run that writes to the destination; gives its unfinished file."""
-    with staged(destination, 0, None) as part:
+    with atomic_output(destination, 0, None) as part:
         part.write_text('half')
         yield part
         part.write_text('whole')
@@ -122,7 +128,7 @@ def test_what_killed_runs_left_is_named_where_the_disk_is_short(tmp_path, monkey
         for name in names + kept:
             (tmp_path / name).write_text('x')
         kept += [part.name, f'.m.lock-{part.name.rpartition("-")[2]}']
-        monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage._replace(free=5))
+        monkeypatch.setattr(atomic.shutil, 'disk_usage', lambda _: usage._replace(free=5))
         with pytest.raises(CheckpointError, match='GB free but m needs') as caught:
             check_destination(tmp_path / 'm', 10**9, None)
         for name in names:
@@ -138,9 +144,11 @@ def test_what_a_run_at_work_writes_is_neither_gone_on_with_nor_replaced(tmp_path
     with at_work(tmp_path / 'm') as part:
         assert leftovers(tmp_path / 'm') == []
         refused = pytest.raises(CheckpointError, match=r'part-\d+ belongs to a run that is still')
-        with refused, staged(tmp_path / 'm', 0, None, lambda part: True):
+        with refused, atomic_output(tmp_path / 'm', 0, None, lambda part: True):
             raise AssertionError('it was taken from the run')
-        with staged(tmp_path / 'm', 0, lambda _: None) as other:  # of the same process number
+        with atomic_output(
+            tmp_path / 'm', 0, lambda _: None
+        ) as other:  # of the same process number
             assert other != part and not other.exists()
             other.write_text('other')
         assert part.read_text() == 'half'
@@ -152,7 +160,7 @@ def test_what_a_run_left_that_died_is_gone_on_with_at_once(tmp_path):
     script = (
         'import os, signal, sys\n'
         'from pathlib import Path\n'
-        'from mmllava.checkpoints.staging import staged\n'
+        'from mmllava.checkpoints.storage.atomic import staged\n'
         'with staged(Path(sys.argv[1]), 0, None) as part:\n'
         '    part.write_text("half")\n'
         '    print(part, flush=True)\n'
@@ -167,7 +175,7 @@ def test_what_a_run_left_that_died_is_gone_on_with_at_once(tmp_path):
         assert leftovers(tmp_path / 'm') == []
         process.kill()
     assert leftovers(tmp_path / 'm') == [part] and part.read_text() == 'half'
-    with staged(tmp_path / 'm', 0, None, lambda found: found == part) as found:
+    with atomic_output(tmp_path / 'm', 0, None, lambda found: found == part) as found:
         found.write_text('whole')
     assert (tmp_path / 'm').read_text() == 'whole' and os.listdir(tmp_path) == ['m']
 
@@ -181,7 +189,7 @@ def test_a_number_that_a_living_process_has_proves_nothing(tmp_path, locked):
         journal_of(left).write_text('noted')
         if locked:
             (tmp_path / f'.m.lock-{number}').touch()
-        with staged(tmp_path / 'm', 0, lambda _: None, lambda part: True) as part:
+        with atomic_output(tmp_path / 'm', 0, lambda _: None, lambda part: True) as part:
             assert part.read_text() == 'half' and journal_of(part).read_text() == 'noted'
             part.write_text('whole')
         assert (tmp_path / 'm').read_text() == 'whole' and os.listdir(tmp_path) == ['m']
@@ -191,7 +199,7 @@ def test_of_two_unfinished_results_the_newest_is_gone_on_with(tmp_path):
     for number, time in ((7, 300), (8, 900), (9, 600)):
         (tmp_path / f'.m.part-{number}').write_text(str(number))
         os.utime(tmp_path / f'.m.part-{number}', (time, time))
-    with staged(tmp_path / 'm', 0, None, lambda part: True) as part:
+    with atomic_output(tmp_path / 'm', 0, None, lambda part: True) as part:
         assert part.name == '.m.part-8'
     assert [path.name for path in leftovers(tmp_path / 'm')] == ['.m.part-9', '.m.part-7']
 
@@ -199,13 +207,13 @@ def test_of_two_unfinished_results_the_newest_is_gone_on_with(tmp_path):
 def test_what_is_there_already_needs_no_room_again(tmp_path, monkeypatch):
     (tmp_path / '.m.part-7').write_bytes(bytes(700))
     usage = shutil.disk_usage('/')._replace(free=300)
-    monkeypatch.setattr(staging.shutil, 'disk_usage', lambda _: usage)
-    with staged(tmp_path / 'm', 1000, None, lambda part: True) as part:
+    monkeypatch.setattr(atomic.shutil, 'disk_usage', lambda _: usage)
+    with atomic_output(tmp_path / 'm', 1000, None, lambda part: True) as part:
         assert part.name == '.m.part-7'
     (tmp_path / 'm').unlink()
     with (
         pytest.raises(CheckpointError, match='GB free but m needs'),
-        staged(tmp_path / 'm', 1000, None, lambda part: True),
+        atomic_output(tmp_path / 'm', 1000, None, lambda part: True),
     ):
         raise AssertionError('there is no room')
 
@@ -221,7 +229,7 @@ def test_a_new_run_keeps_what_a_killed_one_of_its_number_left(tmp_path):
 def test_a_journal_without_its_part_is_not_gone_on_with_unasked(tmp_path):
     stray = journal_of(tmp_path / f'.m.part-{os.getpid()}')
     stray.write_text('half')
-    with staged(tmp_path / 'm', 0, None) as part:
+    with atomic_output(tmp_path / 'm', 0, None) as part:
         assert not journal_of(part).exists()
         part.write_text('new')
     assert stray.read_text() == 'half'
@@ -289,7 +297,10 @@ def test_a_lock_whose_file_was_deleted_meanwhile_is_not_had(tmp_path, monkeypatc
 
 def test_what_another_puts_at_the_destination_meanwhile_is_not_replaced(tmp_path):
     destination = tmp_path / 'm'
-    with pytest.raises(CheckpointError, match='exists already'), staged(destination, 0, None) as p:
+    with (
+        pytest.raises(CheckpointError, match='exists already'),
+        atomic_output(destination, 0, None) as p,
+    ):
         p.mkdir()
         destination.mkdir()
         (destination / 'thesis.txt').write_text('mine')
@@ -303,7 +314,7 @@ def test_an_earlier_result_that_a_kill_left_renamed_is_there_again(tmp_path, num
     old.mkdir()
     (old / 'model').write_text('earlier')
     refused = pytest.raises(CheckpointError, match='out exists already')
-    with refused, staged(tmp_path / 'out', 0, None):
+    with refused, atomic_output(tmp_path / 'out', 0, None):
         raise AssertionError('it was replaced without --overwrite')
     assert (tmp_path / 'out/model').read_text() == 'earlier' and not old.exists()
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from mmllava.checkpoints.sums import FileSums, sha256_of
+from mmllava.checkpoints.storage.checksums import FileSums, sha256_of
 
 
 @pytest.mark.parametrize('seed', range(8))

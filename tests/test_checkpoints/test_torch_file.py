@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmllava.checkpoints import read_entries
-from mmllava.checkpoints.writer import TorchSink
+from mmllava.checkpoints.storage.writer import TorchSink
 from mmllava.errors import CheckpointError
 
 
@@ -163,6 +163,6 @@ def test_an_error_while_the_places_are_looked_up_is_told_as_damage(tmp_path, mon
         def fails(*_, error=error):
             raise error('odd')
 
-        monkeypatch.setattr('mmllava.checkpoints.torch_file._entry', fails)
+        monkeypatch.setattr('mmllava.checkpoints.storage.torch_file._entry', fails)
         with pytest.raises(CheckpointError, match=rf'is damaged.*{error.__name__}: odd'):
             read_entries(tmp_path / 'm.pth')

@@ -12,15 +12,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from mmllava.checkpoints import (
-    compare,
-    config_hf,
-    prepare_conversion,
-    read_config,
-    write_conversion,
-)
-from mmllava.checkpoints.processor_hf import TEMPLATES
-from mmllava.checkpoints.tokenizer_hf import tokenizer_files
+from mmllava.checkpoints import compare, prepare_conversion, read_config, write_conversion
+from mmllava.checkpoints.layouts import hf_config
+from mmllava.checkpoints.layouts.hf_processor import TEMPLATES
+from mmllava.checkpoints.layouts.hf_tokenizer import tokenizer_files
 from mmllava.errors import CheckpointError
 from mmllava.prompts.render import render
 from mmllava.prompts.templates import get_template
@@ -267,7 +262,7 @@ def test_a_released_config_that_says_little_is_understood():
             intermediate_size=4096, num_attention_heads=16, num_hidden_layers=24, patch_size=14,
         ),
     )  # fmt: skip
-    made = config_hf.to_original(told, MODELS)
+    made = hf_config.to_original(told, MODELS)
     expected = dict(
         hidden_size=4096, num_hidden_layers=32, num_attention_heads=32, intermediate_size=11008,
         rms_norm_eps=1e-5, max_position_embeddings=4096, bos_token_id=1, eos_token_id=2,
@@ -276,23 +271,23 @@ def test_a_released_config_that_says_little_is_understood():
     )  # fmt: skip
     assert made.items() >= expected.items()
     mistral = dict(told, text_config=dict(model_type='mistral', sliding_window=None))
-    made = config_hf.to_original(mistral, MODELS)
+    made = hf_config.to_original(mistral, MODELS)
     assert (made['model_type'], made['num_key_value_heads']) == ('llava_mistral', 8)
     assert made['sliding_window'] is None
     full = dict(told, vision_feature_select_strategy='full')
-    assert config_hf.to_original(full, MODELS)['mm_vision_select_feature'] == 'cls_patch'
+    assert hf_config.to_original(full, MODELS)['mm_vision_select_feature'] == 'cls_patch'
     rope = dict(rope_type='linear', factor=2.0, rope_theta=5e5)  # transformers 5
     text = dict(told['text_config'], rope_parameters=rope)
-    made = config_hf.to_original(dict(told, text_config=text), MODELS)
+    made = hf_config.to_original(dict(told, text_config=text), MODELS)
     assert made['rope_theta'] == 5e5
     assert made['rope_scaling'] == dict(rope_type='linear', factor=2.0)
     with pytest.raises(CheckpointError, match='projector_hidden_act relu.*expected llama'):
-        config_hf.to_original(dict(told, projector_hidden_act='relu'), MODELS)
+        hf_config.to_original(dict(told, projector_hidden_act='relu'), MODELS)
 
 
 def test_the_vocabulary_is_padded_as_in_the_released_checkpoints():
     """llava-hf's have 32,064 rows, and 64,064 on Yi."""
-    assert [config_hf.padded_rows(rows) for rows in (32000, 64000)] == [32064, 64064]
+    assert [hf_config.padded_rows(rows) for rows in (32000, 64000)] == [32064, 64064]
 
 
 def test_a_bare_file_takes_the_config_of_a_transformers_folder(tmp_path, exported):
@@ -305,10 +300,10 @@ def test_a_bare_file_takes_the_config_of_a_transformers_folder(tmp_path, exporte
 def test_a_grid_that_is_text_is_read_and_one_that_is_none_is_refused():
     vision = dict(image_size=336, patch_size=14)
     text = dict(image_grid_pinpoints='[(336, 672), (672, 336)]')
-    made = config_hf.from_original(text, 32000, vision, tiles=True)
+    made = hf_config.from_original(text, 32000, vision, tiles=True)
     assert made['image_grid_pinpoints'] == [[672, 336], [336, 672]]
     with pytest.raises(CheckpointError, match='image_grid_pinpoints None; expected'):
-        config_hf.from_original({}, 32000, vision, tiles=True)
+        hf_config.from_original({}, 32000, vision, tiles=True)
 
 
 def test_words_after_the_picture_are_not_cut_away(tmp_path, exported):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mmllava.datasets.rows import BadSample, count_words, read_rows, to_sample
+from mmllava.datasets.llava_json import BadSample, count_words, read_rows, to_sample
 from mmllava.errors import DataError
 from tests.test_datasets.conftest import talk
 

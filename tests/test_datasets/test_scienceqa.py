@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmllava.datasets.rows import to_sample
+from mmllava.datasets.llava_json import to_sample
 from mmllava.datasets.scienceqa import ANSWERS, QUESTIONS, convert, write_problem
 from mmllava.errors import ConfigError, DataError
 

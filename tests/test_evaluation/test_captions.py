@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from mmllava.errors import ConfigError, DataError
-from mmllava.evaluation import captions as room
-from mmllava.evaluation import optional
-from mmllava.evaluation.captions import read_captions, read_references, score_captions
+from mmllava.metrics import captions as room
+from mmllava.metrics import java_metrics
+from mmllava.metrics.captions import read_captions, read_references, score_captions
 
 ROOT = Path(__file__).parents[2]
 REFERENCES = {1: ['a cat sits', 'one cat'], 2: ['a dog runs'], 'x7': ['two birds fly']}
@@ -91,7 +91,7 @@ def test_a_scorer_that_fails_is_named_and_the_others_stay(monkeypatch):
 
 @pytest.mark.parametrize('metric', ['METEOR', 'SPICE'])
 def test_without_pycocoevalcap_the_message_says_what_to_install(monkeypatch, metric):
-    monkeypatch.setattr(optional, 'find_spec', lambda name: None)
+    monkeypatch.setattr(java_metrics, 'find_spec', lambda name: None)
     scores = score_captions(REFERENCES, CAPTIONS, ['CIDEr', metric])
     assert 'CIDEr' in scores.corpus
     assert f'{metric} needs pycocoevalcap, which is not installed' in scores.failed[metric]
@@ -99,7 +99,7 @@ def test_without_pycocoevalcap_the_message_says_what_to_install(monkeypatch, met
 
 @pytest.mark.skipif(find_spec('pycocoevalcap') is None, reason='pycocoevalcap is missing')
 def test_without_java_the_message_says_so(monkeypatch):
-    monkeypatch.setattr(optional.shutil, 'which', lambda name: None)
+    monkeypatch.setattr(java_metrics.shutil, 'which', lambda name: None)
     scores = score_captions(REFERENCES, CAPTIONS, ['METEOR', 'CIDEr'])
     assert 'CIDEr' in scores.corpus
     assert 'METEOR runs in Java, and no `java` is on the PATH' in scores.failed['METEOR']
@@ -107,7 +107,7 @@ def test_without_java_the_message_says_so(monkeypatch):
 
 @needs_java
 def test_spice_never_downloads_by_itself():
-    models = list(optional._folder('SPICE').glob('spice/lib/stanford-corenlp-*-models.jar'))
+    models = list(java_metrics._folder('SPICE').glob('spice/lib/stanford-corenlp-*-models.jar'))
     if models:
         pytest.skip('the models of SPICE are here')
     failed = score_captions(REFERENCES, CAPTIONS, ['SPICE']).failed
@@ -172,7 +172,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_scoring_loads_no_heavy_package():
-    code = 'import sys, mmllava.evaluation.captions\n'
+    code = 'import sys, mmllava.metrics.captions\n'
     code += 'print({"torch", "mmengine", "numpy"} & set(sys.modules))'
     out = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True)
     assert out.stdout.strip() == 'set()', out.stderr

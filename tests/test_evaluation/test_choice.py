@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmllava.evaluation.choice import option_letter, scienceqa_choice, scienceqa_letter
+from mmllava.metrics.multiple_choice import option_letter, scienceqa_choice, scienceqa_letter
 from tests.conftest import ROOT
 
 PUBLISHED = ROOT.parent / 'shared/golden/scienceqa/published_outputs_sample.jsonl'

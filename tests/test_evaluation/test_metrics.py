@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mmllava.errors import ConfigError, DataError
-from mmllava.evaluation import captions as room
+from mmllava.metrics import captions as room
 from mmllava.registry import METRICS
 
 REFERENCES = {1: ['a cat sits', 'one cat'], 2: ['a dog runs'], 'x7': ['two birds fly']}
@@ -32,7 +32,7 @@ def run(metric, samples):
 def test_the_bare_name_in_a_config_is_ours_and_scores_as_the_files_do(build):
     given = {1: 'a cat sits', 'x7': 'birds'}
     metric = build()
-    assert type(metric).__module__ == 'mmllava.evaluation.metrics'
+    assert type(metric).__module__ == 'mmllava.benchmarks.coco_caption_metric'
     result = run(metric, [sample(k, c) for k, c in given.items()])
     assert result == room.score_captions(REFERENCES, given).corpus
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmllava.evaluation.ptb import tokenize, tokenize_all
+from mmllava.metrics.ptb import tokenize, tokenize_all
 
 ROOT = Path(__file__).parents[2]
 OURS = ROOT / 'tests/golden/captions/tokens.jsonl'

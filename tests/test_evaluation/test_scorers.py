@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from mmllava.evaluation.bleu import bleu
-from mmllava.evaluation.captions import read_captions, read_references, score_captions
-from mmllava.evaluation.cider import cider
-from mmllava.evaluation.rouge import common_length, rouge_l
+from mmllava.metrics.bleu import bleu
+from mmllava.metrics.captions import read_captions, read_references, score_captions
+from mmllava.metrics.cider import cider
+from mmllava.metrics.rouge import common_length, rouge_l
 
 ROOT = Path(__file__).parents[2]
 OURS = ROOT / 'tests/golden/captions/scores.json'

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from mmllava.evaluation.vqa import (
+from mmllava.metrics.vqa import (
     agreement,
     gqa_answer,
     normalise,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmllava.evaluation.yes_no import (
+from mmllava.metrics.yes_no import (
     COGNITION,
     PERCEPTION,
     count_yes,

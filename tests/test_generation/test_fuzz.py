@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmllava.generation.decode import stream_text
-from mmllava.prompts.tokens import LlamaTokenizer
+from mmllava.prompts.tokenizer import LlamaTokenizer
 from tests.conftest import MODELS
 from tests.dialogues import texts
 

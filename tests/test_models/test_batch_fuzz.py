@@ -20,7 +20,7 @@ PICTURES = [str(MODELS / f'images/{k}.png') for k in range(6)]
 @pytest.fixture(scope='module')
 def sample_of(tiny_model):
     """Makes what the pipeline makes of pictures, with fields of a data sample."""
-    from mmllava.apis.inference import VQAInferencer
+    from mmllava.apis.inferencers import VQAInferencer
 
     pipeline = VQAInferencer(tiny_model).pipeline
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from mmllava.errors import ConfigError, PromptError, ShapeError
 from mmllava.models import CLIPVisionTower, LanguageModel, LlavaDataPreprocessor, MlpProjector
+from mmllava.models.mmpretrain_configs import translate
 from mmllava.models.splice import collate, splice
-from mmllava.models.upstream import translate
 from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt
 from tests.conftest import MODELS
 

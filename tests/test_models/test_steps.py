@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from mmllava.errors import ConfigError
+from mmllava.generation.config import generation_config
 from mmllava.generation.decode import decode
 from mmllava.models.language import LanguageModel
-from mmllava.models.settings import generation_config
 from mmllava.models.splice import collate
 
 LENGTHS = (3, 9, 2, 6)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmllava.checkpoints import read_entries
-from mmllava.checkpoints.keymaps import to_model_names
+from mmllava.checkpoints.layouts.keymaps import to_model_names
 from mmllava.errors import ConfigError, ImageError, ShapeError
 from mmllava.images.anyres import grid_shape, num_tokens, tiles, unpad_rectangle
 from mmllava.images.clip import CLIP_MEAN, CLIP_STD

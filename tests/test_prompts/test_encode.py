@@ -5,11 +5,11 @@ import pytest
 from mmllava.errors import PromptError
 from mmllava.prompts.conversation import ask, from_json, from_patches
 from mmllava.prompts.encode import encode, encode_text
+from mmllava.prompts.labels import encode_training
 from mmllava.prompts.presets import PRESETS, get_preset
 from mmllava.prompts.render import render
 from mmllava.prompts.templates import get_template
-from mmllava.prompts.tokens import LlamaTokenizer
-from mmllava.prompts.training import encode_training
+from mmllava.prompts.tokenizer import LlamaTokenizer
 from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt, Segment, Turn
 from tests.conftest import MODELS
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mmllava.prompts.encode import encode, encode_text
+from mmllava.prompts.labels import encode_training
 from mmllava.prompts.render import render
 from mmllava.prompts.templates import TEMPLATES, get_template
-from mmllava.prompts.training import encode_training
 from mmllava.structures import IGNORE_INDEX, IMAGE_TAG, IMAGE_TOKEN_INDEX, Segment, Turn
 from tests.conftest import MODELS
 from tests.dialogues import (

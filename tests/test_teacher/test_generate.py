@@ -5,12 +5,12 @@ import json
 import pytest
 
 from mmllava.errors import DataError
-from mmllava.teacher import report
-from mmllava.teacher.answers import REASONS, Rejected, parse_turns, read_answer
+from mmllava.teacher import data_report
 from mmllava.teacher.cache import Answer
 from mmllava.teacher.generate import DETAIL_QUESTIONS, generate, requests_of, to_row
-from mmllava.teacher.pictures import Picture, read_coco, read_pictures
-from mmllava.teacher.recipes import KINDS, OURS, read_recipe
+from mmllava.teacher.image_context import Picture, read_coco, read_pictures
+from mmllava.teacher.parse import REASONS, Rejected, parse_turns, read_answer
+from mmllava.teacher.prompts import KINDS, OURS, read_recipe
 from tests.test_teacher.data import ROWS, dialogue, write_lines, write_pictures
 
 CAT = Picture('7', 'cat.png', ('A cat.', 'One cat sits.'), (('cat', (0.1, 0.25, 0.5, 1.0)),))
@@ -204,20 +204,20 @@ def test_rows_are_in_the_order_of_the_pictures_and_every_rejection_is_counted(wr
 
 @pytest.mark.slow
 def test_the_report_counts_lengths_and_words(written, tmp_path):
-    found = report.summarise(written)
+    found = data_report.summarise(written)
     assert found['detail']['answer_words'] == dict(median=7, least=7, most=7)
     assert found['detail']['nouns'] == dict(table=2, cat=1, vase=1)
     assert found['detail']['verbs'] == dict(stands=2)
     assert found['conversation']['verbs'] == dict(holding=2)
-    report.draw(written, found, tmp_path / 'report.png')
+    data_report.draw(written, found, tmp_path / 'report.png')
     assert (tmp_path / 'report.png').read_bytes()[:4] == b'\x89PNG'
-    text = report.write_samples(written, seed=0)
+    text = data_report.write_samples(written, seed=0)
     assert '## 2, detail\n\n```\nA vase on a table.\n' in text
     assert 'vase: [0.1, 0.25, 0.5, 0.123]' in text and '**gpt**: A vase stands' in text
 
 
 def test_verbs_and_nouns_are_told_apart_by_what_stands_before():
-    verbs, nouns = report.count_words(['Why is the old man holding two red cups to drink?'])
+    verbs, nouns = data_report.count_words(['Why is the old man holding two red cups to drink?'])
     assert dict(verbs) == dict(holding=1, drink=1)
     assert dict(nouns) == dict(man=1, cups=1)
 

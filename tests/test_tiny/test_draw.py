@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mmllava.tiny.draw import PAINTS, draw_scene
-from mmllava.tiny.scenes import COLORS, KINDS, Scene, Thing, make_scene
+from projects.llava_tiny.draw import PAINTS, draw_scene
+from projects.llava_tiny.scenes import COLORS, KINDS, Scene, Thing, make_scene
 
 
 def test_the_same_pixels_each_time_at_any_size():

@@ -11,14 +11,14 @@ import torch
 from PIL import Image
 
 import mmllava
-from mmllava.apis.inference import CaptionInferencer, VQAInferencer
-from mmllava.checkpoints.reader import read_json
+from mmllava.apis.inferencers import CaptionInferencer, VQAInferencer
+from mmllava.checkpoints.storage.reader import read_json
 from mmllava.tiny import WEIGHTS
-from mmllava.tiny.draw import draw_scene
-from mmllava.tiny.exam import hold, make_talk
-from mmllava.tiny.facts import is_right
-from mmllava.tiny.scenes import make_scene
-from mmllava.tiny.sets import scored_questions
+from projects.llava_tiny.build_dataset import scored_questions
+from projects.llava_tiny.caption_check import is_right
+from projects.llava_tiny.dialogue_eval import make_talk, run_dialogue
+from projects.llava_tiny.draw import draw_scene
+from projects.llava_tiny.scenes import make_scene
 from tests.conftest import ROOT
 
 
@@ -63,7 +63,9 @@ def test_in_a_talk_about_two_pictures_most_answers_are_those_of_the_picture_aske
     model = mmllava.get_model('llava-tiny_chat', pretrained=True, device='cpu')
     scenes, rng = [make_scene('val', number) for number in range(200)], random.Random(0)
     talks = [make_talk(scenes, rng) for _ in range(10)]
-    held = [pair for talk in talks for pair in hold(talk, lambda: mmllava.ChatSession(model))]
+    held = [
+        pair for talk in talks for pair in run_dialogue(talk, lambda: mmllava.ChatSession(model))
+    ]
     assert len(held) == 50
     assert sum(said == question.sentence for question, said in held) >= 46
 
@@ -93,7 +95,12 @@ def test_it_is_small_whole_and_says_what_it_is():
     manifest = read_json(WEIGHTS / 'manifest.json')
     assert manifest['layout'] == 'original' and set(manifest['dtypes']) == {'float16'}
     card = (WEIGHTS / 'README.md').read_text()
-    for word in ('photograph', 'tools/tiny/make_data.py', 'llava-tiny_tower', 'commit'):
+    for word in (
+        'photograph',
+        'projects/llava_tiny/tools/make_data.py',
+        'llava-tiny_tower',
+        'commit',
+    ):
         assert word in card
 
 

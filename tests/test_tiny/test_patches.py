@@ -8,12 +8,12 @@ from mmpretrain.structures import DataSample
 from mmllava.errors import ConfigError, DataError
 from mmllava.registry import DATASETS, MODELS
 from mmllava.structures import IGNORE_INDEX
-from mmllava.tiny.patches import things_of, without_color
-from mmllava.tiny.scenes import COLORS, KINDS, Scene, Thing
-from mmllava.tiny.sets import write_pictures, write_training
+from projects.llava_tiny.build_dataset import write_pictures, write_training
+from projects.llava_tiny.patch_supervision import things_of, without_color
+from projects.llava_tiny.scenes import COLORS, KINDS, Scene, Thing
 from tests.conftest import ROOT
 
-CONFIG = Config.fromfile(ROOT / 'configs/tiny/llava-tiny_tower.py')
+CONFIG = Config.fromfile(ROOT / 'projects/llava_tiny/configs/llava-tiny_tower.py')
 SCENE = Scene('rug', (Thing('cat', 'red', 'small', 20, 40), Thing('dog', 'blue', 'big', 90, 80)))
 
 
@@ -56,7 +56,7 @@ def test_things_that_are_alike_are_counted():
 
 
 def test_it_learns_what_is_in_a_picture_and_every_weight_gets_a_gradient(monkeypatch):
-    monkeypatch.setattr('mmllava.tiny.patches._GREY', 0)
+    monkeypatch.setattr('projects.llava_tiny.patch_supervision._GREY', 0)
     model = build().train()
     images, samples = batch([SCENE] * 2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)

@@ -59,7 +59,7 @@ def test_make_data_refuses_a_set_that_is_too_small(tmp_path, capsys):
 
 
 def test_a_new_colour_comes_in_every_second_scene(tmp_path):
-    from mmllava.tiny.sets import write_pictures
+    from projects.llava_tiny.build_dataset import write_pictures
 
     scenes = write_pictures(tmp_path, 'train', 8, 'brown')
     brown = [any(thing.color == 'brown' for thing in scene.things) for scene in scenes]
@@ -81,6 +81,6 @@ def test_the_recipe_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
     data, tower, _, _, convert, plot = said
     kept = (tmp_path / train.RESULT / 'log.jsonl').read_text()
     assert kept == '{"stage": "llava-tiny_tower", "step": 10, "loss": 0.5}\n'
-    assert plot[0] == 'tools/plot_log.py' and 'work_dirs/llava-tiny_talk' in plot
-    assert data[0] == 'tools/tiny/make_data.py' and tower[-1] == '--resume'
+    assert plot[0] == 'tools/analysis_tools/plot_log.py' and 'work_dirs/llava-tiny_talk' in plot
+    assert data[0] == 'projects/llava_tiny/tools/make_data.py' and tower[-1] == '--resume'
     assert convert[:2] == ('tools/convert.py', 'work_dirs/llava-tiny_talk/iter_3000')

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from mmllava.errors import ConfigError
-from mmllava.tiny.scenes import (
+from projects.llava_tiny.scenes import (
     HELD_OUT,
     HELD_OUT_ORDER,
     NEW_COLOR,

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from mmllava.tiny.facts import facts_of, is_right, read_facts
-from mmllava.tiny.scenes import HELD_OUT, Scene, Thing, make_scene
-from mmllava.tiny.sentences import ASKERS, SCORED, ask, captions, describe
+from projects.llava_tiny.caption_check import facts_of, is_right, read_facts
+from projects.llava_tiny.scenes import HELD_OUT, Scene, Thing, make_scene
+from projects.llava_tiny.sentences import ASKERS, SCORED, ask, captions, describe
 
 SCENE = Scene(
     'grass',

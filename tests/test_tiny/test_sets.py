@@ -7,17 +7,14 @@ from collections import Counter
 
 import pytest
 
-from mmllava.datasets.rows import read_rows, to_sample
-from mmllava.evaluation.captions import read_references, score_captions
+from mmllava.datasets.llava_json import read_rows, to_sample
+from mmllava.metrics.captions import read_references, score_captions
 from mmllava.prompts.encode import encode
 from mmllava.prompts.render import render
 from mmllava.prompts.templates import get_template
-from mmllava.prompts.tokens import LlamaTokenizer
+from mmllava.prompts.tokenizer import LlamaTokenizer
 from mmllava.structures import Turn
-from mmllava.tiny.exam import make_talk
-from mmllava.tiny.scenes import make_scene
-from mmllava.tiny.sentences import SCORED, captions
-from mmllava.tiny.sets import (
+from projects.llava_tiny.build_dataset import (
     scored_questions,
     write_captions,
     write_pictures,
@@ -25,7 +22,10 @@ from mmllava.tiny.sets import (
     write_tokenizer,
     write_training,
 )
-from mmllava.tiny.talks import SHORT, second_picture_row
+from projects.llava_tiny.conversations import SHORT, second_picture_row
+from projects.llava_tiny.dialogue_eval import make_talk
+from projects.llava_tiny.scenes import make_scene
+from projects.llava_tiny.sentences import SCORED, captions
 
 
 @pytest.fixture(scope='module')

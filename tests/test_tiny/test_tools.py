@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from mmllava.tiny import WEIGHTS, sets
+from mmllava.tiny import WEIGHTS
+from projects.llava_tiny import build_dataset
 from tests.conftest import ROOT
 from tools import test as tool
 
@@ -13,9 +14,9 @@ from tools import test as tool
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp('world')
-    scenes = sets.write_pictures(folder, 'test', 60)
-    sets.write_captions(folder, scenes, 'test')
-    sets.write_questions(folder, scenes, 'test', 80)
+    scenes = build_dataset.write_pictures(folder, 'test', 60)
+    build_dataset.write_captions(folder, scenes, 'test')
+    build_dataset.write_questions(folder, scenes, 'test', 80)
     return folder
 
 

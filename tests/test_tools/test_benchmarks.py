@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mmllava.benchmarks.table import BENCHMARKS
+from mmllava.benchmarks.registry import BENCHMARKS
 from tests.conftest import MODELS, ROOT
 from tools import benchmark_samples
 from tools import test as tool
@@ -63,7 +63,7 @@ def test_a_benchmark_runs_end_to_end(config, made, tmp_path, capsys):
 @pytest.mark.slow
 def test_v0_is_asked_for_its_answer_after_its_reasoning(made, tmp_path, capsys):
     import mmllava
-    from mmllava.apis.answers import Answerer, Request
+    from mmllava.integrations.batched import BatchedModel, Request
     from mmllava.prompts.render import render
 
     work, folder = tmp_path / 'w', MODELS / 'llava-v1.5'
@@ -89,7 +89,7 @@ def test_v0_is_asked_for_its_answer_after_its_reasoning(made, tmp_path, capsys):
         def ask(text, count, pictures=pictures):
             model.prompt_tmpl = text
             settings = dict(do_sample=False, max_new_tokens=count)
-            return Answerer(model)([Request('?', pictures, settings)])[0]
+            return BatchedModel(model)([Request('?', pictures, settings)])[0]
 
         first = ask(prompt, 4)
         second = ask(f'{prompt}{first} ###\nANSWER:', 64)

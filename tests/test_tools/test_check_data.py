@@ -1,4 +1,4 @@
-"""tools/check_data.py, as a user types it: every fault is planted, found and told."""
+"""tools/misc/check_data.py, as a user types it: every fault is planted, found and told."""
 
 import json
 import shutil

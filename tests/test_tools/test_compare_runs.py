@@ -25,7 +25,7 @@ def write(tmp_path):
     def write(name, samples=SAMPLES, **card):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / 'card.json').write_text(json.dumps({**CARD, **card}))
+        (folder / 'run.json').write_text(json.dumps({**CARD, **card}))
         (folder / 'samples.jsonl').write_text(''.join(json.dumps(s) + '\n' for s in samples))
         return folder
 
@@ -95,10 +95,10 @@ def test_the_rest_of_many_changes_is_counted(write, capsys):
 @pytest.mark.parametrize(
     ('break_it', 'message'),
     [
-        (lambda f: (f / 'card.json').unlink(), 'has no card.json. Name the work folder of a run'),
-        (lambda f: (f / 'card.json').write_text('{'), 'card.json is not JSON'),
-        (lambda f: (f / 'card.json').write_text('{"scores": 1}'), 'has no protocol'),
-        (lambda f: (f / 'card.json').write_text('{"protocol": {}}'), 'has not ended: it has no'),
+        (lambda f: (f / 'run.json').unlink(), 'has no run.json. Name the work folder of a run'),
+        (lambda f: (f / 'run.json').write_text('{'), 'run.json is not JSON'),
+        (lambda f: (f / 'run.json').write_text('{"scores": 1}'), 'has no protocol'),
+        (lambda f: (f / 'run.json').write_text('{"protocol": {}}'), 'has not ended: it has no'),
         (lambda f: (f / 'samples.jsonl').unlink(), 'has not ended: it has no scores yet'),
         (lambda f: (f / 'samples.jsonl').write_text('[1]\n'), 'line 1 of'),
         (lambda f: (f / 'samples.jsonl').write_text('{"id": 1}\n' * 2), 'is a second sample 1'),

@@ -1,4 +1,4 @@
-"""tools/generate_data.py, as a user types it: from pictures in words to rows that train."""
+"""tools/misc/generate_data.py, as a user types it: from pictures in words to rows that train."""
 
 import json
 import os
@@ -172,7 +172,7 @@ def test_killed_twice_it_goes_on_to_the_same_result_and_pays_nothing_twice(serve
         given = ['--pictures', pictures, '--out', tmp_path / out, '--model', 'm']
         command = [
             sys.executable,
-            ROOT / 'tools/generate_data.py',
+            ROOT / 'tools/misc/generate_data.py',
             *given,
             '--base-url',
             server.url,

@@ -88,7 +88,7 @@ def test_settings_of_settings_can_be_given(merged, photos, capsys):
 
 
 def test_a_run_that_is_stopped_keeps_what_was_done(merged, photos, tmp_path, capsys, monkeypatch):
-    from mmllava.apis.inference import CaptionInferencer
+    from mmllava.apis.inferencers import CaptionInferencer
 
     predict, out = CaptionInferencer.predict_all, tmp_path / 'out.json'
 

@@ -1,4 +1,4 @@
-"""tools/judge.py, as a user types it."""
+"""tools/misc/judge.py, as a user types it."""
 
 import json
 import re

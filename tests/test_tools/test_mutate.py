@@ -1,4 +1,4 @@
-"""tools/mutate.py: what it calls killed a test has failed on, and nothing else is."""
+"""tools/dev/mutation_test.py: what it calls killed a test has failed on, and nothing else is."""
 
 import json
 
@@ -100,6 +100,6 @@ def test_a_name_that_is_not_in_the_table_is_refused(mutate, tree, capsys):
 
 @pytest.mark.slow
 def test_what_is_promised_is_noticed_when_it_breaks(mutate, capsys):
-    """The whole table takes minutes: python tools/mutate.py."""
+    """The whole table takes minutes: python tools/dev/mutation_test.py."""
     assert mutate.main(['--only', *PROMISED]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])['killed'] == len(PROMISED)

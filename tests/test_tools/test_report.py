@@ -7,7 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from mmllava.apis.predictions import file_mark
+from mmllava.evaluation.prediction_store import file_mark
 from tests.conftest import MODELS
 from tools import report as tool
 
@@ -42,14 +42,14 @@ def folder(tmp_path):
 
 
 def write(folder, card, samples):
-    (folder / 'card.json').write_text(json.dumps(card))
+    (folder / 'run.json').write_text(json.dumps(card))
     (folder / 'samples.jsonl').write_text(''.join(json.dumps(s) + '\n' for s in samples))
 
 
 def change(folder, **values):
     lines = (folder / 'samples.jsonl').read_text().splitlines()
     samples = [{**json.loads(line), **values} for line in lines]
-    write(folder, json.loads((folder / 'card.json').read_text()), samples)
+    write(folder, json.loads((folder / 'run.json').read_text()), samples)
 
 
 def page(folder, *args):
@@ -126,4 +126,4 @@ def test_bad_input_is_answered(folder, capsys, args, message):
 
 def test_a_folder_without_a_run_is_refused(tmp_path, capsys):
     assert tool.main([str(tmp_path)]) == 2
-    assert 'has no card.json' in capsys.readouterr().err
+    assert 'has no run.json' in capsys.readouterr().err

@@ -26,7 +26,7 @@ QUESTIONS = [
 # A program that waits after each batch, to be killed between two.
 SLOW = """
 import sys, time, runpy
-from mmllava.apis.predictions import PredictionFile as P
+from mmllava.evaluation.prediction_store import PredictionFile as P
 append = P.append
 P.append = lambda self, records: (append(self, records), time.sleep(3))
 sys.argv = sys.argv[1:]
@@ -45,7 +45,7 @@ def lines_of(folder):
 
 def outcome(folder):
     """What a run leaves that must not depend on how it went."""
-    card = json.loads((folder / 'card.json').read_text())
+    card = json.loads((folder / 'run.json').read_text())
     kept = {name: card[name] for name in ('protocol', 'scoring', 'counts', 'scores')}
     files = ('predictions.json', 'samples.jsonl')
     return kept, [(folder / name).read_text() for name in files]
@@ -113,7 +113,7 @@ def test_two_processes_share_the_set_and_end_with_the_same_answers_and_scores(
     (work / 'predictions-1.jsonl').unlink()
     assert tool.main([str(config), str(merged), '--work-dir', str(work)]) == 0
     assert outcome(work) == whole
-    card = json.loads((work / 'card.json').read_text())
+    card = json.loads((work / 'run.json').read_text())
     assert [e['processes'] for e in card['environments']] == [2, 1]
 
 

@@ -1,12 +1,12 @@
-"""tools/scienceqa_ensemble.py: by hand, from stored answers and from an endpoint."""
+"""tools/misc/scienceqa_ensemble.py: by hand, from stored answers and from an endpoint."""
 
 import json
 
 import pytest
+from tools.benchmark_samples import scienceqa as make_samples
 
 from tests.test_teacher.conftest import hire, serve, short_waits  # noqa: F401
 from tools import scienceqa_ensemble as tool
-from tools.benchmark_samples import scienceqa as make_samples
 
 # The right answers of the samples 100 to 104 are A B A B A; 100 and 102 have a picture.
 OURS = 'ABBAC'

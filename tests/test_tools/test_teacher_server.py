@@ -1,4 +1,4 @@
-"""tools/teacher_server.py: the same answers and the same faults each time."""
+"""tools/dev/teacher_server.py: the same answers and the same faults each time."""
 
 import argparse
 import json
@@ -61,7 +61,7 @@ def test_what_it_does_not_understand_is_refused(serve, hire):  # noqa: F811
 
 @pytest.mark.slow
 def test_as_a_process_it_names_its_address_and_counts_at_the_end(hire):  # noqa: F811
-    command = [sys.executable, str(ROOT / 'tools/teacher_server.py')]
+    command = [sys.executable, str(ROOT / 'tools/dev/teacher_server.py')]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         url = process.stdout.readline().split()[-1]
         assert len(hire(argparse.Namespace(url=url)).ask(ask(number=n) for n in range(3))) == 3

@@ -82,15 +82,15 @@ def test_a_run_of_another_protocol_is_refused_with_what_differs(config, merged, 
 def test_predictions_of_an_unknown_protocol_are_not_gone_on_with(config, merged, tmp_path, capsys):
     work = tmp_path / 'w'
     run(config, merged, '--work-dir', work)
-    (work / 'card.json').unlink()
+    (work / 'run.json').unlink()
     assert run(config, merged, '--work-dir', work) == 2
-    assert 'without the card.json that says how they were made' in capsys.readouterr().err
+    assert 'without the run.json that says how they were made' in capsys.readouterr().err
 
 
 def test_the_score_is_written_with_its_protocol(config, merged, data, tmp_path, capsys):
     work = tmp_path / 'w'
     run(config, merged, '--work-dir', work)
-    card = json.loads((work / 'card.json').read_text())
+    card = json.loads((work / 'run.json').read_text())
     assert card['scores'] == scores(capsys)
     assert card['counts'] == dict(samples=COUNT, predicted=COUNT, failed=0, missing=0)
     asked = card['protocol']
@@ -160,7 +160,7 @@ def test_a_metric_that_fails_loses_no_prediction(config, merged, tmp_path, capsy
     option = ('--cfg-options', f'test_evaluator.ann_file={tmp_path}/short.json')
     out = tmp_path / 'out.pkl'
     assert run(config, merged, '--work-dir', tmp_path / 'w', '--out', out, *option) == 2
-    assert 'scores' not in json.loads((tmp_path / 'w/card.json').read_text())
+    assert 'scores' not in json.loads((tmp_path / 'w/run.json').read_text())
     assert 'is not among the 1 images with references' in capsys.readouterr().err
     assert len(json.loads((tmp_path / 'w/predictions.json').read_text())) == COUNT
     assert out.stat().st_size > 0
@@ -263,15 +263,15 @@ def test_a_sample_that_cannot_be_asked_is_counted_and_the_others_are_scored(
 
 
 def test_a_run_in_which_everything_fails_ends_early(config, merged, tmp_path, capsys, monkeypatch):
-    from mmllava.apis import evaluate
     from mmllava.errors import PromptError
+    from mmllava.evaluation import test_loop
     from mmllava.models import Llava
 
     def refuse(self, sample, num_images=1):
         raise PromptError(f'{sample.get("image_id")} is too long')
 
     work = tmp_path / 'w'
-    monkeypatch.setattr(evaluate, 'HOPELESS', 3)
+    monkeypatch.setattr(test_loop, 'HOPELESS', 3)
     with monkeypatch.context() as patch:
         patch.setattr(Llava, 'encode_prompt', refuse)
         assert run(config, merged, '--work-dir', work) == 2
@@ -279,7 +279,7 @@ def test_a_run_in_which_everything_fails_ends_early(config, merged, tmp_path, ca
     assert 'the first 4 samples all failed, so the rest would too. The last: 3 is too' in said
     assert not (work / 'samples.jsonl').exists()
     assert run(config, merged, '--work-dir', work) == 0  # failed ones are asked again
-    assert json.loads((work / 'card.json').read_text())['counts']['predicted'] == COUNT
+    assert json.loads((work / 'run.json').read_text())['counts']['predicted'] == COUNT
 
 
 def test_what_does_not_fit_in_memory_together_is_predicted_alone(

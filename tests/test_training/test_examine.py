@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmllava.registry import DATASETS
 from mmllava.structures import IGNORE_INDEX
-from mmllava.training import examine as room
+from mmllava.training import inspect_data as room
 from tests.conftest import MODELS, tiny_config
 
 

@@ -12,8 +12,8 @@ from mmllava import get_model, inference_model
 from mmllava.images.anyres import tiles
 from mmllava.images.clip import to_square
 from mmllava.images.load import load_image
-from mmllava.models import attention
-from mmllava.models.attention import attend_at_once
+from mmllava.models import packed_attention
+from mmllava.models.packed_attention import flash_varlen
 from mmllava.registry import MODELS as BUILD
 from tests.conftest import MODELS, VERSIONS, tiny_config
 from tests.test_training.tiny import TRAIN
@@ -133,9 +133,9 @@ def flash_by_its_description(
 @pytest.mark.parametrize(('broken', 'told'), [(True, True), (False, False)])
 def test_a_flash_attn_that_cannot_be_imported_is_told(monkeypatch, tmp_path, broken, told):
     said = []
-    monkeypatch.setattr(attention, 'print_log', lambda message, **_: said.append(message))
+    monkeypatch.setattr(packed_attention, 'print_log', lambda message, **_: said.append(message))
     monkeypatch.setitem(sys.modules, 'flash_attn', SimpleNamespace() if broken else None)
-    assert attention._flash.__wrapped__() is None
+    assert packed_attention._flash.__wrapped__() is None
     assert [m for m in said if 'is installed and cannot be imported' in m] == said
     assert bool(said) == told
 
@@ -145,7 +145,7 @@ def test_one_call_of_flash_attention_is_what_one_call_a_sample_is():
     torch.manual_seed(0)
     lengths, scale = [3, 1, 5], 0.5
     query, key, value = (torch.randn(1, h, 9, 4, requires_grad=True) for h in (4, 2, 2))
-    found = attend_at_once(
+    found = flash_varlen(
         flash_by_its_description, query, key, value, lengths, torch.bfloat16, dict(scaling=scale)
     )
     parts = [

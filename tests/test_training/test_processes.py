@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 
 from mmllava.errors import ConfigError
-from mmllava.training.processes import prepare_processes
+from mmllava.training.distributed import prepare_processes
 from tests.test_training.several import run_two
 from tests.test_training.tiny import losses, train, training_config, write_config
 

@@ -12,7 +12,7 @@ from PIL import Image
 from mmllava import ChatSession, get_model
 from mmllava.images.load import load_image
 from mmllava.registry import VISBACKENDS
-from mmllava.training import prompts as hook
+from mmllava.training import generation_hook as hook
 from tests.conftest import MODELS, tiny_config
 from tests.test_training.test_data import config_of
 from tests.test_training.test_resume import weights_of
@@ -43,7 +43,9 @@ def asking(tmp_path, prompts=PROMPTS, stage=None, **hook):
     """Six steps; the model is asked before the first, and after the third and the sixth."""
     config = config_of(TRAIN['batch'], tmp_path, 4)
     config.stage = stage or dict(train=['projector', 'language'])
-    hook = dict(type='mmllava.PromptHook', prompts=prompts, interval=3, max_new_tokens=8, **hook)
+    hook = dict(
+        type='mmllava.GenerationHook', prompts=prompts, interval=3, max_new_tokens=8, **hook
+    )
     config.custom_hooks.append(hook)
     return config
 

@@ -10,11 +10,11 @@ import torch
 from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
-from mmllava.checkpoints import lock
+from mmllava.checkpoints.storage import lock
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.weights import tower_mark
 from mmllava.registry import MODELS as BUILDERS
-from mmllava.training import resuming, saving
+from mmllava.training import checkpoint, resume
 from tests.conftest import MODELS
 from tests.test_datasets.conftest import PIPELINE
 from tests.test_training.tiny import TRAIN, losses, train, training_config
@@ -67,20 +67,20 @@ def test_a_changed_rate_or_a_second_branch_is_refused(tmp_path, capsys):
 
 def test_paths_and_workers_may_change():
     config = training_config('work', dict(train=['projector']))
-    first = dict(resuming._leaves('x', config.optim_wrapper))
+    first = dict(resume._leaves('x', config.optim_wrapper))
     assert first['x.optimizer.lr'] == '0.001'
     loop = type('Loop', (), {})()
     loop.accumulate = loop.steps_per_epoch = loop.max_epochs = 1
     loop.dataloader = type('Loader', (), dict(batch_size=1, dataset=[1]))
-    before = resuming.describe_run(config, loop, 1)
+    before = resume.describe_run(config, loop, 1)
     config.model.init_cfg.checkpoint = 'elsewhere'
     config.train_dataloader.num_workers = 9
-    assert resuming.describe_run(config, loop, 1) == before
-    config.stage.recompute = True
+    assert resume.describe_run(config, loop, 1) == before
+    config.stage.gradient_checkpointing = True
     config.model.update(task='vqa', preset='vqa_short', generation_cfg=dict(max_new_tokens=1))
     config.model.lang_encoder.pretrained = config.model.vision_encoder.pretrained = 'elsewhere'
     config.model.tokenizer.name_or_path = 'elsewhere'
-    assert resuming.describe_run(config, loop, 1) == before
+    assert resume.describe_run(config, loop, 1) == before
     folder = Path('iter_1')
     for changes in (
         dict(stage=dict(lora=dict(r=1))),
@@ -96,12 +96,12 @@ def test_paths_and_workers_may_change():
     ):
         other = config.copy()
         other.merge_from_dict(changes)
-        now = resuming.describe_run(other, loop, 1)
+        now = resume.describe_run(other, loop, 1)
         with pytest.raises(CheckpointError, match='was trained with other settings'):
-            resuming.check_same(folder, dict(before, seed=0), dict(now, seed=0))
+            resume.check_same(folder, dict(before, seed=0), dict(now, seed=0))
     now = dict(before, seed=0, tower='b')
     with pytest.raises(CheckpointError, match='checkpoint of vision_encoder was a and is b'):
-        resuming.check_same(folder, dict(before, seed=0, tower='a'), now)
+        resume.check_same(folder, dict(before, seed=0, tower='a'), now)
 
 
 def test_the_mark_of_a_tower_is_that_of_its_weights(tmp_path):
@@ -120,20 +120,20 @@ def test_the_mark_of_a_tower_is_that_of_its_weights(tmp_path):
 def test_a_process_that_does_not_see_the_checkpoint_is_told(tmp_path, monkeypatch):
     (tmp_path / 'iter_1').mkdir()
     (tmp_path / 'iter_1/resume.pth').touch()
-    monkeypatch.setattr(resuming, 'get_world_size', lambda: 16)
-    monkeypatch.setattr(resuming, 'all_gather_object', lambda sees: [sees] * 8 + [False] * 8)
+    monkeypatch.setattr(resume, 'get_world_size', lambda: 16)
+    monkeypatch.setattr(resume, 'all_gather_object', lambda sees: [sees] * 8 + [False] * 8)
     with pytest.raises(CheckpointError, match='not there for 8 of 16 processes, .* 8. Put'):
-        resuming.find(Config(), str(tmp_path))
+        resume.find(Config(), str(tmp_path))
 
 
 def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(tmp_path):
-    assert saving.hold(tmp_path)
-    assert saving.hold(tmp_path)  # the same process may begin anew
+    assert checkpoint.lock_work_dir(tmp_path)
+    assert checkpoint.lock_work_dir(tmp_path)  # the same process may begin anew
     child = os.fork()
     if not child:
-        saving._HELD.clear()  # as in a process that was started, and not forked
+        checkpoint._HELD.clear()  # as in a process that was started, and not forked
         try:
-            saving.hold(tmp_path)
+            checkpoint.lock_work_dir(tmp_path)
         except ConfigError as error:
             os._exit(7 if 'not over yet trains in' in str(error) else 1)
         os._exit(0)
@@ -147,7 +147,7 @@ def test_what_is_no_checkpoint_is_not_deleted(tmp_path):
     (tmp_path / 'iter_3').touch()
     (tmp_path / 'iter_4').symlink_to(tmp_path / 'iter_2')
     for number in (1, 3, 4, 5, 2):
-        saving.remove(tmp_path / f'iter_{number}')
+        checkpoint.remove(tmp_path / f'iter_{number}')
     assert sorted(p.name for p in tmp_path.iterdir()) == ['iter_1', 'iter_3', 'iter_4']
 
 
@@ -158,12 +158,12 @@ def test_a_run_without_a_seed_goes_on_with_the_one_it_drew(tmp_path):
     config.default_hooks.checkpoint.interval = 4
     config.randomness = dict(seed=None)
     assert train(config, tmp_path) == 0
-    whole, seed = losses(tmp_path), saving.read_state(tmp_path / 'iter_4')['seed']
+    whole, seed = losses(tmp_path), checkpoint.read_state(tmp_path / 'iter_4')['seed']
     again = config.copy()
     again.work_dir = str(tmp_path / 'again')
     assert train(again, tmp_path / 'again', '--resume', str(tmp_path / 'iter_4')) == 0
     assert losses(tmp_path / 'again') == whole[4:]
-    assert saving.read_state(tmp_path / 'again/iter_8')['seed'] == seed
+    assert checkpoint.read_state(tmp_path / 'again/iter_8')['seed'] == seed
     said = Config.fromfile(tmp_path / 'again/iter_8/config.py')
     assert not {'load_from', 'resume', 'launcher', 'model_wrapper_cfg'} & {*said}
 
@@ -184,7 +184,7 @@ def test_a_damaged_state_is_named_with_what_to_do(tmp_path, content, message):
     else:
         torch.save(content, file)
     with pytest.raises(CheckpointError, match=message):
-        saving.read_state(tmp_path)
+        checkpoint.read_state(tmp_path)
 
 
 @pytest.mark.parametrize('alone', [True, False])
@@ -198,7 +198,7 @@ def test_what_killed_runs_left_is_swept_and_a_replaced_checkpoint_has_its_name_a
         (tmp_path / name / 'file').write_text(name)
     (tmp_path / f'.iter_3.lock-{DEAD}').touch()
     handle = lock.make(tmp_path / '.iter_5.lock-7')
-    saving.sweep(tmp_path, alone)
+    checkpoint.remove_leftovers(tmp_path, alone)
     os.close(handle)
     assert (tmp_path / '.iter_5.lock-7').exists() is not alone
     (tmp_path / '.iter_5.lock-7').unlink(missing_ok=True)
@@ -223,8 +223,8 @@ def test_a_deleted_checkpoint_loses_its_name_first(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / 'resume.pth').touch()
     seen = []
-    monkeypatch.setattr(saving.shutil, 'rmtree', lambda path, **_: seen.append(path.name))
-    saving.remove(folder)
+    monkeypatch.setattr(checkpoint.shutil, 'rmtree', lambda path, **_: seen.append(path.name))
+    checkpoint.remove(folder)
     assert seen == [f'.iter_1.gone-{os.getpid()}']
     assert not folder.exists()
 

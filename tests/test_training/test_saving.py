@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from mmllava import get_model, load
 from mmllava.checkpoints import prepare_conversion, write_conversion
 from mmllava.errors import CheckpointError
-from mmllava.training import saving
+from mmllava.training import checkpoint
 from tests.conftest import MODELS, tiny_config
 from tests.test_training.tiny import RecordedBatch, losses, train, training_config
 
@@ -124,20 +124,20 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
     config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=2)
     assert train(config, tmp_path) == 0
     assert sorted(p.name for p in tmp_path.glob('iter_*')) == ['iter_5', 'iter_6']
-    assert saving.find_latest(tmp_path).name == 'iter_6'
+    assert checkpoint.find_latest(tmp_path).name == 'iter_6'
 
 
 def test_the_old_checkpoint_stays_until_the_new_one_is_there(tmp_path, monkeypatch):
     config = training_config(tmp_path, STAGES['projector'])
     config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
-    write = saving.write
+    write = checkpoint.write
 
     def fail_at_three(folder, *args):
         if folder.name == 'iter_3':
             raise KeyboardInterrupt
         write(folder, *args)
 
-    monkeypatch.setattr(saving, 'write', fail_at_three)
+    monkeypatch.setattr(checkpoint, 'write', fail_at_three)
     assert train(config, tmp_path) == 130
     assert [p.name for p in tmp_path.glob('iter_*')] == ['iter_2']
 
@@ -145,15 +145,15 @@ def test_the_old_checkpoint_stays_until_the_new_one_is_there(tmp_path, monkeypat
 def test_what_a_kill_kept_from_being_deleted_is_deleted_as_the_run_goes_on(tmp_path, monkeypatch):
     config = training_config(tmp_path, STAGES['projector'], epochs=3)
     config.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=1)
-    remove = saving.remove
+    remove = checkpoint.remove
 
     def stop(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saving, 'remove', stop)
+    monkeypatch.setattr(checkpoint, 'remove', stop)
     assert train(config, tmp_path) == 130
     assert sorted(p.name for p in tmp_path.glob('iter_*')) == ['iter_1', 'iter_2']
-    monkeypatch.setattr(saving, 'remove', remove)
+    monkeypatch.setattr(checkpoint, 'remove', remove)
     assert train(config, tmp_path, '--resume') == 0
     assert [p.name for p in tmp_path.glob('iter_*')] == ['iter_3']
 
@@ -192,7 +192,7 @@ def test_the_next_stage_begins_with_the_projector_of_the_last(tmp_path):
 
 
 def test_the_image_words_of_a_first_stage_are_in_its_checkpoint(tmp_path, checkpoints):
-    config = training_config(tmp_path, dict(train=['projector', 'image_words']), epochs=2)
+    config = training_config(tmp_path, dict(train=['projector', 'image_tokens']), epochs=2)
     config.model = tiny_config('v1').model
     config.model.init_cfg = dict(type='Pretrained', checkpoint=str(checkpoints['v1']))
     assert train(config, tmp_path) == 0

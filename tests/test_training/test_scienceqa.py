@@ -43,7 +43,7 @@ train_dataloader = dict(
         ],
     ),
 )
-stage = dict(recompute=False)
+stage = dict(gradient_checkpointing=False)
 train_cfg = dict(global_batch=4)
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=3e-3))
 """

@@ -8,8 +8,8 @@ import torch
 from mmengine.config import Config
 
 from mmllava.errors import ConfigError
-from mmllava.training import saving
-from mmllava.training.sharding import read_strategy, share_optimizer
+from mmllava.training import checkpoint
+from mmllava.training.fsdp import read_strategy, share_optimizer
 from mmllava.training.stages import read_stage
 from tests.conftest import ROOT
 from tests.test_training.several import run_two
@@ -21,7 +21,9 @@ STRATEGIES = ROOT / 'configs/_base_/strategies'
 STAGES = {
     'projector': dict(train=['projector']),
     'full': dict(train=['projector', 'language']),
-    'lora': dict(train=['projector'], lora=dict(r=4, alpha=8, dropout=0.0), recompute=True),
+    'lora': dict(
+        train=['projector'], lora=dict(r=4, alpha=8, dropout=0.0), gradient_checkpointing=True
+    ),
 }
 
 
@@ -110,12 +112,15 @@ def check_goes_on_to_the_bit(root, stage):
         ),
         (dict(strategy=dict(type='FSDP', wrap=1)), "unknown setting of strategy 'wrap'"),
         (dict(), 'shares a model out over processes, and this is one. Start it with `torchrun'),
-        (dict(stage=dict(train=['projector', 'image_words'])), 'some rows of a weight'),
+        (dict(stage=dict(train=['projector', 'image_tokens'])), 'some rows of a weight'),
         (dict(optim_wrapper=dict(type='AmpOptimWrapper')), 'Set optim_wrapper.type='),
         (dict(val_cfg=dict(type='ValLoop')), 'would have the processes of FSDP wait'),
         (dict(val_cfg=dict()), 'would have the processes of FSDP wait'),
         (dict(val_dataloader=dict(batch_size=1)), 'would have the processes of FSDP wait'),
-        (dict(custom_hooks=[dict(type='mmllava.PromptHook')]), 'would have the processes of FSDP'),
+        (
+            dict(custom_hooks=[dict(type='mmllava.GenerationHook')]),
+            'would have the processes of FSDP',
+        ),
         (dict(model=dict(bits=4)), 'model.bits=4 and strategy exclude each other'),
     ],
 )
@@ -143,9 +148,9 @@ def test_no_part_of_a_resumed_optimizer_stays_in_the_file_it_was_read_from(tmp_p
     optimizer = torch.optim.AdamW([weight])
     weight.sum().backward()
     optimizer.step()
-    rest = dict.fromkeys(saving._STATE, 0)
-    torch.save({**rest, 'optimizer': optimizer.state_dict()}, tmp_path / saving.RESUME_FILE)
-    state = saving.read_state(tmp_path)
+    rest = dict.fromkeys(checkpoint._STATE, 0)
+    torch.save({**rest, 'optimizer': optimizer.state_dict()}, tmp_path / checkpoint.RESUME_FILE)
+    state = checkpoint.read_state(tmp_path)
     optimizer.load_state_dict(share_optimizer(state['optimizer'], optimizer))
     assert str(tmp_path) in Path('/proc/self/maps').read_text()  # what is read is mapped
     del state

@@ -50,19 +50,21 @@ def test_a_batch_of_text_has_the_loss_that_it_has_without_a_picture_run_along():
 
 def test_recomputing_activations_changes_no_gradient():
     gradients = []
-    for recompute in (False, True):
+    for gradient_checkpointing in (False, True):
         model = model_of()
-        settings = dict(train=['projector', 'language'], recompute=recompute)
+        settings = dict(
+            train=['projector', 'language'], gradient_checkpointing=gradient_checkpointing
+        )
         stages.apply(model, stages.read_stage(settings), 'cpu')
         step(model)
-        assert model.language.lm.is_gradient_checkpointing == recompute
+        assert model.language.lm.is_gradient_checkpointing == gradient_checkpointing
         gradients.append([p.grad for p in model.parameters() if p.requires_grad])
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
 def test_of_the_image_words_only_their_rows_move(checkpoints):
     model = model_of('v1', checkpoints['v1'])
-    stages.apply(model, stages.read_stage(dict(train=['projector', 'image_words'])), 'cpu')
+    stages.apply(model, stages.read_stage(dict(train=['projector', 'image_tokens'])), 'cpu')
     step(model)
     gradient = model.language.lm.model.embed_tokens.weight.grad
     moved = gradient.abs().sum(1).nonzero().flatten().tolist()
@@ -151,8 +153,8 @@ def test_a_wrong_stage_is_told_what_to_do(stage, message):
 
 
 def test_image_words_of_a_model_without_them_are_refused():
-    with pytest.raises(ConfigError, match='image_words, and the model has none'):
-        stages.apply(model_of(), stages.read_stage(dict(train=['image_words'])), 'cpu')
+    with pytest.raises(ConfigError, match='image_tokens, and the model has none'):
+        stages.apply(model_of(), stages.read_stage(dict(train=['image_tokens'])), 'cpu')
 
 
 def test_what_is_trained_is_told_in_numbers():

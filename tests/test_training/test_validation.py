@@ -8,7 +8,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 from mmllava.registry import METRICS
-from mmllava.training import saving
+from mmllava.training import checkpoint
 from tests.conftest import MODELS, tiny_config
 from tests.test_training.test_resume import weights_of
 from tests.test_training.tiny import losses, train, training_config
@@ -109,7 +109,7 @@ def test_the_best_checkpoint_stays_and_is_not_counted_among_the_last(best):
 
 def test_the_best_checkpoint_has_the_random_numbers_that_training_goes_on_with(best):
     fourth, fifth = (
-        saving.read_state(best / name)['random'][0]['torch']
+        checkpoint.read_state(best / name)['random'][0]['torch']
         for name in ('best_eval-score_iter_4', 'iter_5')
     )
     assert torch.equal(fourth, fifth)  # training draws none here, the val loop does

@@ -30,7 +30,7 @@ TOLERANCE = 1e-9
 
 OURS = """
 import json, sys
-from mmllava.evaluation.captions import read_captions, read_references, score_captions
+from mmllava.metrics.captions import read_captions, read_references, score_captions
 scores = score_captions(read_references(sys.argv[1]), read_captions(sys.argv[2]))
 json.dump([scores.corpus, {str(k): v for k, v in scores.per_image.items()}], open(sys.argv[3], 'w'))
 """

@@ -28,8 +28,8 @@ from pathlib import Path
 import numpy as np
 from merge import ROOT, commit, forget, llama_layout, timed, watch
 
-from mmllava.checkpoints.entry import nbytes_of
-from mmllava.checkpoints.writer import Layout, SafetensorsSink, TorchSink
+from mmllava.checkpoints.storage.tensor_entry import nbytes_of
+from mmllava.checkpoints.storage.writer import Layout, SafetensorsSink, TorchSink
 
 TOOL = ROOT / 'tools/convert.py'
 RESULTS = ROOT / 'tools/benchmark/results/convert.jsonl'

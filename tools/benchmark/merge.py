@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmllava.checkpoints.entry import nbytes_of
-from mmllava.checkpoints.writer import Layout, TorchSink
+from mmllava.checkpoints.storage.tensor_entry import nbytes_of
+from mmllava.checkpoints.storage.writer import Layout, TorchSink
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/model_converters/llava-delta2mmpre.py'

@@ -5,7 +5,7 @@
   python tools/benchmark/scoring.py --captions 50 --answers 100 --out rows.jsonl
 
 40,504 pictures with 5 references each, and 200,000 questions with 10 answers each, in the
-files of COCO and VQAv2. Each is scored by tools/score_answers.py in a process of its own, start
+files of COCO and VQAv2. Each is scored by tools/analysis_tools/score_answers.py in a process of its own, start
 and reading included, bound to one core. Rows: tools/benchmark/results/scoring.jsonl. The last
 line of output is the last row. Exit status: 0 done, 2 the scoring failed.
 """
@@ -77,7 +77,7 @@ def make_answers(root: Path, count: int) -> tuple[str, Path]:
 def measure(root: Path, config: str, answers: Path) -> dict:
     """Scores in a process on one core; wall seconds, its peak MB, and what it said."""
     core = min(os.sched_getaffinity(0))
-    command = [sys.executable, str(ROOT / 'tools/score_answers.py')]
+    command = [sys.executable, str(ROOT / 'tools/analysis_tools/score_answers.py')]
     command += [str(ROOT / f'configs/benchmarks/{config}.py'), str(answers)]
     command += ['--cfg-options', f'test_dataloader.dataset.data_root={root}']
     start = time.perf_counter()

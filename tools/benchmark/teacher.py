@@ -3,7 +3,7 @@
 
   python tools/benchmark/teacher.py                 # 5,000 requests, 64 at a time, 200 ms each
 
-The server (tools/teacher_server.py) is a process of its own. Every answer goes through the
+The server (tools/dev/teacher_server.py) is a process of its own. Every answer goes through the
 cache, as in a real run. The best possible is concurrency / delay. Memory is this process's, in
 MB, at each tenth of the run. Rows: tools/benchmark/results/teacher.jsonl.
 The last line of output is the row. Exit status: 0 done, 2 a request failed.
@@ -26,8 +26,8 @@ sys.path.insert(0, str(ROOT))
 
 from mmllava.teacher.client import Teacher  # noqa: E402
 from mmllava.teacher.endpoint import Endpoint, Request  # noqa: E402
-from mmllava.teacher.pictures import Picture  # noqa: E402
-from mmllava.teacher.recipes import read_recipe  # noqa: E402
+from mmllava.teacher.image_context import Picture  # noqa: E402
+from mmllava.teacher.prompts import read_recipe  # noqa: E402
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -81,7 +81,7 @@ def measure(url: str, args: argparse.Namespace) -> dict:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    command = [sys.executable, ROOT / 'tools/teacher_server.py', '--delay-s', str(args.delay_s)]
+    command = [sys.executable, ROOT / 'tools/dev/teacher_server.py', '--delay-s', str(args.delay_s)]
     git = ['git', 'rev-parse', '--short', 'HEAD']
     commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     load = round(os.getloadavg()[0], 1)

@@ -299,7 +299,7 @@ def measure(args: argparse.Namespace, dtype: str) -> dict[str, Any]:
 
     model = build(args.size, args.device, dtype)
     theirs = build_theirs(model)
-    stage = stages.read_stage(dict(train=['projector'], lora=LORA, recompute=True))
+    stage = stages.read_stage(dict(train=['projector'], lora=LORA, gradient_checkpointing=True))
     stages.apply(model, stage, args.device)
     prepare_theirs(theirs)
     model.train()

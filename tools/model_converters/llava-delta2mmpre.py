@@ -29,7 +29,7 @@ from mmllava.checkpoints import (
     prepare_merge,
     write_merge,
 )
-from mmllava.checkpoints.progress import Progress, peak_rss_mb
+from mmllava.checkpoints.conversion.progress import Progress, peak_rss_mb
 from mmllava.errors import MMLlavaError
 
 NAME = 'llava-delta2mmpre'

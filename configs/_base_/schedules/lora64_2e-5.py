@@ -2,6 +2,8 @@
 
 _base_ = ['./default.py']
 
-stage = dict(train=['projector'], lora=dict(r=64, alpha=16, dropout=0.05), recompute=True)
+stage = dict(
+    train=['projector'], lora=dict(r=64, alpha=16, dropout=0.05), gradient_checkpointing=True
+)
 train_cfg = dict(global_batch=128)
 optim_wrapper = dict(optimizer=dict(lr=2e-5))

@@ -2,6 +2,6 @@
 
 _base_ = ['./default.py']
 
-stage = dict(train=['projector'], recompute=True)
+stage = dict(train=['projector'], gradient_checkpointing=True)
 train_cfg = dict(global_batch=128)
 optim_wrapper = dict(optimizer=dict(lr=2e-3))

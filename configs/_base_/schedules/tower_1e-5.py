@@ -2,7 +2,7 @@
 
 _base_ = ['./default.py']
 
-stage = dict(train=['projector', 'language', 'tower'], recompute=True)
+stage = dict(train=['projector', 'language', 'tower'], gradient_checkpointing=True)
 train_cfg = dict(global_batch=128)
 optim_wrapper = dict(
     accumulative_counts=4,  # 4 rows in each of 8 processes

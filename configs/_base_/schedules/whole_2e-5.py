@@ -2,6 +2,6 @@
 
 _base_ = ['./default.py']
 
-stage = dict(train=['projector', 'language'], recompute=True)
+stage = dict(train=['projector', 'language'], gradient_checkpointing=True)
 train_cfg = dict(global_batch=128)
 optim_wrapper = dict(optimizer=dict(lr=2e-5))

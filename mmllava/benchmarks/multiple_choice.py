@@ -1,0 +1,259 @@
+"""Floor 3. Options to choose from by letter: MMBench and SEED-Bench."""
+
+import base64
+import binascii
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmllava.benchmarks.files import ID, below, read_json, records, take, unique
+from mmllava.benchmarks.scores import by_group, percent
+from mmllava.benchmarks.types import Answers, Item, Scores
+from mmllava.errors import DataError
+from mmllava.metrics.multiple_choice import option_letter
+
+_LETTERS = 'ABCD'
+_ROUND = 1_000_000  # MMBench's step between the rounds of a question
+_LONGEST_REFERENCE = 64  # a shorter "picture" is the index of another row
+_NEEDED = ('index', 'question', 'image', 'A', 'B')
+
+
+def read_mmbench(questions: Path, *, circular: bool = False) -> list[Item]:
+    """MMBench's table with tabs, pictures in it as base64; English, Chinese, and CCBench.
+
+    Args:
+        questions: ``mmbench_dev_20230712.tsv`` and the like. The rounds of a question, its
+            options turned on by one each time, are rows too, their ids 1,000,000 apart.
+        circular: make the rounds of those questions that the file has no rounds of.
+    """
+    table = [(where, row, _number(row, where)) for where, row in _table(questions)]
+    in_rounds = {id_ % _ROUND for _, _, id_ in table if id_ >= _ROUND}
+    pictures = {row['index']: row['image'] for _, row, _ in table}
+    items = []
+    for where, row, id_ in table:
+        picture = _picture(row['image'], pictures, where)
+        options = _options(row)
+        if len(options) < 2:
+            raise DataError(f'{where} has fewer than two options. Mend that row.')
+        truth = row.get('answer') or None
+        if truth is not None and truth not in _LETTERS[: len(options)]:
+            raise DataError(
+                f'{where} has the answer {truth!r}, and {len(options)} options. Mend that row.'
+            )
+        turns = len(options) if circular and id_ % _ROUND not in in_rounds else 1
+        for turn in range(turns):
+            items.append((where, _turned(row, id_, picture, options, truth, turn)))
+    return unique(items, 'index')
+
+
+def _number(row: dict[str, str], where: str) -> int:
+    if not row['index'].isdecimal():
+        raise DataError(f'{where} has the index {row["index"]!r}, expected a number. Mend it.')
+    return int(row['index'])
+
+
+def _table(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    csv.field_size_limit(1 << 30)  # a picture is one field
+    try:
+        with open(path, encoding='utf-8', newline='') as file:
+            reader = csv.DictReader(file, delimiter='\t')
+            missing = [name for name in _NEEDED if name not in (reader.fieldnames or ())]
+            if missing:
+                raise DataError(
+                    f'{path} has no column {", ".join(missing)}; its first line is '
+                    f'{str(reader.fieldnames)[:100]}. Is it a table of MMBench?'
+                )
+            count = 0
+            for count, row in enumerate(reader, 1):
+                where = f'{path}: row {count}'
+                if None in row or None in row.values():
+                    raise DataError(f'{where} has another number of cells. Was it cut short?')
+                yield where, row
+            if not count:
+                raise DataError(f'{path} has no rows, expected questions. Fetch it again.')
+    except OSError as error:
+        raise DataError(
+            f'cannot read {path}: {error.strerror}. docs/datasets.md says where each file of a '
+            'benchmark goes.'
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f'{path} is not a table in UTF-8: {error}. Fetch it again.') from error
+
+
+def _picture(cell: str, pictures: dict[str, str], where: str) -> bytes:
+    if len(cell) <= _LONGEST_REFERENCE and cell in pictures:
+        cell = pictures[cell]
+    try:
+        return base64.b64decode(cell, validate=True)
+    except binascii.Error as error:
+        raise DataError(
+            f'{where} has the picture {cell[:20]!r}..., which is neither base64 nor the index of '
+            f'another row ({error}). Fetch the file again.'
+        ) from error
+
+
+def _given(cell: str | None) -> bool:
+    return bool(cell) and cell.lower() not in ('nan', 'none')
+
+
+def _options(row: dict[str, str]) -> list[str]:
+    """Up to the first that is missing, as LLaVA's script."""
+    found = []
+    for letter in _LETTERS:
+        if not _given(row.get(letter)):
+            break
+        found.append(row[letter])
+    return found
+
+
+def _turned(
+    row: dict[str, str], id_: int, picture: bytes, options: list[str], truth: Any, turn: int
+) -> Item:
+    """One question, its options moved up by so many places, the first to the end."""
+    shown = dict(zip(_LETTERS, options[turn:] + options[:turn], strict=False))
+    place = None if truth is None else (_LETTERS.index(truth) - turn) % len(options)
+    hint = row['hint'] if _given(row.get('hint')) else ''
+    lines = '\n'.join(f'{letter}. {option}' for letter, option in shown.items())
+    groups = {name: row[name] for name in ('l2-category', 'category') if _given(row.get(name))}
+    return Item(
+        id=id_ + turn * _ROUND,
+        fields=dict(
+            question=row['question'],
+            hint=f'{hint}\n' if hint else '',
+            hint_word=f'{hint} ' if hint else '',
+            options=lines,
+        ),
+        image=picture,
+        image_id=row['index'],
+        truth=None if place is None else _LETTERS[place],
+        groups=groups,
+        choices=len(options),
+        record=dict(shown, **{k: row[k] for k in ('split',) if k in row}),
+    )
+
+
+def score_mmbench(items: Sequence[Item], answers: Answers) -> Scores:
+    """Percent of questions that are right in all their rounds, and of each category.
+
+    With several rounds, ``vanilla`` counts those with an id below 1,000,000 alone. A missing
+    answer is wrong, and so is one whose letter the rules do not find; MMBench's server asks
+    ChatGPT for those.
+    """
+    rounds: dict[int, list[bool]] = {}
+    first: dict[int, Item] = {}
+    vanilla: list[float] = []
+    unread = 0
+    for item, answer in zip(items, answers, strict=True):
+        options = {k: v for k, v in item.record.items() if k in _LETTERS}
+        letter = None if answer is None else option_letter(answer, options)
+        unread += letter is None
+        base = int(item.id) % _ROUND
+        first.setdefault(base, item)
+        rounds.setdefault(base, []).append(letter == item.truth)
+        if int(item.id) < _ROUND:
+            vanilla.append(float(letter == item.truth))
+    values = [float(all(found)) for found in rounds.values()]
+    scores = {'accuracy': percent(values)}
+    if vanilla and len(items) > len(rounds):
+        scores['vanilla'] = percent(vanilla)
+    scores['unread'] = 100 * unread / len(items)
+    return {**scores, **by_group(list(first.values()), values)}
+
+
+def each_mmbench(items: Sequence[Item], answers: Answers) -> list[Scores]:
+    """100 where the letter of this round is right."""
+    found = []
+    for item, answer in zip(items, answers, strict=True):
+        options = {k: v for k, v in item.record.items() if k in _LETTERS}
+        letter = None if answer is None else option_letter(answer, options)
+        found.append(dict(accuracy=100.0 * (letter is not None and letter == item.truth)))
+    return found
+
+
+def submit_mmbench(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
+    """The table that MMBench's server takes, as LLaVA's script writes it.
+
+    A missing answer is left out.
+    """
+    rows = []
+    for item, answer in zip(items, answers, strict=True):
+        if answer is None:
+            continue
+        options = {letter: item.record.get(letter, '') for letter in _LETTERS}
+        row = dict(index=item.id, question=item.fields['question'], **options)
+        row['prediction'] = answer
+        if item.truth is not None:
+            row['answer'] = item.truth
+        if 'split' in item.record:
+            row['split'] = item.record['split']
+        rows.append(row)
+    return {'mmbench_submission.xlsx': rows}
+
+
+def read_seed(questions: Path, images: Path, *, data_type: str | None = None) -> list[Item]:
+    """SEED-Bench: 14,232 questions about pictures and 5,009 about the middle frame of a video.
+
+    Args:
+        questions: ``SEED-Bench.json``.
+        images: has ``SEED-Bench-image/`` and, from LLaVA's ``extract_video_frames.py``,
+            ``SEED-Bench-video-image/{type}_{question}.png``.
+        data_type: ``image`` or ``video`` only.
+    """
+    content = read_json(questions, dict)
+    names = {}
+    if content.get('question_type') is not None:
+        (kinds,) = take(content, str(questions), question_type=dict)
+        where = f'{questions}: question_type'
+        names = {take(kinds, where, **{name: int})[0]: name for name in kinds}
+    items = []
+    for where, row in records(questions, content, 'questions'):
+        id_, text, kind, data_id, type_id, answer = take(
+            row,
+            where,
+            question_id=ID,
+            question=str,
+            data_type=str,
+            data_id=ID,
+            question_type_id=int,
+            answer=str,
+        )
+        options = take(row, where, **{f'choice_{letter.lower()}': ID for letter in _LETTERS})
+        if kind not in ('image', 'video'):
+            raise DataError(f'{where} has data_type {kind!r}, expected image or video. Mend it.')
+        if answer not in tuple(_LETTERS):
+            raise DataError(f'{where} has the answer {answer!r}, expected A to D. Mend it.')
+        if data_type not in (None, kind):
+            continue
+        name = f'SEED-Bench-image/{data_id}'
+        if kind == 'video':
+            name = f'SEED-Bench-video-image/{type_id}_{id_}.png'
+        lines = '\n'.join(f'{a}. {b}' for a, b in zip(_LETTERS, options, strict=True))
+        groups = dict(data_type=kind, type=names.get(type_id, str(type_id)))
+        fields = dict(question=text, options=lines)
+        picture = below(images, name, where)
+        item = Item(id_, fields, picture, data_id, answer, groups, len(_LETTERS))
+        items.append((where, item))
+    if not items:
+        raise DataError(f'{questions} has no question with data_type {data_type!r}.')
+    return unique(items, 'question_id')
+
+
+def score_seed(items: Sequence[Item], answers: Answers) -> Scores:
+    """Percent of answers that are the letter and nothing else: all, image, video, each type."""
+    values = [float(a == item.truth) for item, a in zip(items, answers, strict=True)]
+    return {
+        'accuracy': percent(values),
+        **by_group(items, values, 'data_type'),
+        **by_group(items, values, 'type'),
+    }
+
+
+def submit_seed(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
+    """The lines that SEED-Bench's leaderboard takes; a missing answer is left out."""
+    rows = [
+        dict(question_id=item.id, prediction=answer)
+        for item, answer in zip(items, answers, strict=True)
+        if answer is not None
+    ]
+    return {'seed_submission.jsonl': rows}

@@ -1,0 +1,139 @@
+"""Floor 4. A benchmark's config and a model's become one: any set with any model."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+
+from mmllava.apis.mmpretrain_patch import ModelHub
+from mmllava.benchmarks.protocols import get_protocol
+from mmllava.benchmarks.registry import get_benchmark
+from mmllava.checkpoints.storage.hub import fetch
+from mmllava.errors import CheckpointError, ConfigError, unknown_name
+from mmllava.models.detect import config_from_checkpoint
+
+_SUFFIXES = ('.py', '.pth', '.safetensors')
+_TYPES = ('BenchmarkDataset', 'mmllava.BenchmarkDataset')
+
+
+def is_benchmark(cfg: Config) -> bool:
+    """Whether a config tests on a `BenchmarkDataset`."""
+    loader = cfg.get('test_dataloader') or {}
+    return (loader.get('dataset') or {}).get('type') in _TYPES
+
+
+def name_run(model: str | None, checkpoint: str) -> str:
+    """What to call the results of a model: its name, or that of its file or folder.
+
+    A step of a training run (``iter_100``, ``checkpoint-100``) has the run's name before its own.
+    """
+    path = Path(model or checkpoint)
+    if model is None and path.exists():
+        path = path.resolve()  # "." has a name too
+    name = path.stem if path.suffix in _SUFFIXES else path.name
+    if re.fullmatch(r'(best_.+_)?iter_\d+|checkpoint-\d+', name) and path.parent.name:
+        name = f'{path.parent.name}_{name}'
+    return name.encode(errors='replace').decode()  # it goes into files that are UTF-8
+
+
+def add_model(cfg: Config, model: str | None, checkpoint: str, tower: str | None = None) -> None:
+    """Puts a model, and the way it sees pictures, into a benchmark's config.
+
+    Prompt and decoding become those of the dataset's preset.
+
+    Args:
+        cfg: of a benchmark; changed in place. One with a model of its own keeps it when
+            ``model`` is None.
+        model: name, as ``llava-7b-v1.5``, or a config file. None: what the checkpoint,
+            an original LLaVA folder, says it is.
+        checkpoint: the weights.
+        tower: CLIP, a folder or hub id, where ``model`` is None: in the place of the one
+            that the checkpoint's config.json names.
+
+    Raises:
+        ConfigError: no such model, a tower beside a model, or a config that is no
+            benchmark's.
+        CheckpointError: ``model`` is None and the checkpoint does not say what it is.
+    """
+    if not is_benchmark(cfg):
+        raise ConfigError(
+            '--model and --tower go with a config of configs/benchmarks, and this one tests on '
+            'another dataset. Leave them out: the config has its own.'
+        )
+    if model and tower:
+        raise ConfigError(
+            '--tower goes without --model: a config names its own. Change that with '
+            '--cfg-options model.vision_encoder.pretrained=PATH.'
+        )
+    dataset = cfg.test_dataloader.dataset
+    protocol = get_protocol(dataset.benchmark, dataset.get('preset', 'llava'))
+    own, resize = _of_name(model) if model else _of_config(cfg) or _of_folder(checkpoint, tower)
+    caption = get_benchmark(dataset.benchmark).caption
+    own.task, own.preset = 'caption' if caption else 'vqa', protocol.preset
+    own.generation_cfg = dict(protocol.generation)
+    own.pop('prompt_tmpl', None)
+    cfg.model = own
+    dataset.pipeline = _pipeline(resize)
+
+
+def _pipeline(resize: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        dict(type='mmllava.LoadImage', on_error='record'),
+        resize,
+        dict(
+            type='mmpretrain.PackInputs',
+            algorithm_keys=['question'],
+            meta_keys=['sample_idx', 'question_id', 'image_id', 'img_path', 'ori_shape', 'error'],
+        ),
+    ]
+
+
+def _of_name(model: str) -> tuple[Any, dict[str, Any]]:
+    """Model and CLIPResize of a config, by its path or its name."""
+    if model.endswith('.py'):
+        if not Path(model).is_file():
+            raise ConfigError(f'no config file at {model}; check the path given as --model.')
+        found = Config.fromfile(model)
+    else:
+        known = {name for name in ModelHub._models_dict if name.startswith('llava-')}
+        name = model.lower() if model.lower() in known else f'{model.lower()}_vqa'
+        if name not in known:
+            raise unknown_name('model', model, {n.rsplit('_', 1)[0] for n in known})
+        found = ModelHub.get(name).config
+        found = found if isinstance(found, Config) else Config.fromfile(found)
+    result = _of_config(found)
+    if result is None:
+        raise ConfigError(
+            f'{model} has no model with a CLIPResize in its test_dataloader; expected a config '
+            'such as those of configs/llava.'
+        )
+    return result
+
+
+def _of_config(cfg: Config) -> tuple[Any, dict[str, Any]] | None:
+    """Model and CLIPResize of a config that has both."""
+    pipeline = (cfg.get('test_dataloader') or {}).get('dataset', {}).get('pipeline') or []
+    steps = [dict(step) for step in pipeline if str(step.get('type')).endswith('CLIPResize')]
+    if not cfg.get('model') or not steps:
+        return None
+    model = copy.deepcopy(cfg.model)
+    model.pop('generation_cfg', None)  # the preset's, in the place of that config's
+    return model, steps[0]
+
+
+def _of_folder(checkpoint: str, tower: str | None) -> tuple[Any, dict[str, Any]]:
+    """What an original folder says of itself."""
+    path = fetch(checkpoint)
+    if not path.is_dir():
+        raise CheckpointError(
+            f'{checkpoint} is a file, which does not say what model it is for. Name it: '
+            '--model llava-7b-v1.5, or --model CONFIG.'
+        )
+    found = config_from_checkpoint(path, tower)
+    print_log('\n'.join([f'{checkpoint}:', *('  ' + r for r in found.reasons)]), logger='current')
+    grid = {k: found.model[k] for k in ('image_grid_pinpoints',) if k in found.model}
+    resize = dict(type='mmllava.CLIPResize', size=found.size_px, aspect=found.aspect, **grid)
+    return Config(dict(model=found.model)).model, resize

@@ -1,0 +1,375 @@
+"""Floor 4. mmengine's test loop, made to survive: a kill, a bad picture, a metric that fails."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import barrier, get_dist_info
+from mmengine.hooks import Hook
+from mmengine.runner import Runner, TestLoop, autocast
+from mmengine.structures import BaseDataElement
+from torch import nn
+from tqdm import tqdm
+
+from mmllava.apis.inferencers import save_drawing
+from mmllava.benchmarks.protocols import FollowUp
+from mmllava.errors import ConfigError, DataError, ImageError, PromptError
+from mmllava.evaluation.prediction_store import (
+    ID_FIELDS,
+    PredictionFile,
+    SampleId,
+    file_mark,
+    plain,
+    sample_ids,
+    write_json,
+    write_lines,
+)
+from mmllava.evaluation.run_metadata import environment, make_protocol, make_scoring, open_card
+from mmllava.evaluation.runs import ANSWERS, CARD, SAMPLES, answer_of
+from mmllava.images.annotate import annotate
+from mmllava.images.load import load_image
+from mmllava.models import Llava
+from mmllava.registry import HOOKS, LOOPS
+
+#: A run whose first samples all fail, so many of them, would fail to the end.
+HOPELESS = 16
+
+
+@LOOPS.register_module()
+class ResumableTestLoop(TestLoop):
+    """Predicts what has not been predicted yet, then scores everything.
+
+    Each batch is appended to ``predictions-RANK.jsonl`` in the work folder as it
+    comes; the same command goes on from there, with any number of processes. A
+    sample that failed, or whose picture changed, is asked again. Processes share
+    the samples without a gap or a double, long questions first. The folder holds one
+    protocol: ``run.json`` says which, and a run of another is refused.
+
+    At the end ``predictions.json`` holds the answers, before any metric is computed;
+    then ``samples.jsonl`` every sample in the set's order and the card the scores. A
+    metric may leave ``details``: a dict for each of the results that it was given, with
+    that sample's scores and its ``reference``; they go to ``samples.jsonl``.
+
+    Args:
+        runner, dataloader, evaluator, fp16: as mmengine's ``TestLoop``.
+    """
+
+    def __init__(self, runner: Runner, dataloader: Any, evaluator: Any, fp16: bool = False) -> None:
+        self._loader_config = dict(dataloader)
+        self._scoring = runner.cfg.get('test_evaluator')
+        super().__init__(runner, dataloader, evaluator, fp16)
+        self.rank, self.world_size = get_dist_info()
+        self.records: list[dict[str, Any]] = []
+        self.card: dict[str, Any] = {}
+        self.folder = Path(runner.work_dir)
+        self.file = PredictionFile(self.folder, self.rank)
+
+    def run(self) -> dict[str, Any]:
+        """Predicts, writes, scores. Returns the metrics."""
+        self.runner.call_hook('before_test')
+        self.runner.call_hook('before_test_epoch')
+        self.runner.model.eval()
+        for metric in self.evaluator.metrics:
+            getattr(metric, 'references', None)  # a wrong annotation file shows now, not at the end
+        dataset = self.dataloader.dataset
+        infos = [_info(dataset.get_data_info(k)) for k in range(len(dataset))]
+        if not infos:
+            raise DataError('the test set has no sample; expected one or more.')
+        ids = sample_ids(infos)
+        if self.rank == 0:
+            self._open_card([(i, info.get('question')) for i, info in zip(ids, infos, strict=True)])
+        barrier()  # nobody goes on before the card is accepted
+        done = self.file.read()
+        barrier()  # nobody writes before everybody has read
+        todo = [k for k, i in enumerate(ids) if not _is_done(done.get(i), infos[k])]
+        todo.sort(key=lambda k: -_length(infos[k]))
+        self._predict(todo[self.rank :: self.world_size], ids, infos, len(ids) - len(todo))
+        barrier()
+        self._gather(ids, infos)
+        metrics = self._score()
+        self.runner.call_hook('after_test_epoch', metrics=metrics)
+        self.runner.call_hook('after_test')
+        return metrics
+
+    def _open_card(self, asked: Sequence[tuple[SampleId, str | None]]) -> None:
+        """Begins the card, or goes on with the one in the folder if the protocol is the same."""
+        model = getattr(self.runner.model, 'module', self.runner.model)
+        if not isinstance(model, Llava):
+            raise ConfigError(
+                f'this loop scores mmllava.Llava, and the model is {type(model).__name__}. For '
+                "others, set test_cfg=dict(type='TestLoop')."
+            )
+        dataset = self.dataloader.dataset
+        protocol = make_protocol(model, self.runner.cfg, dataset, asked, self.fp16)
+        now = environment(self._loader_config.get('batch_size'), self.world_size)
+        self.card = open_card(self.folder, protocol, now)
+        self.card['scoring'] = make_scoring(self._scoring, self.evaluator.metrics)
+        write_json(self.card, self.folder / CARD)
+
+    def _step(self, batch: Mapping[str, Sequence[Any]]) -> list[BaseDataElement]:
+        """Predicts a batch; if it cannot be, each sample alone, the reason as its ``error``.
+
+        What is wrong for all samples (a setting, a missing tokenizer) ends the run.
+        """
+        try:
+            return self._ask(batch)
+        except (PromptError, torch.OutOfMemoryError):
+            outputs = []
+            for number, sample in enumerate(batch['data_samples']):
+                alone = {key: value[number : number + 1] for key, value in batch.items()}
+                try:
+                    outputs += self._ask(alone)
+                except (PromptError, torch.OutOfMemoryError) as error:
+                    sample.set_field(str(error), 'error')
+                    outputs.append(sample)
+            return outputs
+
+    def _ask(self, batch: Mapping[str, Sequence[Any]]) -> list[BaseDataElement]:
+        """Predicts a batch, twice where the set's protocol has a second answer."""
+        outputs = self.runner.model.test_step(batch)
+        protocol = getattr(self.dataloader.dataset, 'protocol', None)
+        if protocol is None or protocol.second is None:
+            return outputs
+        return ask_follow_up(self.runner.model, batch, outputs, protocol.second)
+
+    @torch.no_grad()
+    def _predict(
+        self,
+        todo: Sequence[int],
+        ids: Sequence[SampleId],
+        infos: Sequence[Mapping[str, Any]],
+        num_done: int,
+    ) -> None:
+        """Predicts the samples of this process and appends them to its file."""
+        start, number, hopeless = time.perf_counter(), 0, not num_done
+        before = num_done // self.world_size  # process 0 shows its own share
+        bar = tqdm(total=before + len(todo), initial=before, unit='img', disable=self.rank > 0)
+        for step, batch in enumerate(self._loader(todo)):
+            self.runner.call_hook('before_test_iter', batch_idx=step, data_batch=batch)
+            with autocast(enabled=self.fp16):
+                outputs = self._step(batch)
+            numbers = todo[number : number + len(outputs)]
+            records = [
+                to_record(ids[k], out, infos[k]) for k, out in zip(numbers, outputs, strict=True)
+            ]
+            self.file.append(records)
+            number += len(outputs)
+            bar.update(len(outputs))
+            self.runner.call_hook(
+                'after_test_iter', batch_idx=step, data_batch=batch, outputs=outputs
+            )
+            hopeless = hopeless and all('error' in record for record in records)
+            if hopeless and number >= min(HOPELESS, len(todo)):
+                raise DataError(
+                    f'the first {number} samples all failed, so the rest would too. The last: '
+                    f'{records[-1]["error"]}'
+                )
+        bar.close()
+        seconds = time.perf_counter() - start
+        if number:
+            rate = number / seconds
+            self.card['speed'] = dict(images=number, seconds=seconds, images_per_second=rate)
+            self.runner.logger.info(
+                f'{number} images in {seconds:.1f} s: {rate:.2f} images/s'
+                + (f' ({num_done} were done before)' if num_done else '')
+            )
+
+    def _loader(self, todo: Sequence[int]) -> Iterable[dict]:
+        """The config's data loader, over these samples only."""
+        if not todo:
+            return []
+        config = dict(self._loader_config, dataset=self.dataloader.dataset, sampler=list(todo))
+        config.setdefault('collate_fn', dict(type='pseudo_collate'))
+        if not config.get('num_workers'):
+            config.pop('persistent_workers', None)  # torch refuses it without workers
+        return self.runner.build_dataloader(config)
+
+    def _gather(self, ids: Sequence[SampleId], infos: Sequence[Mapping[str, Any]]) -> None:
+        """Reads the predictions of all processes, in the set's order, and counts them.
+
+        ``predictions.json`` is in COCO's results format. What failed is named.
+        """
+        found = self.file.read()
+        kept = ((k, found[i]) for k, i in enumerate(ids) if i in found)
+        self.records = [{**record, 'index': k} for k, record in kept]
+        if self.rank == 0:
+            failed = [record for record in self.records if record.get('error')]
+            self.card['counts'] = dict(
+                samples=len(ids),
+                predicted=len(self.records) - len(failed),
+                failed=len(failed),
+                missing=len(ids) - len(self.records),
+            )
+            write_json(answers(self.records), self.folder / 'predictions.json')
+            write_json(self.card, self.folder / CARD)
+            self.runner.logger.info(f'predictions: {self.folder / "predictions.json"}')
+            for record in failed:
+                self.runner.logger.warning(f'no prediction: {record["error"]}')
+            if failed:
+                self.runner.logger.warning(f'{len(failed)} of {len(ids)} samples failed')
+        missing = [i for i in ids if i not in found]
+        if missing:
+            raise DataError(
+                f'{len(missing)} of {len(ids)} samples have no prediction, the first is '
+                f'{missing[0]!r}. Is {self.folder} one folder for all processes?'
+            )
+
+    def _score(self) -> dict[str, Any]:
+        """Hands each process its share, scores, and writes what each sample got."""
+        total = len(self.records)
+        self.evaluator.process(data_samples=take_share(self.records, self.rank, self.world_size))
+        metrics = self.evaluator.evaluate(total)
+        if self.rank == 0:
+            rows = [{k: v for k, v in r.items() if k != 'index'} for r in self.records]
+            for metric in self.evaluator.metrics:
+                for row, more in zip(rows, getattr(metric, 'details', ()), strict=False):
+                    more = {key: plain(value) for key, value in more.items()}
+                    row.setdefault('reference', more.pop('reference', None))
+                    row.setdefault('scores', {}).update(more)
+            write_lines(rows, self.folder / SAMPLES)
+            self.card['scores'] = {key: plain(value) for key, value in metrics.items()}
+            write_json(self.card, self.folder / CARD)
+        return metrics
+
+
+def ask_follow_up(
+    model: Any,
+    batch: Mapping[str, Sequence[Any]],
+    outputs: Sequence[BaseDataElement],
+    second: FollowUp,
+) -> list[BaseDataElement]:
+    """A batch whose answers are reasoning: goes on after each, and puts the two together."""
+    firsts = [sample.get('pred_answer') for sample in outputs]
+    model, samples = getattr(model, 'module', model), batch['data_samples']
+    for sample, first in zip(samples, firsts, strict=True):
+        sample.set_field('' if first is None else first + second.begins, 'begun')
+    try:
+        data = model.data_preprocessor(batch, False)
+        outputs = model(**data, mode='predict', max_new_tokens=second.max_new_tokens)
+    finally:
+        for sample in samples:
+            sample.pop('begun')
+    for sample, first in zip(outputs, firsts, strict=True):
+        if first is not None:
+            sample.set_field(first + second.joins + sample.get('pred_answer'), 'pred_answer')
+        sample.pop('begun', None)
+    return outputs
+
+
+def take_share(records: Sequence[Any], rank: int, world_size: int) -> list[Any]:
+    """Every so manieth record, begun again at the end: mmengine's gathering needs equal shares."""
+    count = -(-len(records) // world_size)
+    return [records[(rank + k * world_size) % len(records)] for k in range(count)]
+
+
+def _info(info: Mapping[str, Any]) -> dict[str, Any]:
+    """What the loop needs of each sample; the rest of 200,000 is not held."""
+    return {key: info.get(key) for key in (*ID_FIELDS, 'question')}
+
+
+def _is_done(record: Mapping[str, Any] | None, info: Mapping[str, Any]) -> bool:
+    """Whether there is an answer, to a picture that has not changed since."""
+    if not record or record.get('error'):
+        return False
+    return record.get('picture') == file_mark(info.get('img_path'))
+
+
+def _length(info: Mapping[str, Any]) -> int:
+    """What a prompt's length grows with: pictures (hundreds of tokens each) and letters."""
+    path = info.get('img_path')
+    pictures = len(path) if isinstance(path, (list, tuple)) else 1
+    return 2000 * pictures + len(str(info.get('question') or ''))
+
+
+def to_record(id_: SampleId, sample: BaseDataElement, info: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a predicted sample goes to disk: its plain values and its picture's mark."""
+    values = {k: plain(v) for k, v in sorted(sample.all_items())}  # a set's order is random
+    kept = {k: v for k, v in values.items() if isinstance(v, (str, int, float, type(None)))}
+    if answer_of(kept) is None:  # never an empty answer
+        kept.setdefault('error', 'the model gave no answer, and no reason')
+    return {**kept, 'id': id_, 'picture': file_mark(info.get('img_path'))}
+
+
+def answers(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Records in the form that COCO's and VQA's tools read, failed ones left out."""
+    found = []
+    for record in records:
+        for field, key, name in (
+            ('pred_caption', 'image_id', 'caption'),
+            ('pred_answer', 'question_id', 'answer'),
+        ):
+            if record.get(field) is not None:
+                id_ = record.get(key)
+                id_ = int(id_) if isinstance(id_, str) and id_.isdigit() else id_
+                found.append({key: id_, name: record[field]})
+    return found
+
+
+@HOOKS.register_module()
+class DrawPredictionsHook(Hook):
+    """Draws pictures with their captions or answers below (``--show``, ``--show-dir``).
+
+    Args:
+        folder: where PNG files go; None saves none.
+        show: open each in the system's viewer.
+        interval: every how manieth sample.
+    """
+
+    def __init__(self, folder: str | None = None, show: bool = False, interval: int = 1) -> None:
+        self.folder = Path(folder) if folder else None
+        self.show, self.interval, self.count = show, max(interval, 1), 0
+        self.without = 0  # answers that have no picture
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Draws the samples of one batch that are due."""
+        for sample in outputs or ():
+            self.count += 1
+            text = next((sample.get(k) for k in ANSWERS if sample.get(k)), None)
+            if (self.count - 1) % self.interval or text is None:
+                continue
+            source = _source(runner, sample)
+            if not source:
+                self.without += 1
+                continue
+            try:
+                picture = annotate(load_image(source), text)
+            except ImageError as error:
+                runner.logger.warning(f'not drawn: {error}')
+                continue
+            if self.folder:
+                path, id_ = sample.get('img_path'), sample.get('question_id')
+                save_drawing(picture, path or None, self.folder, self.count, id_)
+            if self.show:
+                picture.show()
+
+    def after_test(self, runner: Runner) -> None:
+        """Tells how many answers could not be drawn."""
+        if self.without:
+            runner.logger.warning(f'not drawn: {self.without} answers, which have no picture')
+
+
+def _source(runner: Runner, sample: BaseDataElement) -> Any:
+    """The picture's path; its bytes where it is inside the annotation file."""
+    number = sample.get('sample_idx')
+    if sample.get('img_path') or number is None:
+        return sample.get('img_path')
+    return runner.test_loop.dataloader.dataset.get_data_info(number).get('img')
+
+
+class ReplicatedModel(nn.Module):
+    """One whole model per process. Testing has no gradients to bring together.
+
+    mmengine's default, DDP, would hold a second copy's worth of buckets.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def test_step(self, data: Any) -> Any:
+        """Predicts a batch."""
+        return self.module.test_step(data)

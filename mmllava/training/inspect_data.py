@@ -1,0 +1,226 @@
+"""Floor 3. A training sample as the model will see it: how long, how much of it is learned."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from mmengine.structures import BaseDataElement
+from PIL import Image
+from torch import Tensor
+
+from mmllava.datasets.instruct import InstructDataset
+from mmllava.datasets.llava_json import BadSample
+from mmllava.datasets.transforms import CLIPResize
+from mmllava.errors import ConfigError, PromptError
+from mmllava.models.image_inputs import flatten_images, original_sizes
+from mmllava.models.llava import Llava
+from mmllava.models.splice import check_rows
+from mmllava.models.tiles import merge_tiles
+from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt
+
+#: A phone's pictures stay below; decoding one above takes a third of a second or more.
+LARGE_PIXELS = 25_000_000
+#: kind of a note -> what there is to know; such a sample is learned all the same
+NOTES = {
+    'extension': 'a picture is of another kind than its name says',
+    'large': f'a picture has more than {LARGE_PIXELS // 10**6} million pixels; slow to read',
+    'long': 'it is cut at the limit of tokens',
+}
+_BYTES = re.compile('(?:<0x[0-9A-F]{2}>)+')
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What there is to say of one sample.
+
+    Args:
+        index: in the dataset.
+        tokens: its length, pictures included; 0 for a bad sample.
+        learned: tokens within the limit that have a label.
+        pictures: how many there are.
+        bad: (kind, message) where it cannot be learned from; kinds are those of
+            `mmllava.datasets.llava_json.KINDS`.
+        notes: (kind, message) of what is odd; kinds are those of `NOTES`.
+    """
+
+    index: int
+    tokens: int = 0
+    learned: int = 0
+    pictures: int = 0
+    bad: tuple[str, str] | None = None
+    notes: list[tuple[str, str]] = field(default_factory=list)
+
+
+def examine(dataset: InstructDataset, index: int, model: Llava, max_tokens: int) -> Examined:
+    """Reads one sample, pictures too, and looks for whatever could be wrong with it.
+
+    Args:
+        dataset: with the pipeline of training.
+        index: of the sample.
+        model: gives the template, the tokenizer and the sizes; it needs no weights.
+        max_tokens: where training cuts a sample.
+    """
+    try:
+        packed = dataset.prepare_data(index)
+        prompt, lengths = encode_sample(packed, model)
+    except BadSample as error:
+        return Examined(index, bad=(error.kind, str(error)))
+    except PromptError as error:
+        return Examined(index, bad=('format', str(error)))
+    tokens, learned = count_tokens(prompt, lengths, max_tokens)
+    paths = packed['data_samples'].get('img_path', [])
+    notes = [n for path in ([paths] if isinstance(paths, str) else paths) for n in _look_at(path)]
+    if tokens > max_tokens:
+        notes.append(('long', f'it has {tokens} tokens, and is cut at {max_tokens}'))
+    bad = None if learned else ('empty', _beyond(tokens, max_tokens))
+    return Examined(index, tokens, learned, len(lengths), bad, notes)
+
+
+def check_learned(packed: dict[str, Any], model: Llava, max_tokens: int) -> None:
+    """For `InstructDataset.add_check`: refuses a sample that is cut before its first answer.
+
+    Raises:
+        BadSample: no token with a label is left of it.
+    """
+    try:
+        prompt, lengths = encode_sample(packed, model)
+    except PromptError as error:
+        raise BadSample('format', str(error)) from error
+    tokens, learned = count_tokens(prompt, lengths, max_tokens)
+    if not learned:
+        raise BadSample('empty', _beyond(tokens, max_tokens))
+
+
+def encode_sample(packed: dict[str, Any], model: Llava) -> tuple[EncodedPrompt, list[int]]:
+    """Ids and labels of a packed sample, and how many tokens each of its pictures takes.
+
+    Raises:
+        PromptError: it cannot be encoded, or has a token without a row.
+    """
+    sample: BaseDataElement = packed['data_samples']
+    pictures = flatten_images(packed['inputs'])
+    lengths = [
+        picture_tokens(picture, size, model)
+        for picture, size in zip(pictures, original_sizes(sample, pictures), strict=True)
+    ]
+    prompt = model.encode_conversation(sample, len(pictures))
+    check_rows(prompt, model.language.config.vocab_size)
+    return prompt, lengths
+
+
+def picture_tokens(picture: Tensor, size: tuple[int, int], model: Llava) -> int:
+    """Tokens that a picture ``(T, 3, S, S)`` of ``size`` (width, height) takes in the model."""
+    tower = model.vision_tower
+    newline = None if model.image_newline is None else torch.zeros(1)
+    rows = tower.num_patches + (tower.select_feature == 'cls_patch')
+    features = torch.zeros(len(picture), rows, 1)
+    pinpoints, merge = model.image_grid_pinpoints, model.mm_patch_merge_type
+    return len(merge_tiles(features, size, pinpoints, tower.image_size, newline, merge))
+
+
+def count_tokens(prompt: EncodedPrompt, lengths: Sequence[int], max_tokens: int) -> tuple[int, int]:
+    """(tokens with pictures in their places, those with a label among the first ``max_tokens``)."""
+    at, learned, pictures = 0, 0, iter(lengths)
+    for id_, label in zip(prompt.input_ids, prompt.labels, strict=True):
+        if id_ == IMAGE_TOKEN_INDEX:
+            at += next(pictures)
+            continue
+        learned += label != IGNORE_INDEX and at < max_tokens
+        at += 1
+    return at, learned
+
+
+def spell(prompt: EncodedPrompt, lengths: Sequence[int], tokenizer: Any) -> list[tuple[str, bool]]:
+    """The text of a prompt in runs of (text, whether it is learned); a picture as its length."""
+    runs: list[tuple[str, bool]] = []
+    pictures = iter(lengths)
+    for id_, label in zip(prompt.input_ids, prompt.labels, strict=True):
+        is_picture = id_ == IMAGE_TOKEN_INDEX
+        text = f'<image: {next(pictures)} tokens>' if is_picture else tokenizer.spell(id_)
+        learned = label != IGNORE_INDEX
+        if runs and runs[-1][1] == learned:
+            text = runs.pop()[0] + text
+        runs.append((text, learned))
+    return [(_BYTES.sub(_read_bytes, text), learned) for text, learned in runs]
+
+
+def check_settings(config: Any, dataset: InstructDataset, model: Llava) -> None:
+    """Compares what a config says twice.
+
+    Args:
+        config: the whole training config.
+        dataset: built from it.
+        model: built from it.
+
+    Raises:
+        ConfigError: two places contradict each other, or a sample arrives without
+            its conversation.
+    """
+    if dataset.template != model.template_name:
+        raise ConfigError(
+            f"the dataset has template='{dataset.template}' and the model "
+            f"template='{model.template_name}'. Write the same in both."
+        )
+    _check_pipeline(dataset, model)
+    loader = config.train_dataloader
+    wanted, found = loader.get('batch_size'), loader.get('sampler', {}).get('batch_size')
+    if found not in (None, wanted):
+        raise ConfigError(
+            f'train_dataloader has batch_size={wanted} and its sampler batch_size={found}; batches '
+            'would mix lengths and modalities. Write the same in both.'
+        )
+    if (
+        not dataset.one_picture_each
+        and loader.get('collate_fn', {}).get('type') != 'mmllava.keep_lists'
+    ):
+        raise ConfigError(
+            'there are samples with several pictures or none, which mmengine cannot put into one '
+            "batch. Set train_dataloader.collate_fn=dict(type='mmllava.keep_lists')."
+        )
+
+
+def _check_pipeline(dataset: InstructDataset, model: Llava) -> None:
+    for step in dataset.pipeline.transforms:
+        if isinstance(step, CLIPResize):
+            found = dict(size=step.size, image_grid_pinpoints=step.image_grid_pinpoints)
+            wanted = dict(
+                size=model.vision_tower.image_size, image_grid_pinpoints=model.image_grid_pinpoints
+            )
+            for name in found:
+                if found[name] != wanted[name]:
+                    raise ConfigError(
+                        f'CLIPResize has {name}={found[name]}, and the model takes '
+                        f'{wanted[name]}. Write the same in both.'
+                    )
+        if 'conversations' not in getattr(step, 'algorithm_keys', ['conversations']):
+            raise ConfigError(
+                'the pipeline drops the conversations. Give PackInputs '
+                "algorithm_keys=['conversations']."
+            )
+
+
+def _beyond(tokens: int, max_tokens: int) -> str:
+    return (
+        f'its answers lie beyond the first {max_tokens} of its {tokens} tokens. Shorten it, '
+        'or leave it out.'
+    )
+
+
+def _look_at(path: str) -> list[tuple[str, str]]:
+    """Notes on a picture that can be decoded, from its head alone."""
+    with Image.open(path) as image:
+        kind, (width, height) = image.format, image.size
+    found = []
+    suffix = path[path.rfind('.') :].lower() if '.' in path.rpartition('/')[2] else ''
+    named = Image.registered_extensions().get(suffix)
+    if named != kind and (named, kind) != ('JPEG', 'MPO'):  # MPO: a phone's JPEG and a preview
+        found.append(('extension', f'{path} is {kind}, and its name ends in {suffix or "nothing"}'))
+    if width * height > LARGE_PIXELS:
+        found.append(('large', f'{path} has {width}x{height} pixels'))
+    return found
+
+
+def _read_bytes(run: re.Match) -> str:
+    return bytes(int(b, 16) for b in re.findall('<0x(..)>', run[0])).decode(errors='replace')

@@ -1,0 +1,32 @@
+"""llava-tiny, stage 3: the whole model learns to caption, to answer and to talk.
+
+Weights: stage 2.
+Trained: 2.4 million parameters; 1e-3 at the top, 1e-4 of the tower; 137,025 of 304,500
+         conversations, 16 a step.
+Run:     torchrun --nproc_per_node 2 tools/train.py projects/llava_tiny/configs/llava-tiny_talk.py \
+             --launcher pytorch
+"""
+
+_base_ = [
+    '../_base_/models/llava_tiny.py',
+    '../_base_/datasets/train_tiny_112_pad.py',
+    '../_base_/schedules/default.py',
+]
+
+model = dict(
+    tokenizer=dict(name_or_path='data/tiny/tokenizer'),
+    pack=True,  # no padding: faster, the same losses
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-tiny_align/iter_2363'),
+)
+stage = dict(train=['tower', 'projector', 'language'])
+train_dataloader = dict(
+    batch_size=8,  # a process, one on each core
+    dataset=dict(ann_file=[dict(ann_file='data/tiny/talk.json', weight=0.45)]),
+)
+train_cfg = dict(global_batch=16)
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(lr=1e-3, betas=(0.9, 0.98), weight_decay=0.1),
+    paramwise_cfg=dict(tower_lr=1e-4),  # it sees already, held-out combinations too
+)
+default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=500))

@@ -1,0 +1,300 @@
+#!/usr/bin/env python
+"""Looks through the data of a config before a model is trained on it, or asked about it.
+
+  python tools/misc/check_data.py CONFIG
+
+  # a benchmark: are its files there, do they belong together, is each picture whole?
+  python tools/misc/check_data.py configs/benchmarks/pope.py
+
+  # without the hub: the tokenizer in a folder; other data than the config's
+  python tools/misc/check_data.py CONFIG --tokenizer weights/llava-v1.5-7b \\
+      --cfg-options train_dataloader.dataset.ann_file=mine.json
+
+Of training data every picture is read and every conversation is encoded, as training
+does, without the model's weights. It finds samples that training would skip (pictures
+that are missing, broken or too large, <image> marks that do not match, rows that are no
+conversation, nothing to learn) and notes pictures with a wrong extension, large ones and
+samples over the length. It prints counts and one sample with its learned tokens in green
+(in [[ ]] if NO_COLOR is set), and writes lengths.png and findings.json.
+
+The last line of output is one JSON object, for scripts. Exit status: 0 every sample can
+be learned, 1 some cannot, 2 refused (the reason is on stderr).
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from mmllava.errors import ConfigError, MMLlavaError
+
+SHOWN = 5  # findings of a kind that are printed; the file has all
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'config', help='of training, with train_dataloader and model; or of configs/benchmarks'
+    )
+    parser.add_argument('--tokenizer', help='folder with tokenizer.model; default: the config says')
+    parser.add_argument(
+        '--max-tokens', type=int, help="where training cuts a sample; default: the model's context"
+    )
+    parser.add_argument('--out', help='folder to write into; default: work_dirs/NAME_OF_CONFIG')
+    parser.add_argument(
+        '--workers', type=int, default=min(os.cpu_count() or 1, 8), help='0: none beside this one'
+    )
+    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    return parser.parse_args(argv)
+
+
+def load_config(args: argparse.Namespace) -> Any:
+    """The config with the command line's changes in it."""
+    from mmengine.config import Config, DictAction
+
+    from mmllava.evaluation.benchmark_config import is_benchmark
+
+    if not Path(args.config).is_file():
+        raise ConfigError(f'no config file at {args.config}; check the path.')
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options:
+        parser = argparse.ArgumentParser()
+        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+        options = parser.parse_args(['--cfg-options', *args.cfg_options])
+        cfg.merge_from_dict(options.cfg_options)
+    if args.workers < 0:
+        raise ConfigError(f'--workers is {args.workers}, expected 0 or more.')
+    if is_benchmark(cfg):
+        for name in ('tokenizer', 'max_tokens'):
+            if getattr(args, name) is not None:
+                raise ConfigError(
+                    f'--{name.replace("_", "-")} goes with a config of training; the questions of '
+                    'a benchmark are not encoded. Leave it out.'
+                )
+        return cfg
+    if not cfg.get('train_dataloader') or not cfg.get('model'):
+        raise ConfigError(f'{args.config} has no train_dataloader and model; expected both.')
+    if args.max_tokens is not None and args.max_tokens < 1:
+        raise ConfigError(f'--max-tokens is {args.max_tokens}, expected 1 or more.')
+    checkpoint = (cfg.model.get('init_cfg') or {}).get('checkpoint')
+    own = checkpoint and (Path(checkpoint) / 'tokenizer.model').is_file()
+    if args.tokenizer:
+        cfg.model.tokenizer.name_or_path = args.tokenizer
+    elif own and not Path(cfg.model.tokenizer.name_or_path).is_dir():
+        cfg.model.tokenizer.name_or_path = checkpoint  # as the model does once it has weights
+    return cfg
+
+
+def build(cfg: Any) -> tuple[Any, Any]:
+    """Dataset and model; the model has shapes only."""
+    import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
+    from mmllava.datasets import InstructDataset
+    from mmllava.models import Llava
+    from mmllava.registry import DATASETS, MODELS
+    from mmllava.training.inspect_data import check_settings
+
+    for registry, wanted, found in (
+        (DATASETS, InstructDataset, cfg.train_dataloader.dataset.get('type')),
+        (MODELS, Llava, cfg.model.get('type')),
+    ):
+        kind = registry.get(found) if isinstance(found, str) else found
+        if not (isinstance(kind, type) and issubclass(kind, wanted)):
+            raise ConfigError(
+                f'the config has a {found}; only a mmllava.{wanted.__name__} can be checked.'
+            )
+    dataset, model = DATASETS.build(cfg.train_dataloader.dataset), MODELS.build(cfg.model)
+    check_settings(cfg, dataset, model)
+    return dataset, model
+
+
+def examine_all(dataset: Any, model: Any, max_tokens: int, workers: int) -> list[Any]:
+    """What there is to say of each row, once each; with a progress bar."""
+    import numpy as np
+    from torch.utils.data import DataLoader, Dataset
+    from tqdm import tqdm
+
+    from mmllava.training.inspect_data import examine
+
+    model.tokenizer.encode('')  # read once, before the workers are made
+
+    class Rows(Dataset):
+        def __len__(self) -> int:
+            return len(indices)
+
+        def __getitem__(self, k: int) -> Any:
+            return examine(dataset, int(indices[k]), model, max_tokens)
+
+    indices = np.unique(dataset.rows, return_index=True)[1]
+    loader = DataLoader(Rows(), batch_size=None, num_workers=workers)
+    return list(tqdm(loader, total=len(indices), unit='row', file=sys.stderr))
+
+
+def summarise(dataset: Any, found: list[Any], max_tokens: int) -> dict[str, Any]:
+    """The counts of the last line."""
+    import numpy as np
+
+    good = np.array([e.tokens for e in found if not e.bad] or [0])
+    return dict(
+        rows=len(found),
+        samples_per_epoch=len(dataset),
+        with_pictures=int((dataset.lengths > 0).sum()),
+        text_only=int((dataset.lengths < 0).sum()),
+        bad=dict(Counter(e.bad[0] for e in found if e.bad)),
+        notes=dict(Counter(kind for e in found for kind in {n[0] for n in e.notes})),
+        max_tokens=max_tokens,
+        tokens=dict(
+            median=int(np.median(good)), p95=int(np.percentile(good, 95)), longest=int(good.max())
+        ),
+        learned_tokens=sum(e.learned for e in found if not e.bad),
+        all_tokens=int(good.sum()),
+    )
+
+
+def print_findings(findings: list[dict[str, str]]) -> None:
+    """Each kind, how often, and a few of it."""
+    from mmllava.datasets.llava_json import KINDS
+    from mmllava.training.inspect_data import NOTES
+
+    for kinds, told in ((KINDS, 'cannot be learned'), (NOTES, 'noted')):
+        for kind, meaning in kinds.items():
+            own = [f for f in findings if f['kind'] == kind]
+            if own:
+                print(f'\n{kind} ({told}): {len(own)} x {meaning}')
+                for finding in own[:SHOWN]:
+                    print(f'  {finding["where"]}: {finding["message"]}')
+                if len(own) > SHOWN:
+                    print(f'  ... and {len(own) - SHOWN} more')
+
+
+def print_sample(dataset: Any, model: Any, index: int) -> None:
+    """One sample as the model sees it, what it learns in green."""
+    from mmllava.training.inspect_data import encode_sample, spell
+
+    start, end = ('[[', ']]') if os.environ.get('NO_COLOR') else ('\033[30;42m', '\033[0m')
+    prompt, lengths = encode_sample(dataset.prepare_data(index), model)
+    runs = spell(prompt, lengths, model.tokenizer)
+    print(f'\n{dataset.describe(index)}, what it learns in {start}this{end}:')
+    print(''.join(_mark(text, start, end) if learned else text for text, learned in runs))
+
+
+def _mark(text: str, start: str, end: str) -> str:
+    """Learned text; a line break is shown, and no colour runs over it."""
+    return start + text.replace('\n', f'\u21b5{end}\n{start}') + end
+
+
+def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
+    """The histogram of lengths, in tokens, as a PNG."""
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    groups = {
+        'with pictures': [e.tokens for e in found if not e.bad and e.pictures],
+        'text only': [e.tokens for e in found if not e.bad and not e.pictures],
+    }
+    groups = {f'{name} ({len(own):,})': own for name, own in groups.items() if own}
+    figure, axes = pyplot.subplots(figsize=(8, 4.5), layout='constrained')
+    axes.hist(list(groups.values()), bins=40, stacked=True, label=list(groups))
+    longest = max((max(own) for own in groups.values()), default=0)
+    if max_tokens <= 1.5 * longest:
+        axes.axvline(max_tokens, color='black', linestyle='--', label=f'limit, {max_tokens:,}')
+    axes.set_xlabel('tokens in a row, pictures included')
+    axes.set_ylabel('rows')
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.set_title('Length of training rows')
+    if groups:
+        axes.legend()
+    part = file.with_name(f'.{file.name}.part')
+    figure.savefig(part, dpi=120, format='png')
+    pyplot.close(figure)
+    os.replace(part, file)
+
+
+def run_benchmark(cfg: Any, out: Path, workers: int) -> int:
+    """The check of a benchmark; reading its files checks them."""
+    import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
+    from mmllava.benchmarks.check_images import KINDS, check_images
+    from mmllava.evaluation.prediction_store import write_json
+    from mmllava.registry import DATASETS
+
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    count, findings = check_images(dataset.items, workers)
+    write_json(findings, out / 'findings.json')
+    truths = sum(item.truth is not None for item in dataset.items)
+    print(
+        f'{len(dataset):,} questions, {truths:,} with their answer; {count:,} pictures, '
+        f'{len(findings):,} of them bad\nwritten: {out}/findings.json'
+    )
+    for kind, meaning in KINDS.items():
+        own = [f for f in findings if f['kind'] == kind]
+        if own:
+            print(f'\n{kind}: {len(own)} x {meaning}')
+            for finding in own[:SHOWN]:
+                print(f'  {finding["where"]}: {finding["message"]}')
+            if len(own) > SHOWN:
+                print(f'  ... and {len(own) - SHOWN} more')
+    print(f'\nthe first question:\n{dataset.ask(dataset.items[0]) or "(a caption)"}')
+    bad = dict(Counter(f['kind'] for f in findings))
+    print(json.dumps(dict(questions=len(dataset), answers=truths, pictures=count, bad=bad)))
+    return 1 if findings else 0
+
+
+def run(args: argparse.Namespace) -> int:
+    from mmllava.evaluation.benchmark_config import is_benchmark
+    from mmllava.evaluation.prediction_store import write_json
+
+    cfg = load_config(args)
+    out = Path(args.out or f'work_dirs/{Path(args.config).stem}')
+    if is_benchmark(cfg):
+        return run_benchmark(cfg, out, args.workers)
+    dataset, model = build(cfg)
+    max_tokens = args.max_tokens or model.max_tokens or model.language.max_tokens
+    found = examine_all(dataset, model, max_tokens, args.workers)
+    findings = [
+        dict(where=dataset.describe(e.index), kind=kind, message=message)
+        for e in found
+        for kind, message in [*([e.bad] if e.bad else []), *e.notes]
+    ]
+    summary = summarise(dataset, found, max_tokens)
+    write_json(findings, out / 'findings.json')
+    draw_lengths(found, max_tokens, out / 'lengths.png')
+    tokens = summary['tokens']
+    print(
+        f'{summary["rows"]:,} rows; an epoch has {summary["samples_per_epoch"]:,} samples, '
+        f'{summary["with_pictures"]:,} with pictures and {summary["text_only"]:,} of text only\n'
+        f'tokens in a row: median {tokens["median"]:,}, 95% have {tokens["p95"]:,} or fewer, '
+        f'longest {tokens["longest"]:,}; limit {max_tokens:,}\n'
+        f'learned: {summary["learned_tokens"]:,} of {summary["all_tokens"]:,} tokens\n'
+        f'written: {out}/lengths.png, {out}/findings.json'
+    )
+    print_findings(findings)
+    good = [e for e in found if not e.bad]
+    if good:  # one with a picture says more
+        print_sample(dataset, model, next((e for e in good if e.pictures), good[0]).index)
+    print(json.dumps(summary))
+    return 1 if summary['bad'] else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        return run(args)
+    except MMLlavaError as error:
+        print(f'check_data: {error}', file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f'check_data: {error}. Check the paths.', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print('check_data: stopped; nothing was written', file=sys.stderr)
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())

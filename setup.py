@@ -56,7 +56,7 @@ setup(
     author='mmllava contributors',
     license='Apache-2.0',
     packages=find_packages(include=['mmllava', 'mmllava.*']),
-    package_data={'mmllava': ['py.typed', 'teacher/recipes/*/*.txt', 'tiny/weights/*']},
+    package_data={'mmllava': ['py.typed', 'teacher/prompt_files/*/*.txt', 'assets/*/*']},
     zip_safe=False,
     cmdclass={'build_py': BuildWithMim},
     python_requires='>=3.10',

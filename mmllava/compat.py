@@ -1,4 +1,4 @@
-"""Floor 0. What other libraries changed, and the version at which each bridge can go."""
+"""What other libraries changed, and the version at which each bridge can go."""
 
 import importlib.machinery
 import io

@@ -1,4 +1,4 @@
-"""Floor 0. Every error a user can cause, each message with three parts.
+"""Every error a user can cause, each message with three parts.
 
 What was found, what was expected, and what to do about it.
 """

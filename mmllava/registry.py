@@ -1,4 +1,4 @@
-"""Floor 0. The registries of scope ``mmllava``, children of mmpretrain's.
+"""The registries of scope ``mmllava``, children of mmpretrain's.
 
 A config names our parts ``mmllava.X``; mmengine then imports this file by
 itself, so a config needs no ``custom_imports``. Under
@@ -74,9 +74,7 @@ OPTIMIZERS = _child('OPTIMIZERS')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'mmllava.training.optim')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'mmllava.training.optim')
 PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'mmllava.training.optim')
-DATASETS = _child(
-    'DATASETS', 'mmllava.datasets', 'mmllava.benchmarks', 'projects.llava_tiny.patch_supervision'
-)
+DATASETS = _child('DATASETS', 'mmllava.datasets', 'mmllava.benchmarks')
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'mmllava.training.samplers')
 TRANSFORMS = _child('TRANSFORMS', 'mmllava.datasets')
 # mmpretrain has no child of this one.
@@ -86,7 +84,7 @@ FUNCTIONS = Registry(
     scope='mmllava',
     locations=['mmllava.datasets'],
 )
-MODELS = _child('MODELS', 'mmllava.models', 'projects.llava_tiny.patch_supervision')
+MODELS = _child('MODELS', 'mmllava.models')
 MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
 WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')
 BATCH_AUGMENTS = _child('BATCH_AUGMENTS')

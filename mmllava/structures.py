@@ -1,4 +1,4 @@
-"""Floor 0. The plain values handed between floors. No torch in this file."""
+"""The plain values handed between floors. No torch in this file."""
 
 from dataclasses import dataclass
 

@@ -1,3 +1,3 @@
-"""Floor 0. The version, in one place."""
+"""The version, in one place."""
 
 __version__ = '0.1.0'

@@ -1,6 +1,8 @@
 """The tree is the design. This file keeps it true, by reading the source and importing nothing."""
 
 import ast
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,62 +11,66 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'mmllava'
 FILES = sorted(PACKAGE.rglob('*.py'))
-OUTSIDE = sorted(f for folder in ('tools', 'demo', '.ci') for f in (ROOT / folder).rglob('*.py'))
+OUTSIDE = sorted(
+    f for folder in ('tools', 'demo', 'projects') for f in (ROOT / folder).rglob('*.py')
+)
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
 
 FLOORS = {  # import only from a lower floor, or from your own folder
-    'registry': 0,
-    'structures': 0,
     'errors': 0,
+    'io': 0,
+    'structures': 0,
     'version': 0,
     'compat': 0,
+    'registry': 0,
     'prompts': 1,
     'images': 1,
-    'evaluation': 1,
+    'metrics': 1,
     'checkpoints': 1,
+    'generation': 1,
     'teacher': 1,
     'models': 2,
     'datasets': 2,
     'training': 3,
     'benchmarks': 3,
-    'generation': 3,
-    'tiny': 3,
     'apis': 4,
-    'serving': 5,
+    'evaluation': 5,
+    'integrations': 5,
+    'serving': 6,
 }
 GROUND = ('errors', 'version')  # the rest of floor 0 may stand on these
+ORDER = {  # rooms with an order of their own: a file imports from its own folder or one before it
+    'checkpoints': ('storage', 'layouts', 'conversion'),
+}
 DOORS = {  # a heavy or optional package enters through these files only
     'mmpretrain': ['registry.py', 'apis/mmpretrain_patch.py', 'compat.py'],
     'transformers': [
         'models/language.py',
         'models/packed_attention.py',
-        'generation/config.py',
         'models/vision_tower.py',
+        'generation/',
         'prompts/tokenizer.py',
         'compat.py',
     ],
     'peft': ['training/lora.py'],
     'flash_attn': ['models/packed_attention.py'],
-    'fastapi': ['serving/server.py'],
-    'uvicorn': ['serving/server.py'],
+    'fastapi': ['serving/app.py'],
+    'uvicorn': ['serving/app.py'],
     'openai': ['teacher/client.py'],
     'openpyxl': ['benchmarks/submission.py'],
     'lmms_eval': ['integrations/lmms_eval.py'],
     'vlmeval': ['integrations/vlmeval.py'],
     'gradio': [],  # demo/ only
 }
-# Folders and files that stay without a package, but for the files named beside it.
-PURE = ['structures.py', 'errors.py', 'version.py', 'prompts/', 'checkpoints/', 'evaluation/']
+# Folders and files that stay without a package.
+PURE = ['structures.py', 'errors.py', 'version.py', 'io.py', 'prompts/', 'checkpoints/', 'metrics/']
 WITHOUT = {
-    'torch': (PURE, ['benchmarks/coco_caption_metric.py']),
-    'torchvision': (PURE, ['benchmarks/coco_caption_metric.py']),
-    'mmengine': (
-        [*PURE, 'images/', 'teacher/', 'compat.py'],
-        ['benchmarks/coco_caption_metric.py'],
-    ),
-    'mmcv': ([*PURE, 'images/', 'teacher/', 'compat.py'], []),
+    'torch': PURE,
+    'torchvision': PURE,
+    'mmengine': [*PURE, 'images/', 'generation/', 'teacher/', 'compat.py'],
+    'mmcv': [*PURE, 'images/', 'generation/', 'teacher/', 'compat.py'],
 }
-MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
+MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_FOLDER_FILES = 400, 60, 16
 
 
 def imports(source: str, package: str) -> Iterator[tuple[int, str]]:
@@ -85,9 +91,9 @@ def imports(source: str, package: str) -> Iterator[tuple[int, str]]:
 
 def faults(path: str, source: str) -> list[str]:
     """What is wrong with the imports of ``path``, relative to mmllava/."""
-    here = path.split('/')[0].removesuffix('.py')
-    if here == '__init__':
-        return []  # the front door may look anywhere
+    here, *below = path.removesuffix('.py').split('/')
+    if here == '__init__' or below == ['__init__']:
+        return []  # a front door may look anywhere in its own house, and below it
     package = '.'.join(['mmllava', *path.split('/')[:-1]])
     found = []
     for line, name in imports(source, package):
@@ -101,12 +107,46 @@ def faults(path: str, source: str) -> list[str]:
                 continue
             elif there != here and FLOORS[there] >= FLOORS[here]:
                 found.append(f'{where}: floor {FLOORS[there]} from floor {FLOORS[here]}')
-        if top in DOORS and path not in DOORS[top]:
+            elif there == here in ORDER:
+                found += [f'{where}: {fault}' for fault in order_faults(here, below, rest[1:])]
+        if top in DOORS and not path.startswith(tuple(DOORS[top])):
             found.append(f'{where}: it enters through {DOORS[top] or "no file of mmllava"}')
-        places, exceptions = WITHOUT.get(top, ([], []))
-        if path.startswith(tuple(places)) and path not in exceptions:
+        if path.startswith(tuple(WITHOUT.get(top, []))):
             found.append(f'{where}: this part stays without {top}')
     return found
+
+
+def order_faults(room: str, below: list[str], there: list[str]) -> Iterator[str]:
+    """Yields what is wrong with an import inside a room that has an order of its own."""
+    order = ORDER[room]
+    if not there or there[0] not in order:
+        yield 'the front of its own room; import where it is defined'
+    elif order.index(there[0]) > order.index(below[0]):
+        yield f'{there[0]}/ stands above {below[0]}/'
+
+
+def edges(sources: dict[str, str]) -> dict[str, set[str]]:
+    """file -> the files that it imports; both relative to mmllava/, front doors left out."""
+    files = {path.removesuffix('.py').replace('/', '.'): path for path in sources}
+    found = {}
+    for path, source in sources.items():
+        package = '.'.join(['mmllava', *path.split('/')[:-1]])
+        names = {name.removeprefix('mmllava.') for _, name in imports(source, package)}
+        names |= {name.rpartition('.')[0] for name in names}
+        found[path] = {files[name] for name in names & files.keys()} - {path}
+    return {path: to for path, to in found.items() if not path.endswith('__init__.py')}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Files that import one another in a circle; empty if there is none."""
+    left = {path: set(to) for path, to in graph.items()}
+    while left:
+        free = [path for path, to in left.items() if not to & left.keys()]
+        if not free:
+            return sorted(left)
+        for path in free:
+            del left[path]
+    return []
 
 
 def relative(file: Path) -> str:
@@ -128,6 +168,45 @@ def test_imports_go_down_and_heavy_packages_enter_through_their_door(file):
     assert not faults(file.relative_to(PACKAGE).as_posix(), file.read_text())
 
 
+def test_no_files_import_one_another_in_a_circle():
+    sources = {f.relative_to(PACKAGE).as_posix(): f.read_text() for f in FILES}
+    assert not circle(edges(sources))
+
+
+def test_a_planted_circle_is_found():
+    sources = {
+        'models/a.py': 'from mmllava.models.b import x',
+        'models/b.py': 'def f():\n    from mmllava.models import c',
+        'models/c.py': 'import mmllava.models.a',
+        'models/d.py': 'from mmllava.models import a',
+    }
+    assert circle(edges(sources))[:3] == ['models/a.py', 'models/b.py', 'models/c.py']
+    assert not circle(edges({**sources, 'models/c.py': 'import torch'}))
+
+
+@pytest.mark.parametrize('top', ['mmllava', 'tools', 'projects'])
+def test_no_folder_has_more_files_than_a_reader_keeps_in_mind(top):
+    count = Counter(relative(f.parent) for f in (ROOT / top).rglob('*.py') if '.mim' not in f.parts)
+    assert not {folder: n for folder, n in count.items() if n - 1 > MAX_FOLDER_FILES}
+
+
+def listed(text: str) -> list[str]:
+    """The files and folders that a package's docstring lists: indented, two spaces, a line each."""
+    return re.findall(r'^ {4}([\w.-]+/?) {2,}\S', text, re.M)
+
+
+@pytest.mark.parametrize(
+    'folder', sorted({f.parent for f in FILES} - {PACKAGE}), ids=lambda f: relative(f)
+)
+def test_a_package_says_its_floor_and_lists_its_files(folder):
+    text = ast.get_docstring(ast.parse((folder / '__init__.py').read_text()))
+    floor = FLOORS[folder.relative_to(PACKAGE).parts[0]]
+    assert f'Floor {floor}.' in text
+    files = {f.name for f in folder.glob('*.py')} - {'__init__.py'}
+    files |= {f'{f.parent.name}/' for f in folder.glob('*/__init__.py')}
+    assert sorted(listed(text)) == sorted(files)
+
+
 @pytest.mark.parametrize('file', CONFIGS, ids=relative)
 def test_a_config_imports_nothing(file):
     assert not list(imports(file.read_text(), 'configs'))
@@ -139,9 +218,8 @@ def test_a_file_introduces_itself_and_can_be_read_in_one_sitting(file):
     tree = ast.parse(text)
     introduction = ast.get_docstring(tree)
     assert introduction, f'{relative(file)} does not say what it is'
-    room = file.relative_to(ROOT).parts[1].removesuffix('.py')
-    if PACKAGE in file.parents and room != '__init__':
-        assert introduction.startswith(f'Floor {FLOORS[room]}. '), relative(file)
+    if file.name != '__init__.py':
+        assert not introduction.startswith('Floor'), 'the folder says its floor'
     assert text.count('\n') <= MAX_FILE_LINES, f'{relative(file)} is too long'
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -188,14 +266,14 @@ def test_a_planted_fault_is_found(path, source):
     [
         ('prompts/encode.py', 'from mmllava.errors import PromptError'),
         ('registry.py', 'from mmllava.errors import unknown_name\nimport mmpretrain.registry'),
-        ('prompts/encode.py', 'from .tokens import Tokens'),
+        ('prompts/encode.py', 'from .tokenizer import Tokens'),
         ('prompts/encode.py', 'from mmllava.prompts.tokenizer import Tokens'),
         ('prompts/tokenizer.py', 'import transformers'),
         ('benchmarks/coco_caption_metric.py', 'import torch, mmengine.evaluator'),
         ('models/llava.py', 'import torch\nfrom mmengine.model import BaseModel'),
         ('apis/mmpretrain_patch.py', 'import mmpretrain\nfrom mmllava.models import Llava'),
-        ('serving/server.py', 'import fastapi\nfrom mmllava.apis import inference'),
-        ('__init__.py', 'from mmllava.apis import hub'),
+        ('serving/app.py', 'import fastapi\nfrom mmllava.apis import inferencers'),
+        ('__init__.py', 'from mmllava.apis import mmpretrain_patch'),
     ],
 )
 def test_the_way_down_is_open(path, source):

@@ -131,7 +131,7 @@ def same_logits(conversion: Conversion, args: argparse.Namespace) -> dict | str:
     source = identify(conversion.sources['source'])
     if source.layout not in ALONE or conversion.layout not in ALONE or not source.has_tower:
         return 'not computed: only a whole model with its tower runs by itself, on both sides'
-    script = Path(__file__).with_name('logits.py')
+    script = Path(__file__).with_name('analysis_tools') / 'compare_logits.py'
     command = [sys.executable, script, conversion.sources['source'], args.out]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
     said = done.stdout.strip().splitlines() or ['']

@@ -1,6 +1,7 @@
 """llava-tiny, on captions of its small world.
 
-Weights: mmllava/assets/llava-tiny, in the package: get_model('llava-tiny_caption', pretrained=True).
+Weights: mmllava/assets/llava-tiny, in the package:
+         get_model('llava-tiny_caption', pretrained=True).
 Memory:  4.8 MB in float16, 9.6 MB in float32.
 Score:   configs/tiny/README.md.
 Run:     python tools/test.py configs/tiny/llava-tiny_caption.py mmllava/assets/llava-tiny

@@ -1,4 +1,4 @@
-"""Floor 4. A dialogue about pictures: several turns, streamed, with nothing computed twice."""
+"""A dialogue about pictures: several turns, streamed, with nothing computed twice."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ import torch
 from mmllava.apis.inferencers import CaptionInferencer
 from mmllava.datasets.collate import collate
 from mmllava.errors import ConfigError, PromptError
-from mmllava.evaluation.prediction_store import write_json
 from mmllava.generation.decode import check_settings, decode, stream_text
 from mmllava.images.load import Picture
+from mmllava.io import write_json
 from mmllava.models.image_inputs import flatten_images, original_sizes
 from mmllava.models.llava import Llava
 from mmllava.models.splice import splice
@@ -120,7 +120,7 @@ class ChatSession:
         """Writes the dialogue in LLaVA's instruction JSON, whole or not at all."""
         speakers = dict(user='human', assistant='gpt')
         talk = [{'from': speakers[turn.role], 'value': turn.text} for turn in self.turns]
-        write_json(dict(images=self.images, conversations=talk), path)
+        write_json(path, dict(images=self.images, conversations=talk))
 
     def _encode(self, picture: Picture) -> list[torch.Tensor]:
         """Features ``(N, D)`` of one picture, in a list."""

@@ -1,4 +1,4 @@
-"""Floor 4. mmpretrain's caption and VQA inferencers, reading pictures as LLaVA does."""
+"""mmpretrain's caption and VQA inferencers, reading pictures as LLaVA does."""
 
 import re
 from collections.abc import Iterator, Sequence

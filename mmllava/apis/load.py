@@ -1,4 +1,4 @@
-"""Floor 4. A folder as LLaVA's authors store it -> a model that answers, without a config."""
+"""A folder as LLaVA's authors store it -> a model that answers, without a config."""
 
 import inspect
 from pathlib import Path
@@ -13,7 +13,6 @@ from mmllava.checkpoints.storage.hub import fetch
 from mmllava.errors import CheckpointError, ConfigError, unknown_name
 from mmllava.models.detect import DetectedModel, config_from_checkpoint
 from mmllava.models.llava import Llava
-from mmllava.tiny import WEIGHTS
 
 #: what a model is for -> (task, preset), as in the names of the configs
 TASKS = {
@@ -23,6 +22,8 @@ TASKS = {
 }
 #: name of the model that is in the package
 TINY = 'tiny'
+#: llava-tiny's folder in the package: weights, tokenizer, config.json
+WEIGHTS = Path(__file__).parents[1] / 'assets/llava-tiny'
 
 
 def load(

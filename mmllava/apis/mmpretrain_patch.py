@@ -1,4 +1,4 @@
-"""Floor 4. mmpretrain's own functions, made to serve our models.
+"""mmpretrain's own functions, made to serve our models.
 
 ``get_model``, ``inference_model`` and ``list_models`` stay mmpretrain's. Four
 places in them know only mmpretrain's models, and have no hook; each gets a
@@ -31,9 +31,9 @@ from mmpretrain.apis import (
 __all__ = [
     'ImageCaptionInferencer',
     'VisualQuestionAnsweringInferencer',
+    'apply',
     'get_model',
     'root',
-    'take_over',
 ]
 
 PACKAGE = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""Floor 3. Answers that anybody's program wrote, matched with the items of a set."""
+"""Answers that anybody's program wrote, matched with the items of a set."""
 
 import json
 from collections.abc import Callable, Sequence

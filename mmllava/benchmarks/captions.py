@@ -1,4 +1,4 @@
-"""Floor 3. Pictures to be described: COCO in its releases and Karpathy's splits, NoCaps, Flickr30k.
+"""Pictures to be described: COCO in its releases and Karpathy's splits, NoCaps, Flickr30k.
 
 A picture is asked once, however many people described it.
 """

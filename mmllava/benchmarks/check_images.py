@@ -1,4 +1,4 @@
-"""Floor 3. A benchmark looked through before a model is asked: are its pictures there and whole?"""
+"""A benchmark looked through before a model is asked: are its pictures there and whole?"""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Floor 1. The metrics as mmengine runs them: samples are collected here, scored next door."""
+"""The metrics as mmengine runs them: samples are collected here, scored next door."""
 
 from collections.abc import Sequence
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Floor 3. A benchmark as mmengine's loops take it: each picture or question once."""
+"""A benchmark as mmengine's loops take it: each picture or question once."""
 
 import inspect
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Floor 3. Annotation files, read with care: a bad record is named with its file and the fix."""
+"""Annotation files, read with care: a bad record is named with its file and the fix."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Floor 3. A benchmark's scorer as mmengine runs it, and the file for its server."""
+"""A benchmark's scorer as mmengine runs it, and the file for its server."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Floor 3. Options to choose from by letter: MMBench and SEED-Bench."""
+"""Options to choose from by letter: MMBench and SEED-Bench."""
 
 import base64
 import binascii

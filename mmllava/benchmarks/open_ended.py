@@ -1,4 +1,4 @@
-"""Floor 3. Answers in sentences, for a judge: MM-Vet and LLaVA-Bench."""
+"""Answers in sentences, for a judge: MM-Vet and LLaVA-Bench."""
 
 import hashlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Floor 3. What each sample contributed to a benchmark's score, to look at and to compare."""
+"""What each sample contributed to a benchmark's score, to look at and to compare."""
 
 from collections.abc import Sequence
 from typing import Any

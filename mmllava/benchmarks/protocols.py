@@ -1,4 +1,4 @@
-"""Floor 3. How each set is asked, by whom: the text around a question and the decoding.
+"""How each set is asked, by whom: the text around a question and the decoding.
 
 The same weights score whole points apart by these, so a preset is named in the config and
 written with the score. Presets: ``llava``, the authors' scripts; ``lmms-eval`` 0.7.3, its

@@ -1,4 +1,4 @@
-"""Floor 3. The benchmarks, by the name that a config gives."""
+"""The benchmarks, by the name that a config gives."""
 
 import inspect
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Floor 3. ScienceQA: problems.json and pid_splits.json -> items; letters -> accuracies."""
+"""ScienceQA: problems.json and pid_splits.json -> items; letters -> accuracies."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Floor 3. Means in percent, over all and by group."""
+"""Means in percent, over all and by group."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Floor 3. Submissions on disk, in the format that a file's name ends in; whole or not at all."""
+"""Submissions on disk, in the format that a file's name ends in; whole or not at all."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Floor 3. What all benchmarks are made of: items, and the description of a set."""
+"""What all benchmarks are made of: items, and the description of a set."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Floor 3. Short answers that ten people gave too: VQAv2, OK-VQA, VizWiz, TextVQA; and GQA."""
+"""Short answers that ten people gave too: VQAv2, OK-VQA, VizWiz, TextVQA; and GQA."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Floor 3. Questions to be answered by yes or no: POPE and MME."""
+"""Questions to be answered by yes or no: POPE and MME."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,10 @@
-"""Floor 1. Weight files in, weight files out; no model is ever built here.
+"""Weight files in, weight files out; no model is built and torch is not imported.
+
+Floor 1. Files:
+
+    conversion/  A conversion job: planned from headers, streamed, resumed after a kill, verified.
+    layouts/     The layouts of LLaVA checkpoints: how each is recognised, read and written.
+    storage/     Bytes on disk: weight files read and written, tensor by tensor, or not at all.
 
 Nothing here imports torch: a conversion starts at once, and holds a few megabytes at a time.
 Every layout goes through the original's names: ``intake`` plans the way in, ``outlet`` the way

@@ -1,4 +1,4 @@
-"""Floor 2. Samples to a batch."""
+"""Samples to a batch."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Floor 2. Instruction data: LLaVA's training JSON as a dataset to learn from."""
+"""Instruction data: LLaVA's training JSON as a dataset to learn from."""
 
 import hashlib
 import inspect

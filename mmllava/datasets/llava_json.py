@@ -1,4 +1,4 @@
-"""Floor 2. LLaVA's training JSON: its rows, and what makes one unfit to learn from.
+"""LLaVA's training JSON: its rows, and what makes one unfit to learn from.
 
 A row is ``{"id": ..., "image": path or list of paths, "conversations": [{"from": "human" or
 "gpt", "value": text}, ...]}``; without ``image`` it is text only. A row with ``caption`` in

@@ -1,4 +1,4 @@
-"""Floor 2. ScienceQA's problems, written as LLaVA was trained on them.
+"""ScienceQA's problems, written as LLaVA was trained on them.
 
 Source: ``convert_sqa_to_llava.py`` and ``base_prompt.py`` of LLaVA 1.2.2, whose texts
 these are, character for character.

@@ -1,4 +1,4 @@
-"""Floor 2. The steps from a picture's path to the pixels that a model takes."""
+"""The steps from a picture's path to the pixels that a model takes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

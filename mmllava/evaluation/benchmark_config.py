@@ -1,4 +1,4 @@
-"""Floor 4. A benchmark's config and a model's become one: any set with any model."""
+"""A benchmark's config and a model's become one: any set with any model."""
 
 import copy
 import re

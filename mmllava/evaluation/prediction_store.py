@@ -1,4 +1,4 @@
-"""Floor 4. Predictions on disk, appended as they come, so that a killed run goes on."""
+"""Predictions on disk, appended as they come, so that a killed run goes on."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Floor 4. A run to look at: scores, protocol and samples with their pictures, in one file."""
+"""A run to look at: scores, protocol and samples with their pictures, in one file."""
 
 import base64
 import html

@@ -1,4 +1,4 @@
-"""Floor 4. Protocol cards: how a score came about, in one JSON beside the predictions."""
+"""Protocol cards: how a score came about, in one JSON beside the predictions."""
 
 import hashlib
 import json

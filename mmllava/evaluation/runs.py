@@ -1,4 +1,4 @@
-"""Floor 1. A finished run as it lies on disk, and what tells two runs apart."""
+"""A finished run as it lies on disk, and what tells two runs apart."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Floor 4. mmengine's test loop, made to survive: a kill, a bad picture, a metric that fails."""
+"""mmengine's test loop, made to survive: a kill, a bad picture, a metric that fails."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence

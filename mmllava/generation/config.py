@@ -1,4 +1,4 @@
-"""Floor 2. What a user may set for a generation, checked, as transformers holds it."""
+"""What a user may set for a generation, checked, as transformers holds it."""
 
 from typing import Any
 

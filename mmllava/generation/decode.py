@@ -1,4 +1,4 @@
-"""Floor 3. Greedy or sampled decoding, token by token, so that it can be streamed and stopped."""
+"""Greedy or sampled decoding, token by token, so that it can be streamed and stopped."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -9,11 +9,10 @@ from torch import Tensor
 
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.generation.config import GENERATION_SETTINGS, STEPPED, generation_config
-from mmllava.models.language import LanguageModel
 
 
 def decode(
-    language: LanguageModel,
+    language: Any,
     embeds: Tensor,
     cache: Any,
     tokenizer: Any,

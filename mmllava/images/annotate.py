@@ -1,4 +1,4 @@
-"""Floor 1. A picture with what a model said about it, in a band below."""
+"""A picture with what a model said about it, in a band below."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Floor 1. LLaVA v1.6: a picture as a whole and in tiles, and how many tokens it takes.
+"""LLaVA v1.6: a picture as a whole and in tiles, and how many tokens it takes.
 
 A pinpoint is a resolution (width, height), in pixels, that the checkpoint was
 trained on: its ``image_grid_pinpoints``. Source: ``mm_utils.py`` and

@@ -1,4 +1,4 @@
-"""Floor 1. A picture to the square that CLIP sees. Integers only; the model normalises."""
+"""A picture to the square that CLIP sees. Integers only; the model normalises."""
 
 import numpy as np
 from PIL import Image

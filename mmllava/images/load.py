@@ -1,4 +1,4 @@
-"""Floor 1. Whatever names or holds a picture, to an RGB picture as LLaVA decodes it."""
+"""Whatever names or holds a picture, to an RGB picture as LLaVA decodes it."""
 
 import http.client
 import io

@@ -1,4 +1,4 @@
-"""Floor 4. Many questions to one model, as other programs ask them: grouped, batched, in order."""
+"""Many questions to one model, as other programs ask them: grouped, batched, in order."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Floor 4. A model for lmms-eval: ``lmms-eval --model mmllava --model_args pretrained=FOLDER``."""
+"""A model for lmms-eval: ``lmms-eval --model mmllava --model_args pretrained=FOLDER``."""
 
 from collections.abc import Sequence
 from typing import Any

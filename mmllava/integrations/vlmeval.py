@@ -1,4 +1,4 @@
-"""Floor 4. A model for VLMEvalKit that answers in batches.
+"""A model for VLMEvalKit that answers in batches.
 
 VLMEvalKit asks a local model one question at a time, and a model behind an API from several
 threads at once (``--api-nproc``). This one takes the second way and answers together what is

@@ -1,4 +1,4 @@
-"""Floor 1. BLEU-1..4 of captions, as pycocoevalcap computes it."""
+"""BLEU-1..4 of captions, as pycocoevalcap computes it."""
 
 import math
 from collections import Counter

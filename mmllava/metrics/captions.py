@@ -1,4 +1,4 @@
-"""Floor 1. COCO caption files and captions in, scores out."""
+"""COCO caption files and captions in, scores out."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

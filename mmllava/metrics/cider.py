@@ -1,4 +1,4 @@
-"""Floor 1. CIDEr of captions (CIDEr-D: clipped, length-penalised), as pycocoevalcap computes it."""
+"""CIDEr of captions (CIDEr-D: clipped, length-penalised), as pycocoevalcap computes it."""
 
 import math
 from collections import Counter

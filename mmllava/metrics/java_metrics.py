@@ -1,4 +1,4 @@
-"""Floor 1. METEOR and SPICE, by the Java programs inside pycocoevalcap.
+"""METEOR and SPICE, by the Java programs inside pycocoevalcap.
 
 The only door to pycocoevalcap. Nothing is written into its folder: SPICE gets
 a temporary one, and its language models are never downloaded behind your back.

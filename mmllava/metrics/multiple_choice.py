@@ -1,4 +1,4 @@
-"""Floor 1. Which of several options an answer names."""
+"""Which of several options an answer names."""
 
 import re
 from collections.abc import Mapping

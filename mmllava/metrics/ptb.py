@@ -1,4 +1,4 @@
-"""Floor 1. The caption tokenizer: Penn Treebank words as pycocoevalcap has them, no Java.
+"""The caption tokenizer: Penn Treebank words as pycocoevalcap has them, no Java.
 
 pycocoevalcap writes all captions to one file, a line each, and reads the words
 back line by line. Its tokenizer peeks past the end of a line: ``by the U.S.``

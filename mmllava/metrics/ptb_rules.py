@@ -1,4 +1,4 @@
-r"""Floor 1. The tokenizer's rules: what may be one token, and how it is written.
+r"""The tokenizer's rules: what may be one token, and how it is written.
 
 Every rule is tried where a token may begin; the longest match wins, the earlier
 rule on equal length. A pattern's group 1 is the token; what it matches behind

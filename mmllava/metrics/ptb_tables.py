@@ -1,4 +1,4 @@
-"""Floor 1. What the caption tokenizer knows by heart: characters, abbreviations, sentence openers.
+"""What the caption tokenizer knows by heart: characters, abbreviations, sentence openers.
 
 Data only, read off the behaviour of Stanford's PTBTokenizer 3.4.1 (the one that
 pycocoevalcap runs) by giving it every character and every candidate word.

@@ -1,4 +1,4 @@
-"""Floor 1. ROUGE-L of captions, as pycocoevalcap computes it."""
+"""ROUGE-L of captions, as pycocoevalcap computes it."""
 
 from collections.abc import Sequence
 

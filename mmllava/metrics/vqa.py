@@ -1,4 +1,4 @@
-"""Floor 1. Short answers against those of people: VQA accuracy, and GQA's exact match."""
+"""Short answers against those of people: VQA accuracy, and GQA's exact match."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Floor 1. What the VQA answer normaliser knows by heart: numbers, articles, contractions.
+"""What the VQA answer normaliser knows by heart: numbers, articles, contractions.
 
 Data only: that of M4C's EvalAI processor, which LLaVA and lmms-eval carry. The oddities are
 its own (``somebody'd`` loses its apostrophe), and so are the gaps.

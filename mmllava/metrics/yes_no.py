@@ -1,4 +1,4 @@
-"""Floor 1. Answers that are yes or no: POPE and MME, read and counted as each of them does."""
+"""Answers that are yes or no: POPE and MME, read and counted as each of them does."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Floor 2. Whether a machine and a checkpoint fit a model, before anything is moved."""
+"""Whether a machine and a checkpoint fit a model, before anything is moved."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Floor 2. An original LLaVA folder -> the config of its model, each part with its reason.
+"""An original LLaVA folder -> the config of its model, each part with its reason.
 
 What is decided here is decided by config.json, tensor names and tokenizer files;
 what a folder is called says nothing.

@@ -1,4 +1,4 @@
-"""Floor 2. Where a component's sizes and files come from: a config, a folder, or the hub."""
+"""Where a component's sizes and files come from: a config, a folder, or the hub."""
 
 from collections.abc import Mapping
 from pathlib import Path

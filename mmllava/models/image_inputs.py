@@ -1,4 +1,4 @@
-"""Floor 2. The pictures of a batch, whatever form they come in."""
+"""The pictures of a batch, whatever form they come in."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Floor 2. The language model: transformers' own, fed with embeddings."""
+"""The language model: transformers' own, fed with embeddings."""
 
 import copy
 from collections.abc import Iterator

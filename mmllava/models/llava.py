@@ -1,4 +1,4 @@
-"""Floor 2. LLaVA: a vision tower, a projector and a language model, wired by config."""
+"""LLaVA: a vision tower, a projector and a language model, wired by config."""
 
 import inspect
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Floor 2. A model -> the config.json of its folder, as LLaVA's authors write it.
+"""A model -> the config.json of its folder, as LLaVA's authors write it.
 
 The other way is `mmllava.models.detect`.
 """

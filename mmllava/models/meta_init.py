@@ -1,4 +1,4 @@
-"""Floor 2. A model that is only shapes until its weights come, in the dtype they are wanted."""
+"""A model that is only shapes until its weights come, in the dtype they are wanted."""
 
 from abc import abstractmethod
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Floor 2. Component names of mmpretrain's own Llava configs, read as ours."""
+"""Component names of mmpretrain's own Llava configs, read as ours."""
 
 from collections.abc import Mapping
 from typing import Any

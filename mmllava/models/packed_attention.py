@@ -1,4 +1,4 @@
-"""Floor 2. Attention of samples that stand in one row and must not see each other."""
+"""Attention of samples that stand in one row and must not see each other."""
 
 import logging
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Floor 2. A checkpoint that holds only what training changed, beside the base it changed.
+"""A checkpoint that holds only what training changed, beside the base it changed.
 
 Such a folder has ``model.safetensors`` (trained tensors, in the original's names),
 ``base.json`` and, after LoRA, ``adapter_model.safetensors`` in PEFT's names.

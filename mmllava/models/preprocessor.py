@@ -1,4 +1,4 @@
-"""Floor 2. A batch of samples to the device, its pixels normalised."""
+"""A batch of samples to the device, its pixels normalised."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Floor 2. From vision features to word-embedding space."""
+"""From vision features to word-embedding space."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Floor 2. The language model in 8 or 4 bits, through bitsandbytes.
+"""The language model in 8 or 4 bits, through bitsandbytes.
 
 Only the linear layers of its blocks: tower, projector, embeddings, norms and
 ``lm_head`` keep their half precision, so a picture's features and the choice

@@ -1,4 +1,4 @@
-"""Floor 2. Picture features between word embeddings, and rows to one batch."""
+"""Picture features between word embeddings, and rows to one batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Floor 2. LLaVA v1.6: the features of a picture's tiles, to one row."""
+"""LLaVA v1.6: the features of a picture's tiles, to one row."""
 
 import math
 from collections.abc import Sequence

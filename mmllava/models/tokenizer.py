@@ -1,4 +1,4 @@
-"""Floor 2. The tokenizer of a model: from its config, its checkpoint's folder, or the hub."""
+"""The tokenizer of a model: from its config, its checkpoint's folder, or the hub."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Floor 2. The CLIP vision tower, read where LLaVA reads it."""
+"""The CLIP vision tower, read where LLaVA reads it."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Floor 2. A checkpoint's tensors into a model, mapped from disk, all or nothing."""
+"""A checkpoint's tensors into a model, mapped from disk, all or nothing."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -1,1 +1,12 @@
-"""Floor 1. A conversation in, token ids and labels out. Text only."""
+"""A conversation becomes token ids and labels; text only.
+
+Floor 1. Files:
+
+    conversation.py  questions and instruction JSON, as turns
+    encode.py        segments -> ids, labels, picture slots
+    labels.py        what each template learns of a sample
+    presets.py       what to ask and how to decode, each with its source
+    render.py        a conversation, written as a template says
+    templates.py     every template of LLaVA's code, as data
+    tokenizer.py     the authors' tokenizer, by sentencepiece alone
+"""

@@ -1,4 +1,4 @@
-"""Floor 1. Questions and LLaVA's instruction JSON, as turns."""
+"""Questions and LLaVA's instruction JSON, as turns."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Floor 1. A conversation to token ids, labels and picture slots.
+"""A conversation to token ids, labels and picture slots.
 
 The text between two pictures is tokenised once, whole, as the authors do, and
 labels are read from the characters that each token spells. Splitting the text

@@ -1,4 +1,4 @@
-"""Floor 1. A training sample to ids and labels: what each template learns."""
+"""A training sample to ids and labels: what each template learns."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Floor 1. A conversation, written as a template says."""
+"""A conversation, written as a template says."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Floor 1. Every chat template of LLaVA's code, old and new, as data.
+"""Every chat template of LLaVA's code, old and new, as data.
 
 Sources: the ``conv_templates`` of LLaVA 1.2.2, whose prompts are recorded in
 ``tests/golden``; for the legacy ones, LLaVA's code at 8959d5c (17 April 2023) to

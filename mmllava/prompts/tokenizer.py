@@ -1,4 +1,4 @@
-"""Floor 1. Text to token ids and back, as the authors' slow tokenizer does it.
+"""Text to token ids and back, as the authors' slow tokenizer does it.
 
 LLaMA-family ids come from sentencepiece directly: transformers' own class for
 these models changed its ids from version to version, and LLaVA's weights did

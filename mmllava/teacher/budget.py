@@ -1,4 +1,4 @@
-"""Floor 1. What a run may spend, and what it has spent."""
+"""What a run may spend, and what it has spent."""
 
 import asyncio
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Floor 1. Answers on disk, so that nothing is paid for twice."""
+"""Answers on disk, so that nothing is paid for twice."""
 
 import json
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Floor 1. What every tool that asks a teacher takes on its command line."""
+"""What every tool that asks a teacher takes on its command line."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Floor 1. Asking the teacher: the only door to the openai package.
+"""Asking the teacher: the only door to the openai package.
 
 Many requests at a time, each tried again where that may help, none paid for twice.
 """

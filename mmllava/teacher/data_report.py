@@ -1,4 +1,4 @@
-"""Floor 1. What a run wrote: counts, lengths, verbs and nouns, a picture, and samples."""
+"""What a run wrote: counts, lengths, verbs and nouns, a picture, and samples."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""Floor 1. Where the teacher is, what one request says, and what it may cost."""
+"""Where the teacher is, what one request says, and what it may cost."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Floor 1. Files read with reasons, and written whole or not at all."""
+"""Files read with reasons, and written whole or not at all."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Floor 1. From pictures in words to LLaVA's training JSON."""
+"""From pictures in words to LLaVA's training JSON."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Floor 1. What the teacher is told of a picture: its captions, and the boxes of its things."""
+"""What the teacher is told of a picture: its captions, and the boxes of its things."""
 
 import math
 from collections.abc import Mapping

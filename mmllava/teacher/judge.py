@@ -1,4 +1,4 @@
-"""Floor 1. Two answers to a question, rated by the teacher: LLaVA-Bench's relative score.
+"""Two answers to a question, rated by the teacher: LLaVA-Bench's relative score.
 
 The reference's answer is rated beside the candidate's; 100 x the mean of the candidate's
 ratings / the mean of the reference's is the score.

@@ -1,4 +1,4 @@
-"""Floor 1. What the teacher wrote, as turns; and what makes it unfit to learn from."""
+"""What the teacher wrote, as turns; and what makes it unfit to learn from."""
 
 import re
 

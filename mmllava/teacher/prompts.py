@@ -1,4 +1,4 @@
-"""Floor 1. What the teacher is asked to write: instructions and examples, from files.
+"""What the teacher is asked to write: instructions and examples, from files.
 
 A folder has a subfolder for each kind, in the layout of LLaVA's release:
 ``system_message.txt``, and for each example ``NNN_caps.txt`` and ``NNN_conv.txt``.
@@ -13,7 +13,7 @@ from mmllava.teacher.endpoint import Request
 from mmllava.teacher.files import read_text
 from mmllava.teacher.image_context import Picture
 
-OURS = Path(__file__).parent / 'recipes'
+OURS = Path(__file__).parent / 'prompt_files'
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Floor 1. ScienceQA with a text-only teacher beside the model: who answers what.
+"""ScienceQA with a text-only teacher beside the model: who answers what.
 
 The teacher cannot see the picture of a question. Complement: where the teacher gives no
 letter, the model's answer counts, else the teacher's. Judge: the teacher reads both answers

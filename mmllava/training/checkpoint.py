@@ -1,4 +1,4 @@
-"""Floor 3. A checkpoint of a run: what was trained, for use, and what resuming needs.
+"""A checkpoint of a run: what was trained, for use, and what resuming needs.
 
 A folder ``iter_N`` that appears whole or not at all:
 

@@ -1,4 +1,4 @@
-"""Floor 3. Several processes, also where there is no GPU."""
+"""Several processes, also where there is no GPU."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Floor 3. A model whose weights, gradients and sums are shared out over processes.
+"""A model whose weights, gradients and sums are shared out over processes.
 
 By PyTorch's ``fully_shard`` (FSDP2), and not by mmengine 0.10.12's ``FSDPStrategy``: that
 wraps the older FSDP, which flattens what is trained and what is frozen into one tensor,
@@ -68,20 +68,20 @@ def read_strategy(config: Any, stage: Stage) -> dict[str, Any] | None:
         )
     if 'image_tokens' in stage.train and 'language' not in stage.train:
         raise ConfigError(
-            'stage.train has image_tokens, which are some rows of a weight, and FSDP shares weights '
-            "out whole. Leave strategy out: little is trained then, and a process's copy fits."
+            'stage.train has image_tokens, which are some rows of a weight, and FSDP shards whole '
+            "weights. Leave strategy out: little is trained then, and a process's copy fits."
         )
     if 'Amp' in str(config.optim_wrapper.get('type')):
         raise ConfigError(
             'AmpOptimWrapper scales the loss, which FSDP here does not. Set optim_wrapper.type='
             "'mmllava.BFloat16OptimWrapper', or leave strategy out."
         )
-    asking = any('PromptHook' in str(hook.get('type')) for hook in config.get('custom_hooks', []))
+    asking = any('GenerationHook' in str(hook.get('type')) for hook in config.get('custom_hooks', []))
     validating = any(config.get(key) is not None for key in ('val_cfg', 'val_dataloader'))
     if validating or asking:
         raise ConfigError(
             'answers of different lengths would have the processes of FSDP wait for one another '
-            'for ever. Leave val_cfg, val_dataloader, val_evaluator and PromptHook out, and test a '
+            'for ever. Leave val_cfg, val_dataloader, val_evaluator and GenerationHook out, and test a '
             'checkpoint with tools/test.py.'
         )
     if config.model.get('bits'):

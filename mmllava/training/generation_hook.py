@@ -1,4 +1,4 @@
-"""Floor 3. A model in training is asked the same few questions again and again."""
+"""A model in training is asked the same few questions again and again."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ class GenerationHook(Hook):
     ) -> None:
         if not prompts or interval < 1 or max_new_tokens < 1:
             raise ConfigError(
-                f'PromptHook has {len(prompts)} prompts, interval={interval} and '
+                f'GenerationHook has {len(prompts)} prompts, interval={interval} and '
                 f'max_new_tokens={max_new_tokens}, expected 1 or more of each.'
             )
         for prompt in prompts:
@@ -66,7 +66,7 @@ class GenerationHook(Hook):
                 if key not in _KEYS:
                     raise unknown_name('key of a prompt', key, _KEYS)
             if not any(prompt.get(key) for key in _KEYS):
-                raise ConfigError('PromptHook has a prompt without picture and question.')
+                raise ConfigError('GenerationHook has a prompt without picture and question.')
         self.prompts, self.interval = [dict(prompt) for prompt in prompts], interval
         self.max_new_tokens = max_new_tokens
 
@@ -79,7 +79,7 @@ class GenerationHook(Hook):
         if len(steps) != 2:
             raise ConfigError(
                 f'the pipeline of training has {len(steps)} of LoadImage and CLIPResize, expected '
-                'both: PromptHook reads its pictures with them.'
+                'both: GenerationHook reads its pictures with them.'
             )
         self._samples = [_read(prompt.get('picture'), steps) for prompt in self.prompts]
         self._pictures = [_small(prompt.get('picture')) for prompt in self.prompts]

@@ -1,4 +1,4 @@
-"""Floor 3. Checkpoints in the right order, and what a log line says of speed."""
+"""Checkpoints in the right order, and what a log line says of speed."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Floor 3. A training sample as the model will see it: how long, how much of it is learned."""
+"""A training sample as the model will see it: how long, how much of it is learned."""
 
 import re
 from collections.abc import Sequence

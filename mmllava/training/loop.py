@@ -1,4 +1,4 @@
-"""Floor 3. The training loop: one iteration is one optimizer step."""
+"""The training loop: one iteration is one optimizer step."""
 
 import itertools
 import time

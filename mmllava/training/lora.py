@@ -1,4 +1,4 @@
-"""Floor 3. Low-rank adapters in the language model, by PEFT. The only file that knows it."""
+"""Low-rank adapters in the language model, by PEFT. The only file that knows it."""
 
 from typing import Any
 

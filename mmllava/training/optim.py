@@ -1,4 +1,4 @@
-"""Floor 3. Rates: for each part of the model, and over time."""
+"""Rates: for each part of the model, and over time."""
 
 import math
 from collections.abc import Iterator

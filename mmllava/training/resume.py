@@ -1,4 +1,4 @@
-"""Floor 3. Whether a run may go on from a checkpoint: what must be as it was, and the seed."""
+"""Whether a run may go on from a checkpoint: what must be as it was, and the seed."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Floor 3. What is done beside training, and leaves no trace in it."""
+"""What is done beside training, and leaves no trace in it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Floor 3. mmengine's runner, with a stage, and with checkpoints that a kill cannot harm."""
+"""mmengine's runner, with a stage, and with checkpoints that a kill cannot harm."""
 
 from functools import partial
 from pathlib import Path

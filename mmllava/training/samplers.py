@@ -1,4 +1,4 @@
-"""Floor 3. In which order samples are learned: steps of one modality, evenly long batches."""
+"""In which order samples are learned: steps of one modality, evenly long batches."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Floor 3. What learns and what is frozen: said once, in the config's ``stage``."""
+"""What learns and what is frozen: said once, in the config's ``stage``."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ class Stage:
             ``<im_end>`` in the word embeddings; no other row moves.
         lora: ``r``, ``alpha`` and ``dropout`` of adapters in the language model, which
             itself stays as it is.
-        gradient_checkpointing: keep no activations of the language model's blocks; compute them again
-            in the backward pass (activation checkpointing).
+        gradient_checkpointing: recomputes the activations of the language model's blocks in
+            the backward pass rather than keep them.
     """
 
     train: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Floor 3. The small world as files: pictures, training JSON, COCO captions, VQAv2 questions."""
+"""The small world as files: pictures, training JSON, COCO captions, VQAv2 questions."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""Floor 3. What a text says is in a picture, and whether it is so."""
+"""What a text says is in a picture, and whether it is so."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Floor 3. Conversations about scenes, as rows of LLaVA's training JSON."""
+"""Conversations about scenes, as rows of LLaVA's training JSON."""
 
 import random
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Floor 3. Talks with a fixed outcome: three turns about one picture, then two about another."""
+"""Talks with a fixed outcome: three turns about one picture, then two about another."""
 
 import random
 from collections.abc import Callable

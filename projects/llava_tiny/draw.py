@@ -1,4 +1,4 @@
-"""Floor 3. Draws a scene of the small world, with Pillow alone: the same pixels each time."""
+"""Draws a scene of the small world, with Pillow alone: the same pixels each time."""
 
 import random
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Floor 3. How llava-tiny's tower begins: each patch learns to tell what it shows."""
+"""How llava-tiny's tower begins: each patch learns to tell what it shows."""
 
 import hashlib
 import math
@@ -80,7 +80,8 @@ class SceneDataset(BaseDataset):
             if not _is_row(row):
                 raise DataError(
                     f'row {number} of {self.ann_file} is {str(row)[:80]}; expected '
-                    '{"image": path, "things": [...]}, as projects/llava_tiny/tools/make_data.py writes them.'
+                    '{"image": path, "things": [...]}, as '
+                    'projects/llava_tiny/tools/make_data.py writes them.'
                 )
         return [
             dict(img_path=picture_path(row['image'], self.img_root), things=row['things'])
@@ -139,7 +140,7 @@ class PatchSupervisedLlava(Llava):
         for own, sample in zip(pictures, data_samples, strict=True):
             if 'things' not in sample or [len(picture) for picture in own] != [1]:
                 raise DataError(
-                    f'PatchNamer learns from one picture and its things; a sample has {len(own)} '
+                    f'PatchSupervisedLlava learns from one picture and its things; a sample has {len(own)} '
                     f'pictures and {", ".join(sample.keys()) or "nothing"}. Train it on '
                     "SceneDataset, with algorithm_keys=['things'] in PackInputs."
                 )

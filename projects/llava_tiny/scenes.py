@@ -1,4 +1,4 @@
-"""Floor 3. What can be in a picture of the small world, and scenes of it from a seed."""
+"""What can be in a picture of the small world, and scenes of it from a seed."""
 
 import random
 from collections.abc import Sequence

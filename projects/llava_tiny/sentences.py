@@ -1,4 +1,4 @@
-"""Floor 3. What can be said of a scene: captions, a description, questions with answers."""
+"""What can be said of a scene: captions, a description, questions with answers."""
 
 import random
 from collections.abc import Callable, Sequence

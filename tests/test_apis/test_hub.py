@@ -64,7 +64,7 @@ def test_taking_over_twice_changes_nothing():
 
     before = mmllava.list_models()
     mmpretrain_patch.apply()
-    importlib.reload(mmpretrain_patch).take_over()
+    importlib.reload(mmpretrain_patch).apply()
     assert mmllava.list_models() == before
     assert mmllava.get_model('llava-7b-v1_caption').task == 'caption'
 

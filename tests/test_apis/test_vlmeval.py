@@ -11,7 +11,7 @@ import pytest
 from mmllava.errors import PromptError
 from mmllava.integrations.batched import BatchedModel, Request
 from tests.conftest import MODELS
-from tools import benchmark_samples
+from tools.dev import make_benchmark_samples as benchmark_samples
 
 SETTINGS = dict(do_sample=False, max_new_tokens=5)
 

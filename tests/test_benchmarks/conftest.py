@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tools import benchmark_samples
+from tools.dev import make_benchmark_samples as benchmark_samples
 
 
 @pytest.fixture(scope='session')

@@ -9,7 +9,8 @@ from mmllava.benchmarks.check_images import check_images
 from mmllava.benchmarks.types import Item
 from mmllava.errors import DataError
 from tests.conftest import ROOT
-from tools import check_data, score_answers
+from tools.analysis_tools import score_answers
+from tools.misc import check_data
 
 ITEMS = [Item(7), Item(8), Item('9')]
 

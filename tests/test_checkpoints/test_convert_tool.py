@@ -18,17 +18,22 @@ from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import GOLDEN
 
 ROOT = Path(__file__).parents[2]
+TOOLS = dict(
+    convert='tools/convert.py',
+    verify='tools/model_converters/verify.py',
+    logits='tools/analysis_tools/compare_logits.py',
+)
 V15, CLIP = GOLDEN / 'llava-v1.5', GOLDEN / 'clip-tiny'
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT)}
 
 
 def run(tool, *arguments):
-    command = [sys.executable, str(ROOT / f'tools/{tool}.py'), *map(str, arguments)]
+    command = [sys.executable, str(ROOT / TOOLS[tool]), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
 
 
 def load(name):
-    spec = importlib.util.spec_from_file_location(f'{name}_tool', ROOT / f'tools/{name}.py')
+    spec = importlib.util.spec_from_file_location(f'{name}_tool', ROOT / TOOLS[name])
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -198,14 +203,14 @@ def test_help_comes_at_once_without_heavy_packages(tool):
         'heavy = {"torch", "safetensors", "mmengine", "mmpretrain", "transformers"}\n'
         'print("loaded", sorted(heavy & sys.modules.keys()))'
     )
-    command = [sys.executable, '-W', 'error', '-c', watch, str(ROOT / f'tools/{tool}.py')]
+    command = [sys.executable, '-W', 'error', '-c', watch, str(ROOT / TOOLS[tool])]
     done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
     assert done.stderr == '' and done.stdout.splitlines()[-1] == 'loaded []'
 
 
 def test_a_polite_kill_leaves_nothing_behind(tmp_path):
     slow = (
-        'import runpy, sys, time; from mmllava.checkpoints import stream\n'
+        'import runpy, sys, time; from mmllava.checkpoints.conversion import stream\n'
         'compute = stream._compute\n'
         'def wait(move, *a):\n'
         '    print("begun", flush=True); time.sleep(0.3)\n'

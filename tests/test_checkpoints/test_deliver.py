@@ -19,9 +19,10 @@ from mmllava.checkpoints import (
     write_conversion,
 )
 from mmllava.checkpoints.conversion import stream
-from mmllava.checkpoints.conversion.journal import journal_of, plan_sum
+from mmllava.checkpoints.conversion.journal import plan_sum
 from mmllava.checkpoints.conversion.run import find_leftover
 from mmllava.checkpoints.storage import atomic
+from mmllava.checkpoints.storage.atomic import journal_of
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import GOLDEN
 
@@ -31,7 +32,8 @@ VALUES = 500  # of a piece here: some 370 pieces
 # Converts, and dies like a process that the system kills at the given piece.
 CHILD = f"""
 import os, signal, sys
-from mmllava.checkpoints import prepare_conversion, stream, write_conversion
+from mmllava.checkpoints import prepare_conversion, write_conversion
+from mmllava.checkpoints.conversion import stream
 out, to, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
 stream.PIECE_VALUES = {VALUES}
 seen = []

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from mmllava.checkpoints import prepare_merge, read_config, write_merge
-from mmllava.checkpoints.conversion.journal import journal_of
 from mmllava.checkpoints.conversion.run import _may_replace_folder
 from mmllava.checkpoints.storage import atomic, lock
 from mmllava.checkpoints.storage.atomic import (
     atomic_output,
     check_destination,
+    journal_of,
     leftovers,
     refuse_busy,
 )
@@ -160,8 +160,8 @@ def test_what_a_run_left_that_died_is_gone_on_with_at_once(tmp_path):
     script = (
         'import os, signal, sys\n'
         'from pathlib import Path\n'
-        'from mmllava.checkpoints.storage.atomic import staged\n'
-        'with staged(Path(sys.argv[1]), 0, None) as part:\n'
+        'from mmllava.checkpoints.storage.atomic import atomic_output\n'
+        'with atomic_output(Path(sys.argv[1]), 0, None) as part:\n'
         '    part.write_text("half")\n'
         '    print(part, flush=True)\n'
         '    sys.stdin.readline()\n'

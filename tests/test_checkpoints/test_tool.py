@@ -88,7 +88,7 @@ def test_help_comes_at_once_without_heavy_packages_or_noise():
 def test_an_interrupted_merge_leaves_nothing_behind(pair, kind):
     # A merge that waits in the middle, until it is interrupted.
     slow = (
-        'import runpy, sys, time; from mmllava.checkpoints import stream\n'
+        'import runpy, sys, time; from mmllava.checkpoints.conversion import stream\n'
         'compute = stream._compute; stream.WORKERS = 1\n'
         'def wait(move, *a):\n'
         '    print(move.name, flush=True); time.sleep(0.5)\n'

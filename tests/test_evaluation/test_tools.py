@@ -17,7 +17,7 @@ RECORDED = ROOT / 'tests/golden/captions/scores.json'
 def tool(name, *arguments, cwd):
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     return subprocess.run(
-        [sys.executable, str(ROOT / 'tools' / name), *map(str, arguments)],
+        [sys.executable, str(ROOT / 'tools/analysis_tools' / name), *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, 'PYTHONPATH': paths},
         capture_output=True,

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from mmllava.errors import ConfigError, PromptError
-from mmllava.prompts import tokenizer
+from mmllava.prompts import tokenizer as module
 from mmllava.prompts.encode import encode_text
 from mmllava.prompts.tokenizer import LlamaTokenizer
 from tests.conftest import MODELS
@@ -115,7 +115,7 @@ def test_a_damaged_tokenizer_is_named(tmp_path):
 
 def test_a_tokenizer_that_rewrites_its_input_is_refused_where_labels_depend_on_it():
     with pytest.raises(PromptError, match=r"rewrites its input: 'ABC' does not match"):
-        tokenizer._spans(['▁abc'], 'ABC', 0, prefix=True)
+        module._spans(['▁abc'], 'ABC', 0, prefix=True)
 
 
 @pytest.mark.parametrize('text', [t for t in NASTY if t.strip()])

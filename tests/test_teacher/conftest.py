@@ -1,11 +1,11 @@
 """A teacher that asks the reference server, without long waits."""
 
 import pytest
-from tools.teacher_server import TeacherServer
 
 from mmllava.teacher import client
 from mmllava.teacher.client import Teacher
 from mmllava.teacher.endpoint import Endpoint, Request
+from tools.dev.teacher_server import TeacherServer
 
 KEY = 'sk-this-must-never-be-seen-anywhere'
 

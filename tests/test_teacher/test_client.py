@@ -16,7 +16,7 @@ from mmllava.teacher.cache import Answer
 from mmllava.teacher.client import Teacher
 from mmllava.teacher.endpoint import Endpoint, Request
 from tests.test_teacher.conftest import KEY, ask
-from tools import teacher_server
+from tools.dev import teacher_server
 
 
 def refusing(server, status, message, code=None, headers=None):

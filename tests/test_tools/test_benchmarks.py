@@ -7,8 +7,8 @@ import pytest
 
 from mmllava.benchmarks.registry import BENCHMARKS
 from tests.conftest import MODELS, ROOT
-from tools import benchmark_samples
 from tools import test as tool
+from tools.dev import make_benchmark_samples as benchmark_samples
 
 CONFIGS = sorted((ROOT / 'configs/benchmarks').glob('*.py'))
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import MODELS, ROOT
-from tools import check_data as tool
+from tools.misc import check_data as tool
 
 CONFIG = """
 model = dict(

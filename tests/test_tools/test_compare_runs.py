@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tools import compare_runs as tool
+from tools.analysis_tools import compare_runs as tool
 
 CARD = dict(
     format=1,

@@ -12,8 +12,8 @@ from PIL import Image
 
 from tests.test_teacher.conftest import KEY, hire, serve, short_waits  # noqa: F401
 from tests.test_teacher.data import write_pictures
-from tools import check_data
-from tools import generate_data as tool
+from tools.misc import check_data
+from tools.misc import generate_data as tool
 
 ROOT = Path(__file__).parents[2]
 MODELS = ROOT / 'tests/golden/models'

@@ -8,7 +8,7 @@ import pytest
 
 from tests.test_teacher.conftest import hire, serve, short_waits  # noqa: F401
 from tests.test_teacher.data import write_lines, write_pictures
-from tools import judge as tool
+from tools.misc import judge as tool
 
 ROOT = Path(__file__).parents[2]
 
@@ -212,6 +212,6 @@ def test_on_the_ninety_questions_careful_alone_finds_who_favours_the_first(serve
 
 def tool_rating(text):
     """What the reference server says of a judge's question."""
-    from tools.teacher_server import reply
+    from tools.dev.teacher_server import reply
 
     return [int(n) for n in reply([dict(role='user', content=text)]).split('\n')[0].split()]

@@ -20,8 +20,8 @@ PROMISED = [
 @pytest.fixture
 def mutate(monkeypatch):
     """The tool, found as its own folder finds it."""
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
-    import mutate
+    monkeypatch.syspath_prepend(str(ROOT / 'tools/dev'))
+    import mutation_test as mutate
 
     return mutate
 

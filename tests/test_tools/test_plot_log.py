@@ -7,7 +7,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 
-sys.path.insert(0, str(ROOT / 'tools'))
+sys.path.insert(0, str(ROOT / 'tools/analysis_tools'))
 import plot_log
 
 sys.path.pop(0)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mmllava.evaluation.prediction_store import file_mark
 from tests.conftest import MODELS
-from tools import report as tool
+from tools.analysis_tools import report as tool
 
 EVIL = '<script>alert("x")</script>&amp; \ud800'
 

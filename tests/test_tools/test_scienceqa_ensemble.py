@@ -3,10 +3,10 @@
 import json
 
 import pytest
-from tools.benchmark_samples import scienceqa as make_samples
 
 from tests.test_teacher.conftest import hire, serve, short_waits  # noqa: F401
-from tools import scienceqa_ensemble as tool
+from tools.dev.make_benchmark_samples import scienceqa as make_samples
+from tools.misc import scienceqa_ensemble as tool
 
 # The right answers of the samples 100 to 104 are A B A B A; 100 and 102 have a picture.
 OURS = 'ABBAC'

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.test_teacher.conftest import ask, hire, serve, short_waits  # noqa: F401
-from tools import teacher_server as tool
+from tools.dev import teacher_server as tool
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,8 +5,8 @@
   python tools/analysis_tools/score_answers.py configs/benchmarks/textvqa.py answers.jsonl
 
   # captions in COCO's results format; also write what the server takes
-  python tools/analysis_tools/score_answers.py configs/benchmarks/nocaps_val.py captions.json --out-dir sent/ \\
-      --cfg-options test_dataloader.dataset.data_root=/sets/nocaps
+  python tools/analysis_tools/score_answers.py configs/benchmarks/nocaps_val.py captions.json \\
+      --out-dir sent/ --cfg-options test_dataloader.dataset.data_root=/sets/nocaps
 
 LLaVA's own files are known by their ids and prompts: TextVQA, POPE, MME, MM-Vet and the rounds
 of MMBench too.

@@ -5,7 +5,8 @@
   python tools/analysis_tools/score_captions.py captions_val2014.json predictions.json
 
   # METEOR too (needs pycocoevalcap and Java); each image's scores into a file
-  python tools/analysis_tools/score_captions.py refs.json preds.json --metrics CIDEr METEOR --out scores.json
+  python tools/analysis_tools/score_captions.py refs.json preds.json --metrics CIDEr METEOR \\
+      --out scores.json
 
 The last line of output is one JSON object, for scripts. A metric that cannot
 run is named on stderr and under "failed"; the others are reported all the same.

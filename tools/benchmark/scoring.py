@@ -5,8 +5,9 @@
   python tools/benchmark/scoring.py --captions 50 --answers 100 --out rows.jsonl
 
 40,504 pictures with 5 references each, and 200,000 questions with 10 answers each, in the
-files of COCO and VQAv2. Each is scored by tools/analysis_tools/score_answers.py in a process of its own, start
-and reading included, bound to one core. Rows: tools/benchmark/results/scoring.jsonl. The last
+files of COCO and VQAv2. Each is scored by tools/analysis_tools/score_answers.py
+in a process of its own, start and reading included, bound to one core. Rows:
+tools/benchmark/results/scoring.jsonl. The last
 line of output is the last row. Exit status: 0 done, 2 the scoring failed.
 """
 

@@ -3,13 +3,14 @@
 
   python tools/dev/mutation_test.py                              # all of them, a few minutes
   python tools/dev/mutation_test.py --only 'layer -2' 'BOS'      # some
-  python tools/dev/mutation_test.py --rows tools/benchmark/results/mutate.jsonl   # keep a row of each
+  python tools/dev/mutation_test.py --rows tools/benchmark/results/mutate.jsonl  # keep rows
 
 Works in a copy of the tree, in a temporary folder; the tree itself is only read. The tests of
 the chosen mutants run in the copy first and must pass, then once for each mutant. The last line
 of output is one JSON object. Exit status: 0 each mutant is killed by a failing test, 1 one
 lives (or its tests could not run, which proves nothing), 2 refused: a mutant's text is not
-there exactly once, or the tests fail before anything is broken. The table is tools/dev/mutation_table.py.
+there exactly once, or the tests fail before anything is broken. The
+table is tools/dev/mutation_table.py.
 """
 
 import argparse
@@ -25,10 +26,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from mutants import MUTANTS, Mutant
+from mutation_table import MUTANTS, Mutant
 
-ROOT = Path(__file__).parents[1]
-COPIED = ('mmllava', 'tests', 'configs', 'tools', 'demo', 'pyproject.toml', 'model-index.yml')
+ROOT = Path(__file__).parents[2]
+COPIED = (
+    *('mmllava', 'tests', 'configs', 'tools', 'demo', 'projects'),
+    *('pyproject.toml', 'model-index.yml'),
+)
 TIMEOUT_S = 600
 
 

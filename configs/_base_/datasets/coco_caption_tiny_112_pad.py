@@ -1,4 +1,4 @@
-"""Captions of 1,000 scenes of the small world, five references each: projects/llava_tiny/tools/make_data.py.
+"""Captions of 1,000 scenes of the small world, five references each.
 
 Pictures: 112 px, aspect 'pad'. ``held-out`` in the place of ``test`` in the three paths: the
 combinations that training never shows.

@@ -1,4 +1,4 @@
-"""Scenes of the small world, drawn by projects/llava_tiny/tools/make_data.py. Pictures: 112 px, aspect 'pad'."""
+"""Drawn scenes, as projects/llava_tiny/tools/make_data.py writes them; 112 px, aspect 'pad'."""
 
 _base_ = ['./train_lcs558k_224_square.py']
 

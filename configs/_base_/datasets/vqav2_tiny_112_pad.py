@@ -1,6 +1,7 @@
-"""2,000 questions about scenes of the small world, as VQAv2's: projects/llava_tiny/tools/make_data.py.
+"""2,000 questions about scenes of the small world, as VQAv2's.
 
-Writes the answers; test_answers.json has the right ones, and projects/llava_tiny/tools/evaluate.py counts.
+Writes the answers; test_answers.json has the right ones, and projects/llava_tiny/tools/evaluate.py
+compares them.
 Pictures: 112 px, aspect 'pad'.
 """
 

@@ -1,4 +1,4 @@
-"""Floor 1. What the parts of a plan compute: casts, sums, adapters, means."""
+"""What the parts of a plan compute: casts, sums, adapters, means."""
 
 from collections.abc import Callable
 

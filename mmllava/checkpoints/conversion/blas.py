@@ -1,4 +1,4 @@
-"""Floor 1. Numpy's matrix products on one thread, while other threads of ours read and count.
+"""Numpy's matrix products on one thread, while other threads of ours read and count.
 
 OpenBLAS's own threads wait for each other by spinning. Beside the readers of a conversion,
 products on two threads took ten times the processor time of one.

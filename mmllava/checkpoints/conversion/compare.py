@@ -1,4 +1,4 @@
-"""Floor 1. Two checkpoints of any layouts, tensor by tensor: equal, equal up to type, different."""
+"""Two checkpoints of any layouts, tensor by tensor: equal, equal up to type, different."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""Floor 1. What of a conversion is written already, so that a killed one can go on.
+"""What of a conversion is written already, so that a killed one can go on.
 
 A line per tensor, beside the unfinished result. The first line is the plan's SHA-256: what was
 begun by another plan, or from files that changed since, is not gone on with.
@@ -11,12 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.checkpoints.layouts.tensor_plan import TensorPlan
+from mmllava.checkpoints.storage.atomic import journal_of
 from mmllava.version import __version__
-
-
-def journal_of(part: Path) -> Path:
-    """Where the journal of an unfinished result lies."""
-    return part.with_name(f'{part.name}.journal')
 
 
 def plan_sum(moves: list[TensorPlan], settings: dict[str, Any]) -> str:

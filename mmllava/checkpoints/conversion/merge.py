@@ -1,4 +1,4 @@
-"""Floor 1. LLaMA + the published difference = LLaVA: one path of ``conversion``, by its old name.
+"""LLaMA + the published difference = LLaVA: one path of ``conversion``, by its old name.
 
 merge = prepare_merge('huggyllama/llama-7b', 'liuhaotian/LLaVA-Lightning-7B-delta-v1-1')
 write_merge(merge, 'llava-7b')

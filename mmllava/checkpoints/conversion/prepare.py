@@ -1,4 +1,4 @@
-"""Floor 1. Any layout in, any layout out: what will be written, decided from headers alone.
+"""Any layout in, any layout out: what will be written, decided from headers alone.
 
 conversion = prepare_conversion('llava-v1.5-7b', 'hf', tower='clip-vit-large-patch14-336')
 write_conversion(conversion, 'llava-v1.5-7b-hf')

@@ -1,4 +1,4 @@
-"""Floor 1. What a terminal shows of a conversion: bytes, rate, time left; memory at the end."""
+"""What a terminal shows of a conversion: bytes, rate, time left; memory at the end."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Floor 1. Writes a prepared conversion: whole, or not at all; and goes on after a kill."""
+"""Writes a prepared conversion: whole, or not at all; and goes on after a kill."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Floor 1. What lies beside the weights of a converted model: config, tokenizer, processor."""
+"""What lies beside the weights of a converted model: config, tokenizer, processor."""
 
 import json
 from collections.abc import Mapping
@@ -61,8 +61,8 @@ def files_beside(
         return {'config.json': _text(config)}, ''
     if model.words is None:
         return {}, (
-            f'{source} has no {" or ".join(llava_files.TOKENIZER_FILES[:2])}, so a folder made of it '
-            'would have no tokenizer. Download it, or name a destination that ends in .pth.'
+            f'{source} has no {" or ".join(llava_files.TOKENIZER_FILES[:2])}, so a folder made of '
+            'it would have no tokenizer. Download it, or name a destination that ends in .pth.'
         )
     if layout == 'hf':
         return _hf(model, config, vision, source), ''

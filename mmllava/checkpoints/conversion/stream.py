@@ -1,4 +1,4 @@
-"""Floor 1. Carry out a plan a few megabytes at a time: read, count, compute and write at once.
+"""Carry out a plan a few megabytes at a time: read, count, compute and write at once.
 
 Memory is ``IN_FLIGHT`` slots, whatever the model's size, and they are used again and
 again: asking the system for fresh pages for every piece costs as much as the sums.

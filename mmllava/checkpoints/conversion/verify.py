@@ -1,4 +1,4 @@
-"""Floor 1. After a conversion: is the result, read as a stranger would, the model of the plan?"""
+"""After a conversion: is the result, read as a stranger would, the model of the plan?"""
 
 from collections.abc import Callable
 from pathlib import Path

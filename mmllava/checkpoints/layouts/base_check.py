@@ -1,4 +1,4 @@
-"""Floor 1. Is this base plain LLaMA, and is this delta a delta? Refused only where sure.
+"""Is this base plain LLaMA, and is this delta a delta? Refused only where sure.
 
 Vicuna 1.1 and 1.3 have LLaMA's shapes, its vocabulary and (nearly) its values:
 where their config does not give them away, they cannot be told from LLaMA here.

@@ -1,4 +1,4 @@
-"""Floor 1. Headers of a base and a delta -> what becomes of each tensor, or a refusal."""
+"""Headers of a base and a delta -> what becomes of each tensor, or a refusal."""
 
 from mmllava.checkpoints.layouts.keymaps import DROPPED as NO_WEIGHTS
 from mmllava.checkpoints.layouts.keymaps import TOWER, to_original

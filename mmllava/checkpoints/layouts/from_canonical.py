@@ -1,4 +1,4 @@
-"""Floor 1. A model under the original's names -> the moves that write it in another layout."""
+"""A model under the original's names -> the moves that write it in another layout."""
 
 from collections.abc import Callable
 from dataclasses import replace

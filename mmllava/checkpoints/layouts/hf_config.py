@@ -1,4 +1,4 @@
-"""Floor 1. LLaVA's config.json <-> that of transformers' Llava and LlavaNext.
+"""LLaVA's config.json <-> that of transformers' Llava and LlavaNext.
 
 transformers has one config for each part; LLaVA's is a LLaMA's with further keys (``mm_*``).
 """

@@ -1,4 +1,4 @@
-"""Floor 1. What transformers' processor needs beside the weights: pictures and chat template."""
+"""What transformers' processor needs beside the weights: pictures and chat template."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Floor 1. The authors' tokenizer.model as a tokenizer.json, for transformers' processor.
+"""The authors' tokenizer.model as a tokenizer.json, for transformers' processor.
 
 transformers writes the picture as many <image> words into the text and gives all of it to
 the tokenizer at once; LLaVA gives it the text before and after the picture one by one. So

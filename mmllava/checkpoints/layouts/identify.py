@@ -1,4 +1,4 @@
-"""Floor 1. What kind of checkpoint is this? Told by tensor names and config.json, never a name.
+"""What kind of checkpoint is this? Told by tensor names and config.json, never a name.
 
 kind = identify('weights/some-folder')
 print(kind.layout, kind.reason)

@@ -1,4 +1,4 @@
-"""Floor 1. What a tensor is called in each layout, as tables; the way back is derived.
+"""What a tensor is called in each layout, as tables; the way back is derived.
 
 Every table goes between a layout and LLaVA's own names ('original'), which all
 conversions pass through.

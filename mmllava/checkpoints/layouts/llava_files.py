@@ -1,4 +1,4 @@
-"""Floor 1. What lies beside the weights: config, generation config, tokenizer."""
+"""What lies beside the weights: config, generation config, tokenizer."""
 
 import struct
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Floor 1. What is trained beside a model, put onto it: LoRA adapters and bare projectors."""
+"""What is trained beside a model, put onto it: LoRA adapters and bare projectors."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Floor 1. CLIP's vision tower in the names of mmpretrain's VisionTransformer, there and back.
+"""CLIP's vision tower in the names of mmpretrain's VisionTransformer, there and back.
 
 Query, key and value are one matrix there, and the class token and the positions have further
 dimensions of size one. What lies after the last block is not there: LLaVA never reads it.
@@ -75,8 +75,8 @@ def take_in(entries: Mapping[str, TensorEntry], path: Path) -> list[TensorPlan]:
             unknown.append(name)
     if unknown:
         raise CheckpointError(
-            f"{path} holds {preview(unknown)}, which mmpretrain's ViT of CLIP does not have. Name a "
-            "checkpoint of mmpretrain's Llava."
+            f"{path} holds {preview(unknown)}, which mmpretrain's ViT of CLIP does not have. Name "
+            "a checkpoint of mmpretrain's Llava."
         )
     return moves
 

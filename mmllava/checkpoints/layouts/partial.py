@@ -1,4 +1,4 @@
-"""Floor 1. A checkpoint of tools/train.py that holds only what training changed.
+"""A checkpoint of tools/train.py that holds only what training changed.
 
 Such a folder has ``model.safetensors`` (tensors trained whole, in the original's names),
 ``base.json`` and, after LoRA, ``adapter_model.safetensors`` in PEFT's names.

@@ -1,4 +1,4 @@
-"""Floor 1. A plan is a list of moves: where each tensor of the result comes from.
+"""A plan is a list of moves: where each tensor of the result comes from.
 
 A move's values are its parts one after the other, each computed from tensors on disk.
 """

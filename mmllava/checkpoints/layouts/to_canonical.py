@@ -1,4 +1,4 @@
-"""Floor 1. A checkpoint of any layout -> a plan of the same model under the original's names."""
+"""A checkpoint of any layout -> a plan of the same model under the original's names."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

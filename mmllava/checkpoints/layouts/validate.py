@@ -1,4 +1,4 @@
-"""Floor 1. Is a model whole, and do its parts and its config belong together?"""
+"""Is a model whole, and do its parts and its config belong together?"""
 
 import itertools
 import math

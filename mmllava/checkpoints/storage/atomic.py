@@ -1,4 +1,4 @@
-"""Floor 1. A file or folder appears whole at its name, or not at all."""
+"""A file or folder appears whole at its name, or not at all."""
 
 import itertools
 import os
@@ -8,9 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from mmllava.checkpoints.conversion.journal import journal_of
 from mmllava.checkpoints.storage import lock
 from mmllava.errors import CheckpointError
+
+
+def journal_of(part: Path) -> Path:
+    """Returns the path of the journal of an unfinished result."""
+    return part.with_name(f'{part.name}.journal')
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Floor 1. SHA-256 of source files, counted while their tensors are read anyway."""
+"""SHA-256 of source files, counted while their tensors are read anyway."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Floor 1. Reading and writing past the page cache, in memory that begins at a page.
+"""Reading and writing past the page cache, in memory that begins at a page.
 
 Each byte is read once and written once. Through the cache both cost several times the system
 time (7 s of it against 0.1 to write 3 GB), and throw out everything else that was there.

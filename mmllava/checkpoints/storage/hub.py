@@ -1,4 +1,4 @@
-"""Floor 1. The name of a model -> a local folder. The only place that knows the hub."""
+"""The name of a model -> a local folder. The only place that knows the hub."""
 
 import re
 from collections.abc import Sequence

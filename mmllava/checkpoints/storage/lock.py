@@ -1,4 +1,4 @@
-"""Floor 1. Who is at work here: a file that is locked while its process lives.
+"""Who is at work here: a file that is locked while its process lives.
 
 The system takes a lock back when its process dies, however it dies. A process number would not
 do: a later process may have it too, and who works in another container or on another machine

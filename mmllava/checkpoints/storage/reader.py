@@ -1,4 +1,4 @@
-"""Floor 1. A weight file, or a folder of them -> where each tensor lies. Headers only."""
+"""A weight file, or a folder of them -> where each tensor lies. Headers only."""
 
 import json
 import re

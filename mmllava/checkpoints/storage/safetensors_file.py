@@ -1,4 +1,4 @@
-"""Floor 1. The header of a safetensors file: read with every promise checked, and written.
+"""The header of a safetensors file: read with every promise checked, and written.
 
 The format (https://github.com/huggingface/safetensors#format): eight bytes, the
 length N of the header as a little-endian number; N bytes of JSON, tensor name ->

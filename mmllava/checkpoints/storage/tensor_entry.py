@@ -1,4 +1,4 @@
-"""Floor 1. Where one tensor lies in a file, and how to look at it without reading it."""
+"""Where one tensor lies in a file, and how to look at it without reading it."""
 
 import math
 import mmap

@@ -1,4 +1,4 @@
-"""Floor 1. The table of contents of a PyTorch file, read without running its pickle.
+"""The table of contents of a PyTorch file, read without running its pickle.
 
 torch.save writes a zip: ``data.pkl`` names the tensors, ``data/<key>`` holds the
 bytes of each storage, uncompressed. A pickle is a program and may name any

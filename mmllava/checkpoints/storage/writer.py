@@ -1,4 +1,4 @@
-"""Floor 1. Tensors come in order, piece by piece; a weight file grows. No torch.
+"""Tensors come in order, piece by piece; a weight file grows. No torch.
 
 Two shapes of output with the same three verbs (begin, write, close): a folder of
 safetensors shards, and one PyTorch file as torch.save writes it.

@@ -3,8 +3,8 @@
 Weights: stage 1.
 Trained: 2.4 million parameters; 1e-3 at the top, 1e-4 of the tower; 37,800 of 84,000 pictures,
          each with facts, 16 a step.
-Run:     torchrun --nproc_per_node 2 tools/train.py projects/llava_tiny/configs/llava-tiny_align.py \
-             --launcher pytorch
+Run:     torchrun --nproc_per_node 2 tools/train.py \
+             projects/llava_tiny/configs/llava-tiny_align.py --launcher pytorch
 """
 
 _base_ = ['./llava-tiny_talk.py']

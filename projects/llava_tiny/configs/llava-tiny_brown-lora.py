@@ -7,9 +7,9 @@ Run:     python projects/llava_tiny/tools/make_data.py data/tiny-brown --train 4
 """
 
 _base_ = [
-    '../_base_/models/llava_tiny.py',
-    '../_base_/datasets/train_tiny_112_pad.py',
-    '../_base_/schedules/default.py',
+    '../../../configs/_base_/models/llava_tiny.py',
+    '../../../configs/_base_/datasets/train_tiny_112_pad.py',
+    '../../../configs/_base_/schedules/default.py',
 ]
 
 model = dict(pack=True, init_cfg=dict(type='Pretrained', checkpoint='mmllava/assets/llava-tiny'))

@@ -8,9 +8,9 @@ Run:     torchrun --nproc_per_node 2 tools/train.py projects/llava_tiny/configs/
 """
 
 _base_ = [
-    '../_base_/models/llava_tiny.py',
-    '../_base_/datasets/train_tiny_112_pad.py',
-    '../_base_/schedules/default.py',
+    '../../../configs/_base_/models/llava_tiny.py',
+    '../../../configs/_base_/datasets/train_tiny_112_pad.py',
+    '../../../configs/_base_/schedules/default.py',
 ]
 
 model = dict(

@@ -3,14 +3,15 @@
 Weights: none; all random.
 Trained: 0.9 million parameters; 3e-3 at the top, 3 passes over 84,000 pictures, 64 a step.
 Run:     python projects/llava_tiny/tools/make_data.py
-         torchrun --nproc_per_node 2 tools/train.py projects/llava_tiny/configs/llava-tiny_tower.py \
-             --launcher pytorch
+         torchrun --nproc_per_node 2 tools/train.py \
+             projects/llava_tiny/configs/llava-tiny_tower.py --launcher pytorch
 """
 
 _base_ = ['./llava-tiny_talk.py']
 
 # stage.train names every part, as stage 3 does, so that the checkpoint is whole; the language model
 # gets no gradient here.
+custom_imports = dict(imports=['projects.llava_tiny.patch_supervision'])
 model = dict(type='mmllava.PatchSupervisedLlava', init_cfg=None)
 train_dataloader = dict(
     batch_size=32,  # a process, one on each core

@@ -1,8 +1,9 @@
 #!/usr/bin/env python
 """Measures llava-tiny on scenes that its training never saw.
 
-  python projects/llava_tiny/tools/evaluate.py                              # the model in the package
-  python projects/llava_tiny/tools/evaluate.py --checkpoint work_dirs/llava-tiny_talk/iter_5000 --no-row
+  python projects/llava_tiny/tools/evaluate.py            # the model in the package
+  python projects/llava_tiny/tools/evaluate.py --no-row \\
+      --checkpoint work_dirs/llava-tiny_talk/iter_5000
 
 Captions of 1,000 scenes and of 1,000 with combinations that were held out; 2,000 questions, as
 they are and with black pictures; 200 talks about two pictures; the time of one caption. The
@@ -20,15 +21,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[3]))
 import torch
 import transformers
 from PIL import Image
 
 import mmllava
 from mmllava.apis.inferencers import CaptionInferencer, VQAInferencer
+from mmllava.apis.load import WEIGHTS
 from mmllava.errors import MMLlavaError
 from mmllava.metrics.captions import score_captions
-from mmllava.tiny import WEIGHTS
 from projects.llava_tiny.build_dataset import scored_questions
 from projects.llava_tiny.caption_check import facts_of, is_right, read_facts
 from projects.llava_tiny.dialogue_eval import make_talk, run_dialogue
@@ -36,7 +38,7 @@ from projects.llava_tiny.draw import draw_scene
 from projects.llava_tiny.scenes import HELD_OUT, SIDE, make_scene
 from projects.llava_tiny.sentences import SCORED, captions
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 RESULTS = ROOT / 'tools/benchmark/results/tiny.jsonl'
 BATCH = 50
 

@@ -3,8 +3,8 @@
 
   python projects/llava_tiny/tools/learn_color.py        # five minutes
 
-Draws data/tiny-brown, trains projects/llava_tiny/configs/llava-tiny_brown-lora.py, and captions scenes with
-brown and scenes without, before and after. The row goes to
+Draws data/tiny-brown, trains projects/llava_tiny/configs/llava-tiny_brown-lora.py, and captions
+scenes with brown and scenes without, before and after. The row goes to
 tools/benchmark/results/tiny.jsonl, and is the last line of output.
 """
 
@@ -16,15 +16,14 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-from evaluate import BATCH, RESULTS, ROOT, commit, share
-
+sys.path.insert(0, str(Path(__file__).parents[3]))
 import mmllava
 from mmllava.apis.inferencers import CaptionInferencer
-from mmllava.tiny import WEIGHTS
+from mmllava.apis.load import WEIGHTS
 from projects.llava_tiny.caption_check import is_right
 from projects.llava_tiny.draw import draw_scene
 from projects.llava_tiny.scenes import NEW_COLOR, make_scene
+from projects.llava_tiny.tools.evaluate import BATCH, RESULTS, ROOT, commit, share
 
 CONFIG = 'projects/llava_tiny/configs/llava-tiny_brown-lora.py'
 WORK = 'work_dirs/llava-tiny_brown-lora'

@@ -12,6 +12,7 @@ import json
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[3]))
 from projects.llava_tiny import build_dataset
 from projects.llava_tiny.draw import PAINTS
 

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 STAGES = tuple(f'llava-tiny_{name}' for name in ('tower', 'align', 'talk'))
 RESULT = Path('work_dirs/llava-tiny')
 #: one thread for each process; memory that was freed is kept, not given back at every step
@@ -40,7 +40,7 @@ def train(stage: str) -> None:
     """One stage, from its last checkpoint if it has one."""
     resume = ['--resume'] if any((ROOT / 'work_dirs' / stage).glob('iter_*')) else []
     processes = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
-    tool = ('tools/train.py', f'configs/tiny/{stage}.py', '--launcher', 'pytorch')
+    tool = ('tools/train.py', f'projects/llava_tiny/configs/{stage}.py', '--launcher', 'pytorch')
     run(*processes, *tool, *resume)
 
 

@@ -6,13 +6,15 @@ import pytest
 from mmengine.config import Config
 
 from mmllava.registry import MODELS
+from projects.llava_tiny.tools import make_data, train
 from tests.conftest import ROOT
-from tools.tiny import make_data, train
 
 
 @pytest.fixture(scope='module')
 def stages():
-    return [Config.fromfile(ROOT / f'configs/tiny/{stage}.py') for stage in train.STAGES]
+    return [
+        Config.fromfile(ROOT / f'projects/llava_tiny/configs/{stage}.py') for stage in train.STAGES
+    ]
 
 
 def test_a_stage_begins_with_the_last_checkpoint_of_the_one_before(stages):
@@ -44,8 +46,9 @@ def test_make_data_writes_every_file_that_the_configs_read(tmp_path, capsys):
     args = [str(tmp_path), '--train', '16', '--test', '8', '--questions', '8']
     assert make_data.main(args) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith('{"folder"')
-    names = (*train.STAGES, 'llava-tiny_caption', 'llava-tiny_vqa')
-    texts = [Config.fromfile(ROOT / f'configs/tiny/{name}.py').pretty_text for name in names]
+    files = [f'projects/llava_tiny/configs/{name}.py' for name in train.STAGES]
+    files += [f'configs/tiny/llava-tiny_{task}.py' for task in ('caption', 'vqa')]
+    texts = [Config.fromfile(ROOT / file).pretty_text for file in files]
     found = 0
     for file in tmp_path.rglob('*.json'):
         found += any(f'data/tiny/{file.name}' in t or f"'{file.name}'" in t for t in texts)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from mmllava.tiny import WEIGHTS
+from mmllava.apis.load import WEIGHTS
 from projects.llava_tiny import build_dataset
 from tests.conftest import ROOT
 from tools import test as tool
@@ -47,7 +47,7 @@ def test_questions_are_answered_through_mmpretrains_dataset(tmp_path, world, cap
 
 @pytest.mark.slow
 def test_the_measurement_of_the_figures_runs_and_keeps_no_row_unless_told(capsys, monkeypatch):
-    monkeypatch.setattr(sys, 'path', [str(ROOT / 'tools/tiny'), *sys.path])
+    monkeypatch.setattr(sys, 'path', [str(ROOT / 'projects/llava_tiny/tools'), *sys.path])
     import evaluate
 
     before = evaluate.RESULTS.read_text()

@@ -12,8 +12,8 @@ from PIL import Image
 
 import mmllava
 from mmllava.apis.inferencers import CaptionInferencer, VQAInferencer
+from mmllava.apis.load import WEIGHTS
 from mmllava.checkpoints.storage.reader import read_json
-from mmllava.tiny import WEIGHTS
 from projects.llava_tiny.build_dataset import scored_questions
 from projects.llava_tiny.caption_check import is_right
 from projects.llava_tiny.dialogue_eval import make_talk, run_dialogue
@@ -106,7 +106,7 @@ def test_it_is_small_whole_and_says_what_it_is():
 
 @pytest.mark.slow
 def test_the_manifest_is_of_these_weights():
-    from tools import verify
+    from tools.model_converters import verify
 
     assert verify.main([str(WEIGHTS)]) == 0
 

@@ -1,0 +1,1 @@
+"""What is built with mmllava and not part of it."""

@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each first makes its environment;
-# the second time that takes no time, until setup.py or the constraints change.
+# the second time that takes no time, until pyproject.toml or the constraints change.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -47,13 +47,13 @@ format: $(READY)
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-$(READY): setup.py $(CONSTRAINTS) tools/dev/make_env.py tools/dev/overrides.txt
+$(READY): pyproject.toml $(CONSTRAINTS) tools/dev/make_env.py tools/dev/overrides.txt
 	@$(PYTHON) tools/dev/make_env.py $(VENV) $(CONSTRAINTS)
 	@touch $@
 
 # Pins every package again, for Python 3.10 to 3.12; what is pinned already
 # stays unless LOCK_FLAGS=--upgrade. Needs uv: `make test` has fetched it.
-LOCK = .uv/bin/uv pip compile setup.py - --universal --python-version 3.10 --no-annotate \
+LOCK = .uv/bin/uv pip compile pyproject.toml - --universal --python-version 3.10 --no-annotate \
 	--extra mm --extra test --extra java-metrics --extra quantize --extra device-map --extra lora \
 	--extra teacher --extra mmbench \
 	--overrides tools/dev/overrides.txt \

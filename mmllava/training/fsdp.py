@@ -76,13 +76,15 @@ def read_strategy(config: Any, stage: Stage) -> dict[str, Any] | None:
             'AmpOptimWrapper scales the loss, which FSDP here does not. Set optim_wrapper.type='
             "'mmllava.BFloat16OptimWrapper', or leave strategy out."
         )
-    asking = any('GenerationHook' in str(hook.get('type')) for hook in config.get('custom_hooks', []))
+    asking = any(
+        'GenerationHook' in str(hook.get('type')) for hook in config.get('custom_hooks', [])
+    )
     validating = any(config.get(key) is not None for key in ('val_cfg', 'val_dataloader'))
     if validating or asking:
         raise ConfigError(
             'answers of different lengths would have the processes of FSDP wait for one another '
-            'for ever. Leave val_cfg, val_dataloader, val_evaluator and GenerationHook out, and test a '
-            'checkpoint with tools/test.py.'
+            'for ever. Leave val_cfg, val_dataloader, val_evaluator and GenerationHook out, and '
+            'test a checkpoint with tools/test.py.'
         )
     if config.model.get('bits'):
         raise ConfigError(

@@ -140,8 +140,8 @@ class PatchSupervisedLlava(Llava):
         for own, sample in zip(pictures, data_samples, strict=True):
             if 'things' not in sample or [len(picture) for picture in own] != [1]:
                 raise DataError(
-                    f'PatchSupervisedLlava learns from one picture and its things; a sample has {len(own)} '
-                    f'pictures and {", ".join(sample.keys()) or "nothing"}. Train it on '
+                    'PatchSupervisedLlava learns from one image and its things; a sample has '
+                    f'{len(own)} images and {", ".join(sample.keys()) or "nothing"}. Train it on '
                     "SceneDataset, with algorithm_keys=['things'] in PackInputs."
                 )
         pixels = torch.cat([picture for own in pictures for picture in own])

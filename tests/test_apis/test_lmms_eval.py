@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from setuptools.config.pyprojecttoml import read_configuration
 
 from mmllava.errors import ConfigError
 from tests.conftest import MODELS, ROOT
@@ -55,14 +56,15 @@ generation_kwargs:
 """
 
 
-def test_lmms_eval_finds_the_model_by_the_entry_point_of_setup(tmp_path, monkeypatch):
+def test_lmms_eval_finds_the_model_by_the_entry_point_of_the_project(tmp_path, monkeypatch):
     from lmms_eval.models.registry_v2 import ModelRegistryV2
 
     folder = tmp_path / 'mmllava_here-0.dist-info'
     folder.mkdir()
     (folder / 'METADATA').write_text('Metadata-Version: 2.1\nName: mmllava-here\nVersion: 0\n')
-    line = (ROOT / 'setup.py').read_text().split("'lmms_eval.models': ['")[1].split("'")[0]
-    (folder / 'entry_points.txt').write_text(f'[lmms_eval.models]\n{line}\n')
+    project = read_configuration(ROOT / 'pyproject.toml', expand=False)['project']
+    target = project['entry-points']['lmms_eval.models']['mmllava']
+    (folder / 'entry_points.txt').write_text(f'[lmms_eval.models]\nmmllava = {target}\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     registry = ModelRegistryV2()
     registry.load_entrypoint_manifests()

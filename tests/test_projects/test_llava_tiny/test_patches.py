@@ -120,7 +120,7 @@ def test_without_color_is_luminance_in_each_channel():
 def test_samples_of_another_kind_are_refused(pictures, field):
     sample = DataSample()
     sample.set_field([], field)
-    with pytest.raises(DataError, match=f'a sample has {pictures} pictures and {field}'):
+    with pytest.raises(DataError, match=f'a sample has {pictures} images and {field}'):
         build()([[torch.zeros(3, 112, 112)] * pictures], [sample], mode='loss')
 
 

@@ -1,31 +1,15 @@
-"""The README is true: its file tree, its links, its commands.
-
-The tree is the fenced block under the first heading with the word "tree". One
-line is one file or folder, then two spaces or more and a comment; indentation
-is depth, a folder ends in "/", and box-drawing characters are allowed:
-
-    mmllava/
-      errors.py            what was found, what was expected, what to do
-      prompts/             a conversation becomes token ids
-        templates.py       every template, as data
-      evaluation/*.py      one file per metric
-    configs/               a leaf says only what differs
-      llava/*.py
-      ...                  the rest of configs/ is not listed
-
-A name may hold slashes and the wildcards of pathlib (``**`` too). A line
-``...`` inside a folder covers all that is not listed in it, at any depth.
-"""
+"""The README is true: its map, its links, its commands, its figures."""
 
 import json
 import re
-from collections.abc import Iterator
+import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / 'README.md'
+LONGEST = 175  # lines that a newcomer reads in ten minutes
 
 
 @pytest.fixture(scope='module')
@@ -33,55 +17,47 @@ def text() -> str:
     return README.read_text()
 
 
-def tree_block(text: str) -> str:
-    """The fenced block under the first heading that says "tree"."""
-    found = re.search(r'^#+ [^\n]*\btree\b.*?^```\w*\n(.*?)^```', text, re.M | re.S | re.I)
-    assert found, 'README.md has no fenced block under a heading with the word "tree"'
-    return found[1]
+def mapped_folders(text: str) -> list[str]:
+    """Lists the folders in the first column of the table under the heading "Map"."""
+    section = re.search(r'^## Map$(.*?)^## ', text, re.M | re.S)
+    assert section, 'README.md has no section "Map"'
+    return re.findall(r'^\| `([^`]+)/` \|', section[1], re.M)
 
 
-def entries(block: str) -> Iterator[str]:
-    """Yields each line of the tree as a path from the root, wildcards and '...' kept."""
-    above: list[tuple[int, str]] = []
-    for line in block.splitlines():
-        indent, name = re.fullmatch(r'([\s│├└─]*)(\S*).*', line).groups()
-        if not name:
-            continue
-        while above and above[-1][0] >= len(indent):
-            above.pop()
-        path = ''.join(folder for _, folder in above) + name
-        yield path
-        if name.endswith('/'):
-            above.append((len(indent), name))
+def source_folders() -> list[str]:
+    """Lists the folders that hold files under version control and that a reader looks for."""
+    rooms = {file.parent for file in (ROOT / 'mmllava').rglob('*.py')} - {ROOT / 'mmllava'}
+    rooms = {r for r in rooms if not any(r in other.parents for other in rooms)}
+    top = {
+        f
+        for f in ROOT.iterdir()
+        if f.is_dir() and not f.name.startswith('.') and f.suffix != '.egg-info'
+    }
+    ignored = subprocess.run(
+        ['git', 'check-ignore', *map(str, top)], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split()
+    top = {f for f in top if str(f) not in ignored and f.name != 'mmllava'}
+    return sorted(f.relative_to(ROOT).as_posix() for f in rooms | top)
 
 
-def covered(shown: list[str]) -> set[Path]:
-    """The files of the tree that the lines name."""
-    files: set[Path] = set()
-    for path in shown:
-        if path.endswith('/...'):  # at the root it would cover everything, and test nothing
-            path = path.removesuffix('...') + '**/*'
-        files.update(ROOT.glob(path))
-    return files
+def test_the_map_has_a_line_for_each_folder_and_no_other(text):
+    mapped = mapped_folders(text)
+    assert len(mapped) == len(set(mapped))
+    assets = 'mmllava/assets'  # weights, no code
+    assert sorted(mapped) == sorted([*source_folders(), assets])
 
 
-def unlisted(shown: list[str]) -> list[str]:
-    """Python files and configs that no line of the tree names or covers."""
-    wanted = {f for d in ('mmllava', 'tools', 'demo', 'configs') for f in (ROOT / d).rglob('*.py')}
-    wanted = {f for f in wanted if '.mim' not in f.parts and f.name != '__init__.py'}
-    return sorted(f.relative_to(ROOT).as_posix() for f in wanted - covered(shown))
+def test_the_readme_is_read_in_ten_minutes(text):
+    assert len(text.splitlines()) <= LONGEST
 
 
-def test_every_path_of_the_tree_exists(text):
-    shown = list(entries(tree_block(text)))
-    assert len(shown) > 10
-    missing = [p for p in shown if not p.endswith('...') and not any(ROOT.glob(p))]
-    assert not missing, f'README.md shows what is not there: {missing}'
-
-
-def test_every_file_is_in_the_tree(text):
-    missing = unlisted(list(entries(tree_block(text))))
-    assert not missing, f'the tree in README.md lacks {missing}'
+def test_every_file_that_the_readme_names_exists(text):
+    named = re.findall(r'`((?:[\w-]+/)+[\w-]+\.py)`', text)
+    assert len(named) > 8
+    missing = [
+        n for n in named if not (ROOT / n).is_file() and not (ROOT / 'mmllava' / n).is_file()
+    ]
+    assert not missing, f'README.md names {missing}'
 
 
 def test_every_relative_link_leads_somewhere(text):
@@ -106,17 +82,6 @@ def test_every_make_command_is_a_target(text):
 def test_every_script_that_is_run_exists(text):
     scripts = re.findall(r'\bpython3? ((?:tools|demo|tests)/[\w./-]+\.py)', text)
     assert not [s for s in scripts if not (ROOT / s).is_file()]
-
-
-TREE = """
-mmllava/
-├── errors.py        what was found
-├── images/
-│   └── *.py         pictures
-└── ...
-tests/
-  test_readme.py
-"""
 
 
 def last_row(name: str, **wanted) -> dict:
@@ -148,22 +113,3 @@ def test_figures_are_those_of_the_newest_rows(text):
     metrics = re.search(r'in ([\d.]+) s, where pycocoevalcap with Java took ([\d.]+) s', text)
     row = last_row('caption_metrics')
     assert metrics.groups() == (f'{row["ours_seconds"]:.1f}', f'{row["theirs_seconds"]:.1f}')
-
-
-def test_the_tree_notation_gives_paths_of_the_root():
-    assert list(entries(TREE)) == [
-        'mmllava/',
-        'mmllava/errors.py',
-        'mmllava/images/',
-        'mmllava/images/*.py',
-        'mmllava/...',
-        'tests/',
-        'tests/test_readme.py',
-    ]
-
-
-def test_a_folder_alone_does_not_cover_its_files_but_dots_do():
-    assert 'mmllava/errors.py' in unlisted(['mmllava/'])
-    assert 'mmllava/errors.py' not in unlisted(['mmllava/', 'mmllava/...'])
-    assert 'mmllava/images/annotate.py' not in unlisted(['mmllava/images/*.py'])
-    assert 'mmllava/errors.py' in unlisted(['mmllava/images/*.py'])

@@ -80,10 +80,10 @@ def tiny_config(version, task='vqa', **model):
 @pytest.fixture(scope='session')
 def merged(tmp_path_factory):
     """Recorded base and delta, merged to a folder."""
-    from mmllava.checkpoints import prepare_merge, write_merge
+    from mmllava.checkpoints import prepare_merge, write_conversion
 
     folder = tmp_path_factory.mktemp('merged') / 'llava-v1'
-    write_merge(prepare_merge(MODELS / 'llama-base', MODELS / 'llava-v1-delta'), folder)
+    write_conversion(prepare_merge(MODELS / 'llama-base', MODELS / 'llava-v1-delta'), folder)
     return folder
 
 

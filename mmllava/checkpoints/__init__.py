@@ -13,8 +13,7 @@ out, ``stream`` carries the plan out.
 
 from mmllava.checkpoints.conversion.compare import compare
 from mmllava.checkpoints.conversion.manifest import read_manifest, verify
-from mmllava.checkpoints.conversion.merge import prepare_merge, write_merge
-from mmllava.checkpoints.conversion.prepare import Conversion, prepare_conversion
+from mmllava.checkpoints.conversion.prepare import Conversion, prepare_conversion, prepare_merge
 from mmllava.checkpoints.conversion.run import check_write, is_file_destination, write_conversion
 from mmllava.checkpoints.layouts.delta import plan_merge, plan_tower
 from mmllava.checkpoints.layouts.from_canonical import TARGETS
@@ -44,5 +43,4 @@ __all__ = [
     'read_manifest',
     'verify',
     'write_conversion',
-    'write_merge',
 ]

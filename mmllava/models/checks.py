@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mmllava.checkpoints import TensorEntry
-from mmllava.checkpoints.layouts.base_check import is_difference
+from mmllava.checkpoints.layouts.delta import is_difference
 from mmllava.checkpoints.storage.hub import is_hub_id
 from mmllava.checkpoints.storage.reader import read_json
 from mmllava.errors import CheckpointError, DeviceError

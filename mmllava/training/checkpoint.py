@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from mmllava.checkpoints.layouts.keymaps import TOWER, is_linear, to_original
 from mmllava.checkpoints.storage.atomic import atomic_output, is_over
-from mmllava.checkpoints.storage.hub import is_local
+from mmllava.checkpoints.storage.hub import TOKENIZER_FILES, is_local
 from mmllava.checkpoints.storage.reader import read_json
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.partial import (
@@ -51,13 +51,6 @@ WEIGHTS_FILE, RESUME_FILE = 'model.safetensors', 'resume.pth'
 CONFIG_FILE, CARD_FILE = 'config.py', 'config.json'
 LOCK_FILE = '.lock'
 _HELD: dict[tuple[int, int], int] = {}  # device and inode of it -> the handle that holds it
-_TOKENIZER_FILES = (
-    'tokenizer.model',
-    'tokenizer.json',
-    'tokenizer_config.json',
-    'special_tokens_map.json',
-    'added_tokens.json',
-)
 _STEP = re.compile(r'(?:best_.+_)?iter_(\d+)')
 _STATE = (
     'step',
@@ -134,7 +127,7 @@ def write(
         if base:
             _write_json(part / BASE_FILE, base)
         source = model.tokenizer_folder
-        for name in _TOKENIZER_FILES:
+        for name in TOKENIZER_FILES:
             if source is not None and (source / name).is_file():
                 shutil.copyfile(source / name, part / name)
         torch.save(dict(state), part / RESUME_FILE)

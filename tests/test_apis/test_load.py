@@ -177,10 +177,10 @@ def test_a_tower_that_config_json_names_is_taken_from_the_hub_only(damaged, tmp_
 
 
 def test_a_merged_folder_with_its_tower_needs_nothing_else(tmp_path):
-    from mmllava.checkpoints import prepare_merge, write_merge
+    from mmllava.checkpoints import prepare_merge, write_conversion
 
     merge = prepare_merge(MODELS / 'llama-base', MODELS / 'llava-v1-delta', TOWER)
-    write_merge(merge, tmp_path / 'whole')
+    write_conversion(merge, tmp_path / 'whole')
     model = mmllava.load(tmp_path / 'whole', device='cpu')
     assert model.template_name == 'llava_v1' and model.use_im_start_end
 

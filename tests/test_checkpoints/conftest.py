@@ -16,7 +16,6 @@ from mmllava.checkpoints import (
     prepare_merge,
     read_entries,
     write_conversion,
-    write_merge,
 )
 from mmllava.checkpoints.conversion.verify import verify_conversion
 from mmllava.errors import CheckpointError
@@ -66,7 +65,7 @@ def pair(tmp_path):
 
 def merge(pair, destination, tower=None, overwrite=False, **options):
     prepared = prepare_merge(pair.base, pair.delta, tower)
-    write_merge(prepared, pair.root / destination, overwrite, **options)
+    write_conversion(prepared, pair.root / destination, overwrite, **options)
     return pair.root / destination
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mmllava.checkpoints.conversion.blas import _functions, _libraries, one_thread
+from mmllava.checkpoints.conversion.arithmetic import _functions, _libraries, one_thread
 
 
 def threads():

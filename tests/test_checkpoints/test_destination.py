@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from mmllava.checkpoints import check_write, prepare_merge, write_merge
+from mmllava.checkpoints import check_write, prepare_merge, write_conversion
 from mmllava.checkpoints.storage import atomic
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import EXPECTED, merge, refused, sums
@@ -97,7 +97,7 @@ def test_a_disk_that_fills_up_meanwhile_is_left_as_it_was(
     monkeypatch.setattr(atomic.shutil, 'disk_usage', lambda _: usage)
     prepared = prepare_merge(pair.base, pair.delta, pair.tower)
     with pytest.raises(OSError, match='No space left'):
-        write_merge(prepared, small_disk / destination)
+        write_conversion(prepared, small_disk / destination)
     assert list(small_disk.iterdir()) == []
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmllava.checkpoints.conversion.half import BLOCK_VALUES, HalfAdder
+from mmllava.checkpoints.conversion.arithmetic import BLOCK_VALUES, HalfAdder
 
 EVERY = np.arange(2**16, dtype=np.uint16).view(np.float16)
 FINITE = EVERY[np.isfinite(EVERY)]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mmllava.checkpoints import identify, prepare_merge, write_merge
+from mmllava.checkpoints import identify, prepare_merge, write_conversion
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import GOLDEN
 
@@ -66,7 +66,7 @@ def test_the_reason_names_what_told():
 
 @pytest.mark.parametrize('destination', ['merged', 'merged.pth'])
 def test_a_merged_delta_is_no_delta(pair, destination):
-    write_merge(prepare_merge(pair.base, pair.delta), pair.root / destination)
+    write_conversion(prepare_merge(pair.base, pair.delta), pair.root / destination)
     assert identify(pair.root / destination).layout == 'original'
 
 

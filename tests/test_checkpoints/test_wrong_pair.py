@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from mmllava.checkpoints import plan_tower, prepare_merge, read_entries, write_merge
+from mmllava.checkpoints import plan_tower, prepare_merge, read_entries, write_conversion
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import merge, refused
 
@@ -133,7 +133,7 @@ def test_a_source_that_shrinks_meanwhile_leaves_nothing_behind(pair):
     os.truncate(shard, 1000)
     before = pair.listing()
     with pytest.raises(CheckpointError, match=r'00003.bin ends at byte 1,000 but .* goes on to'):
-        write_merge(prepared, pair.root / 'm')
+        write_conversion(prepared, pair.root / 'm')
     assert pair.listing() == before
 
 

@@ -27,7 +27,7 @@ from mmllava.checkpoints import (
     count_moves,
     is_file_destination,
     prepare_merge,
-    write_merge,
+    write_conversion,
 )
 from mmllava.checkpoints.conversion.progress import Progress, peak_rss_mb
 from mmllava.errors import MMLlavaError
@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> dict:
         print(f'note: {note}', flush=True)
     progress = Progress(NAME, merge.nbytes)
     try:
-        write_merge(merge, args.dst, args.overwrite, progress)
+        write_conversion(merge, args.dst, args.overwrite, progress)
     finally:
         progress.close()
     seconds = time.monotonic() - start

@@ -2,13 +2,10 @@
 
 Floor 1. Files:
 
-    arithmetic.py     casts, sums, adapters
-    blas.py           products on one thread
+    arithmetic.py     casts, sums, adapters and means, exact, on one BLAS thread
     compare.py        two checkpoints, tensor by tensor
-    half.py           float16 sums, exact, with integers
     journal.py        what is written already
     manifest.py       what was written, from what; is it still so?
-    merge.py          base + delta, by its old name
     prepare.py        any layout in, any out: planned and checked
     progress.py       bytes, rate, time left
     run.py            whole or not at all; goes on after a kill

@@ -18,8 +18,8 @@ from mmllava.checkpoints.layouts.partial import base_on_hub
 from mmllava.checkpoints.layouts.tensor_plan import FLOATS, TensorPlan, disk_order
 from mmllava.checkpoints.layouts.to_canonical import Model, Source, open_source, to_canonical
 from mmllava.checkpoints.layouts.validate import TOWER_END, check_model, has_tower
-from mmllava.checkpoints.storage.hub import fetch
-from mmllava.checkpoints.storage.reader import read_entries, readable
+from mmllava.checkpoints.storage.hub import fetch, is_hub_id, is_local
+from mmllava.checkpoints.storage.reader import read_config, read_entries, readable
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError, unknown_name
 
@@ -92,6 +92,33 @@ def prepare_conversion(
         raise unknown_name('dtype', str(dtype), DTYPES)
     with readable(source, base, tower):
         return _prepare(source, to, base, tower, dtype, layout, base_layout)
+
+
+def prepare_merge(
+    base: str | Path,
+    delta: str | Path,
+    tower: str | Path | None = None,
+    to_folder: bool = True,
+) -> Conversion:
+    """Plans LLaMA + the published difference, and refuses what cannot be merged.
+
+    Args:
+        base: LLaMA: a hub id, a folder or a weight file.
+        delta: the difference, likewise.
+        tower: a CLIP model whose vision half becomes part of the result, likewise.
+        to_folder: whether the result is to be a folder that needs nothing else. Then,
+            where base or delta come from the hub, so does the tower that the delta names.
+
+    Raises:
+        CheckpointError: says what was found, what was expected and what to do.
+    """
+    from_hub = not (is_local(base) and is_local(delta))
+    base, delta = fetch(base), fetch(delta)
+    # v0's configs name no tower, and meant this one.
+    named = read_config(delta).get('mm_vision_tower') or 'openai/clip-vit-large-patch14'
+    if tower is None and to_folder and from_hub and is_hub_id(named):
+        tower = named
+    return prepare_conversion(delta, 'original', base, tower, layout='delta', base_layout='llama')
 
 
 def _prepare(

@@ -85,8 +85,8 @@ def write_conversion(
     to_file = is_file_destination(destination, conversion.layout)
     needed, replace = _demands(conversion, destination, overwrite)
     plan = plan_sum(conversion.kept, dict(file=to_file, shard_bytes=shard_bytes))
-    goes_on = (lambda part: is_of(part, plan)) if resume else None
-    with atomic_output(destination, needed, replace, goes_on) as part:
+    can_resume = (lambda part: is_of(part, plan)) if resume else None
+    with atomic_output(destination, needed, replace, can_resume) as part:
         journal = Journal(part, plan)
         try:
             return _write(conversion, part, to_file, progress, shard_bytes, journal)

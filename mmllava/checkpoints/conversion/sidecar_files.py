@@ -11,11 +11,12 @@ from mmllava.checkpoints.layouts.hf_processor import processor_files, processor_
 from mmllava.checkpoints.layouts.hf_tokenizer import plain_files, tokenizer_files
 from mmllava.checkpoints.layouts.tensor_plan import TensorPlan
 from mmllava.checkpoints.layouts.to_canonical import Model
+from mmllava.checkpoints.storage.hub import TOKENIZER_FILES
 from mmllava.errors import CheckpointError
 
 #: Every name that a conversion may write beside shards, so that it may replace it.
 NAMES = (
-    *llava_files.TOKENIZER_FILES,
+    *TOKENIZER_FILES,
     'config.json',
     'generation_config.json',
     'preprocessor_config.json',
@@ -61,7 +62,7 @@ def files_beside(
         return {'config.json': _text(config)}, ''
     if model.words is None:
         return {}, (
-            f'{source} has no {" or ".join(llava_files.TOKENIZER_FILES[:2])}, so a folder made of '
+            f'{source} has no {" or ".join(TOKENIZER_FILES[:2])}, so a folder made of '
             'it would have no tokenizer. Download it, or name a destination that ends in .pth.'
         )
     if layout == 'hf':

@@ -20,13 +20,13 @@ import numpy as np
 from mmllava.checkpoints.conversion.arithmetic import (
     MEAN_ROWS,
     Adapters,
+    HalfAdder,
     add_half,
     all_finite,
     cast,
+    one_thread,
     row_mean,
 )
-from mmllava.checkpoints.conversion.blas import one_thread
-from mmllava.checkpoints.conversion.half import HalfAdder
 from mmllava.checkpoints.layouts.tensor_plan import Piece, TensorPlan
 from mmllava.checkpoints.storage.checksums import FileSums
 from mmllava.checkpoints.storage.direct_io import PAGE, open_files, pages, read_values, read_whole
@@ -38,8 +38,8 @@ WORKERS = 2  # to read, and as many to compute; one counts sums, in order
 IN_FLIGHT = 16  # pieces read ahead of the writer; a busy machine wakes threads late
 
 
-class Piece(NamedTuple):
-    """Values ``start:stop`` of one part of move ``index``."""
+class Slice(NamedTuple):
+    """Values ``start:stop`` of one piece of the plan of tensor ``index``."""
 
     index: int
     move: TensorPlan
@@ -114,10 +114,10 @@ def execute(
 
 def compute(
     moves: list[TensorPlan], sums: FileSums | None = None, begin: int = 0
-) -> Iterator[tuple[Piece, np.ndarray]]:
+) -> Iterator[tuple[Slice, np.ndarray]]:
     """Yields each piece with its values, in order; they hold until the next piece is asked for."""
     slots = [_Slot() for _ in range(IN_FLIGHT)]
-    waiting: deque[tuple[Piece, _Slot, Future[np.ndarray]]] = deque()
+    waiting: deque[tuple[Slice, _Slot, Future[np.ndarray]]] = deque()
     files = {entry.file for move in moves[begin:] for entry in move.sources}
     with ExitStack() as stack:
         handles = stack.enter_context(open_files(files))
@@ -128,7 +128,7 @@ def compute(
             stack.enter_context(one_thread())
         adapters = PerThread(lambda: Adapters(lambda entry: read_whole(entry, handles)))
 
-        def count(piece: Piece, reading: Future) -> list[np.ndarray]:
+        def count(piece: Slice, reading: Future) -> list[np.ndarray]:
             sources = reading.result()
             if sums:
                 for entry, values in zip(piece.part.sources, sources, strict=False):
@@ -136,7 +136,7 @@ def compute(
                     sums.feed(entry.file, at, memoryview(values.view(np.uint8)))
             return sources
 
-        def compute(piece: Piece, counting: Future, slot: _Slot) -> np.ndarray:
+        def compute(piece: Slice, counting: Future, slot: _Slot) -> np.ndarray:
             return _compute(piece.move, piece, counting.result(), slot, adapters, handles)
 
         try:
@@ -155,7 +155,7 @@ def compute(
             raise
 
 
-def _first(waiting: deque, slots: list[_Slot]) -> tuple[Piece, np.ndarray]:
+def _first(waiting: deque, slots: list[_Slot]) -> tuple[Slice, np.ndarray]:
     """The piece that was begun first; its slot is free once the next one is asked for."""
     piece, slot, future = waiting.popleft()
     data = future.result()
@@ -163,7 +163,7 @@ def _first(waiting: deque, slots: list[_Slot]) -> tuple[Piece, np.ndarray]:
     return piece, data
 
 
-def pieces(moves: list[TensorPlan], begin: int = 0) -> Iterator[Piece]:
+def pieces(moves: list[TensorPlan], begin: int = 0) -> Iterator[Slice]:
     """Cuts tensors into pieces; an empty tensor is one piece."""
     for index, move in enumerate(moves[begin:], begin):
         cuts = []
@@ -171,14 +171,14 @@ def pieces(moves: list[TensorPlan], begin: int = 0) -> Iterator[Piece]:
             count = int(np.prod(part.shape, dtype=np.int64))
             cuts += [(part, at, min(at + PIECE_VALUES, count)) for at in _starts(count)]
         for k, (part, start, stop) in enumerate(cuts):
-            yield Piece(index, move, part, start, stop, k == 0, k == len(cuts) - 1)
+            yield Slice(index, move, part, start, stop, k == 0, k == len(cuts) - 1)
 
 
 def _starts(count: int) -> range:
     return range(0, max(count, 1), PIECE_VALUES)
 
 
-def _read(piece: Piece, slot: _Slot, handles: dict[Path, int]) -> list[np.ndarray]:
+def _read(piece: Slice, slot: _Slot, handles: dict[Path, int]) -> list[np.ndarray]:
     """The values of the sources that have the shape of the part."""
     part = piece.part
     if part.how == 'mean':
@@ -192,7 +192,7 @@ def _read(piece: Piece, slot: _Slot, handles: dict[Path, int]) -> list[np.ndarra
 
 def _compute(
     move: TensorPlan,
-    piece: Piece,
+    piece: Slice,
     sources: list[np.ndarray],
     slot: _Slot,
     adapters: PerThread,

@@ -6,8 +6,15 @@ from dataclasses import replace
 import numpy as np
 
 from mmllava.checkpoints.layouts import hf_config, mmpretrain_vit
-from mmllava.checkpoints.layouts.base_check import MAX_DELTA_RATIO, NORM, as_float, check_configs
-from mmllava.checkpoints.layouts.delta import EMBED, GROWN, WHOLE
+from mmllava.checkpoints.layouts.delta import (
+    EMBED,
+    GROWN,
+    MAX_DELTA_RATIO,
+    NORM,
+    WHOLE,
+    as_float,
+    check_configs,
+)
 from mmllava.checkpoints.layouts.keymaps import DROPPED, TOWER, from_original
 from mmllava.checkpoints.layouts.tensor_plan import (
     Piece,
@@ -102,7 +109,7 @@ def _mmpretrain(model: Model, layout: str) -> list[TensorPlan]:
             "this model is v1.6 (it has model.image_newline), and mmpretrain's Llava knows v1 and "
             'v1.5. Convert to mmllava, original or hf instead.'
         )
-    tower, left = mmpretrain_vit.give_out(kept)
+    tower, left = mmpretrain_vit.from_canonical(kept)
     language = [
         replace(move, name=from_original(name, layout))
         for name, move in kept.items()

@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mmllava.checkpoints.layouts import llava_files
+from mmllava.checkpoints.layouts import llava_files, sentencepiece
 from mmllava.checkpoints.layouts.hf_config import NEW_WORDS
+from mmllava.checkpoints.storage.hub import TOKENIZER_FILES
 from mmllava.errors import CheckpointError
 
 SPACE = '\u2581'  # how sentencepiece writes a space inside a piece
@@ -50,7 +51,7 @@ def tokenizer_files(folder: Path, rows: int, processor: str) -> dict[str, bytes]
         )
     if (folder / 'tokenizer.model').is_file():
         made = _from_pieces(folder / 'tokenizer.model', settings, special)
-        uncut = llava_files.whole_words(folder / 'tokenizer.model')
+        uncut = sentencepiece.whole_words(folder / 'tokenizer.model')
     else:
         made, uncut = llava_files.read_json(folder / 'tokenizer.json'), []
     known = {t['content']: t for t in made.get('added_tokens', [])}
@@ -89,7 +90,7 @@ def plain_files(folder: Path, added: dict[str, int], rows: int) -> dict[str, byt
         added: words that they lack -> ids.
         rows: of the vocabulary; words beyond are transformers' ``<image>`` and ``<pad>``.
     """
-    files = llava_files.read_files(folder, llava_files.TOKENIZER_FILES)
+    files = llava_files.read_files(folder, TOKENIZER_FILES)
     settings = _optional(folder / 'tokenizer_config.json')
     theirs = 'processor_class' in settings or NEW_WORDS[0] in llava_files.token_ids(folder)
     if not (theirs or added):
@@ -116,7 +117,7 @@ def plain_files(folder: Path, added: dict[str, int], rows: int) -> dict[str, byt
 
 def _from_pieces(file: Path, settings: dict[str, Any], special: dict[str, str]) -> dict[str, Any]:
     """A tokenizer.json of a SentencePiece BPE model."""
-    pieces, spec = llava_files.sentence_model(file)
+    pieces, spec = sentencepiece.sentence_model(file)
     if spec['model_type'] != _BPE or spec['charsmap'] or spec['remove_extra_whitespaces']:
         raise CheckpointError(
             f'{file} is no BPE model as LLaMA has it (type {spec["model_type"]}, or it rewrites '

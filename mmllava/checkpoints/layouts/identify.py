@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmllava.checkpoints.layouts.base_check import NORM, is_difference
+from mmllava.checkpoints.layouts.delta import NORM, is_difference
 from mmllava.checkpoints.layouts.partial import BASE_FILE
 from mmllava.checkpoints.storage.reader import (
     INDEXES,

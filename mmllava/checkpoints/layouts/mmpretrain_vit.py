@@ -44,7 +44,7 @@ def is_tower(name: str) -> bool:
     return name.startswith(_PREFIX)
 
 
-def take_in(entries: Mapping[str, TensorEntry], path: Path) -> list[TensorPlan]:
+def to_canonical(entries: Mapping[str, TensorEntry], path: Path) -> list[TensorPlan]:
     """Moves from mmpretrain's names to the original's.
 
     Raises:
@@ -81,7 +81,7 @@ def take_in(entries: Mapping[str, TensorEntry], path: Path) -> list[TensorPlan]:
     return moves
 
 
-def give_out(moves: Mapping[str, TensorPlan]) -> tuple[list[TensorPlan], list[TensorPlan]]:
+def from_canonical(moves: Mapping[str, TensorPlan]) -> tuple[list[TensorPlan], list[TensorPlan]]:
     """Moves of the tower under mmpretrain's names, and those that it has no place for.
 
     Args:

@@ -6,8 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.checkpoints.layouts import hf_config, llava_files, mmpretrain_vit
-from mmllava.checkpoints.layouts.base_check import check_configs, check_values, check_vocabulary
-from mmllava.checkpoints.layouts.delta import EMBED, plan_merge
+from mmllava.checkpoints.layouts.delta import (
+    EMBED,
+    check_configs,
+    check_values,
+    check_vocabulary,
+    plan_merge,
+)
 from mmllava.checkpoints.layouts.identify import (
     ADAPTER_CONFIG,
     LAYOUTS,
@@ -27,6 +32,7 @@ from mmllava.checkpoints.layouts.tensor_plan import (
     preview,
 )
 from mmllava.checkpoints.layouts.validate import check_model
+from mmllava.checkpoints.storage.hub import TOKENIZER_FILES
 from mmllava.checkpoints.storage.reader import read_config, read_entries
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError, unknown_name
@@ -196,7 +202,7 @@ def _mmpretrain(source: Source, base: Source | None) -> Model:
     names = {name: find_original(name, 'mmpretrain') or '' for name in language}
     moves += renamed(replace(source, entries=language), names)
     tower = {n: e for n, e in source.entries.items() if mmpretrain_vit.is_tower(n)}
-    moves += mmpretrain_vit.take_in(tower, source.path)
+    moves += mmpretrain_vit.to_canonical(tower, source.path)
     return Model(moves, source.config, _words(source))
 
 
@@ -320,7 +326,7 @@ _PLANS: dict[str, Callable[[Source, Source | None], Model]] = {
 
 def _words(source: Source) -> Path | None:
     """The folder of a source, where it has a tokenizer."""
-    named = llava_files.TOKENIZER_FILES[:2]
+    named = TOKENIZER_FILES[:2]
     if source.path.is_dir() and any((source.path / name).is_file() for name in named):
         return source.path
     return None

@@ -22,7 +22,7 @@ def atomic_output(
     destination: Path,
     needed_bytes: int,
     may_replace: Callable[[Path], None] | None,
-    goes_on: Callable[[Path], bool] | None = None,
+    can_resume: Callable[[Path], bool] | None = None,
 ) -> Iterator[Path]:
     """Gives a temporary path beside the destination and renames it when all went well.
 
@@ -31,12 +31,12 @@ def atomic_output(
         needed_bytes: disk space that it will take.
         may_replace: looks at what is there already and raises if it must stay;
             None where nothing may be replaced. An empty folder never counts.
-        goes_on: tells whether what a killed run left can be gone on with; None where
+        can_resume: tells whether what a killed run left can be gone on with; None where
             nothing is.
 
     Yields:
         a path that does not exist; the caller makes a file or a folder of it. Or, where
-        ``goes_on`` said so, what the killed run left.
+        ``can_resume`` said so, what the killed run left.
 
     Raises:
         CheckpointError: if something is there already, if its folder is missing, if the disk
@@ -45,9 +45,9 @@ def atomic_output(
     """
     destination = Path(os.path.realpath(destination))
     _recover(destination)
-    if goes_on:
+    if can_resume:
         refuse_busy(destination)
-    left = next((p for p in leftovers(destination) if goes_on and goes_on(p)), None)
+    left = next((p for p in leftovers(destination) if can_resume and can_resume(p)), None)
     there = sum(file.stat().st_size for file in _files(left) if file.is_file()) if left else 0
     check_destination(destination, needed_bytes - there, may_replace)
     with _claimed(destination, left) as part:

@@ -17,15 +17,18 @@ TRAINED = (
     'non_lora_trainables.bin',
     'mm_projector.bin',
 )
-BESIDE = (
-    'config.json',
-    'generation_config.json',
-    'preprocessor_config.json',
+TOKENIZER_FILES = (
     'tokenizer.model',
     'tokenizer.json',
     'tokenizer_config.json',
     'special_tokens_map.json',
     'added_tokens.json',
+)
+SIDECARS = (
+    'config.json',
+    'generation_config.json',
+    'preprocessor_config.json',
+    *TOKENIZER_FILES,
 )
 _HUB_ID = re.compile(r'[A-Za-z0-9][\w.-]*/[\w.-]+')
 
@@ -91,10 +94,10 @@ def _download(hub: ModuleType, source: str, patterns: Sequence[str] | None) -> P
     except Exception as error:  # offline is many errors; a refusal by the hub is two
         if type(error).__name__ in ('GatedRepoError', 'RepositoryNotFoundError'):
             raise
-        patterns = [*SAFETENSORS, *TORCH, *TRAINED, *BESIDE]
+        patterns = [*SAFETENSORS, *TORCH, *TRAINED, *SIDECARS]
         return Path(hub.snapshot_download(source, allow_patterns=patterns, local_files_only=True))
     has_safetensors = any(f in files for f in (SAFETENSORS[0], SAFETENSORS[2]))
     has_torch = any(f in files for f in (TORCH[0], TORCH[2]))
     weights = SAFETENSORS if has_safetensors else TORCH if has_torch else TRAINED
-    patterns = [*weights, *BESIDE]
+    patterns = [*weights, *SIDECARS]
     return Path(hub.snapshot_download(source, allow_patterns=patterns))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmllava.checkpoints import prepare_merge, read_config, write_merge
+from mmllava.checkpoints import prepare_merge, read_config, write_conversion
 from mmllava.checkpoints.conversion.run import _may_replace_folder
 from mmllava.checkpoints.storage import atomic, lock
 from mmllava.checkpoints.storage.atomic import (
@@ -35,11 +35,11 @@ def prepared(pair):
 
 def test_a_merged_file_has_a_mark_that_torch_passes_over(pair, prepared):
     file = pair.root / 'm.pth'
-    write_merge(prepared, file)
+    write_conversion(prepared, file)
     with zipfile.ZipFile(file) as archive:
         assert archive.read('archive/merged_by').startswith(b'mmllava ')
     assert len(torch.load(file, weights_only=True, mmap=True)) == 23
-    write_merge(prepared, file, overwrite=True)
+    write_conversion(prepared, file, overwrite=True)
 
 
 def test_a_users_own_weights_are_not_overwritten(pair, prepared):
@@ -48,12 +48,12 @@ def test_a_users_own_weights_are_not_overwritten(pair, prepared):
     before = file.read_bytes()
     message = rf'mine.pth \({len(before):,} bytes\) was not written by a merge.* another name'
     with pytest.raises(CheckpointError, match=message):
-        write_merge(prepared, file, overwrite=True)
+        write_conversion(prepared, file, overwrite=True)
     # nor is a merge that was trained further and saved under its name
-    write_merge(prepared, pair.root / 'm.pth')
+    write_conversion(prepared, pair.root / 'm.pth')
     torch.save(torch.load(pair.root / 'm.pth', weights_only=True), pair.root / 'm.pth')
     with pytest.raises(CheckpointError, match='was not written by a merge'):
-        write_merge(prepared, pair.root / 'm.pth', overwrite=True)
+        write_conversion(prepared, pair.root / 'm.pth', overwrite=True)
     assert file.read_bytes() == before
 
 

@@ -25,7 +25,7 @@ from mmllava.checkpoints.storage.atomic import (
 )
 from mmllava.errors import CheckpointError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -11,12 +11,17 @@ from pathlib import Path
 import pytest
 
 from mmllava.checkpoints import read_entries
-from tests.test_checkpoints.conftest import GOLDEN
+from tests.test_checkpoints.conftest import GOLDEN, Pair
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/model_converters/llava-delta2mmpre.py'
 BENCHMARK = ROOT / 'tools/benchmark/merge.py'
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT)}
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return Pair(tmp_path)
 
 
 def run(*arguments, tool=TOOL, python=()):

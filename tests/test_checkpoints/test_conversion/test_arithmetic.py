@@ -1,10 +1,16 @@
-"""The fast sum is numpy's (and torch's) sum, bit for bit."""
+"""The fast float16 sum is numpy's (and torch's), bit for bit; products run on one thread."""
 
 import numpy as np
 import pytest
 import torch
 
-from mmllava.checkpoints.conversion.arithmetic import BLOCK_VALUES, HalfAdder
+from mmllava.checkpoints.conversion.arithmetic import (
+    BLOCK_VALUES,
+    HalfAdder,
+    _functions,
+    _libraries,
+    one_thread,
+)
 
 EVERY = np.arange(2**16, dtype=np.uint16).view(np.float16)
 FINITE = EVERY[np.isfinite(EVERY)]
@@ -60,3 +66,20 @@ def test_inf_and_nan_are_seen_wherever_they_lie():
     values = np.zeros(5 * BLOCK_VALUES, np.float16)
     values[-1] = -np.inf
     assert not adder.all_finite(values)
+
+
+def threads():
+    return [functions[0]() for functions in map(_functions, _libraries()) if functions]
+
+
+def test_the_number_of_threads_is_given_back():
+    np.ones((2, 2)) @ np.ones((2, 2))
+    before = threads()
+    with one_thread():
+        assert threads() == [1] * len(before)
+    assert threads() == before
+
+
+def test_numpys_own_library_is_found_where_it_has_one():
+    config = np.show_config(mode='dicts')['Build Dependencies']['blas']['name']
+    assert bool(threads()) == ('openblas' in config)

@@ -26,7 +26,7 @@ from mmllava.checkpoints.storage.atomic import journal_of
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import GOLDEN
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 V15, CLIP = GOLDEN / 'llava-v1.5', GOLDEN / 'clip-tiny'
 VALUES = 500  # of a piece here: some 370 pieces
 # Converts, and dies like a process that the system kills at the given piece.

@@ -1,7 +1,7 @@
 """Over 200 corrupted inputs: each refused in one clear line, nothing written, nothing run.
 
 Each run draws the same ones. To look for new ones, ten times as many:
-CORRUPT_SEED=7 CORRUPT_TIMES=10 python -m pytest tests/test_checkpoints/test_corrupted.py
+CORRUPT_SEED=7 CORRUPT_TIMES=10 python -m pytest -k corrupted tests/test_checkpoints
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.test_checkpoints.conftest import GOLDEN
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SEED, TIMES = (int(os.environ.get(f'CORRUPT_{name}', n)) for name, n in (('SEED', 0), ('TIMES', 1)))
 V15, V16, DELTA = GOLDEN / 'llava-v1.5', GOLDEN / 'llava-v1.6', GOLDEN / 'llava-v1-delta'
 

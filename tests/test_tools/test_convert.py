@@ -19,6 +19,7 @@ from tests.test_checkpoints.conftest import GOLDEN
 
 ROOT = Path(__file__).parents[2]
 TOOLS = dict(
+    benchmark='tools/benchmark/convert.py',
     convert='tools/convert.py',
     verify='tools/model_converters/verify.py',
     logits='tools/analysis_tools/compare_logits.py',
@@ -237,7 +238,7 @@ def test_a_polite_kill_leaves_nothing_behind(tmp_path):
 def test_the_benchmark_runs_small(tmp_path):
     rows = tmp_path / 'rows.jsonl'
     size = ['--layers', 2, '--hidden', 256, '--words', 1000]
-    done = run('benchmark/convert', tmp_path / 'work', *size, '--results', rows)
+    done = run('benchmark', tmp_path / 'work', *size, '--results', rows)
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in rows.read_text().splitlines()]
     assert [row['conversion'] for row in found] == [

@@ -45,7 +45,7 @@ def to_llava_config(model: Any, aspect: str | None) -> dict[str, Any]:
         architectures=[architecture],
         model_type=kind,
         torch_dtype=str(lm.lm_head.weight.dtype).removeprefix('torch.'),
-        tie_word_embeddings=False,
+        tie_word_embeddings=lm.config.tie_word_embeddings,
         use_cache=True,
         bos_token_id=tokenizer.bos_id,
         eos_token_id=tokenizer.eos_id,

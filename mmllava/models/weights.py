@@ -9,13 +9,15 @@ from torch import Tensor, nn
 
 from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
 from mmllava.checkpoints.layouts.keymaps import to_model_names
+from mmllava.checkpoints.layouts.tied import ADVICE, tie_head
 from mmllava.checkpoints.storage.hub import fetch, is_hub_id
-from mmllava.checkpoints.storage.reader import read_json
+from mmllava.checkpoints.storage.reader import read_config, read_json
 from mmllava.errors import CheckpointError
 from mmllava.models.checks import check_not_delta
 from mmllava.models.hf_config import find_checkpoint
 from mmllava.models.partial import Changes, add_adapter, fingerprint, read_changes
 
+_EMBED, _HEAD = 'language.lm.model.embed_tokens.weight', 'language.lm.lm_head.weight'
 _NAMED = 5  # how many tensors an error names before it only counts them
 
 
@@ -41,6 +43,7 @@ def load_checkpoint(
         CheckpointError: tensors are missing, unexpected, or of another shape
             than the model's; or the file cannot be read or trusted.
     """
+    _untie(model)
     changes = read_changes(path)
     found = _entries(path, 'original')
     if any(n not in found for n, _ in model.named_parameters() if n.startswith('language.')):
@@ -61,6 +64,7 @@ def load_checkpoint(
     if changes:
         add_adapter(tensors, changes)
     model.load_state_dict(tensors, assign=True, strict=True)
+    _tie(model, found)
 
 
 def load_start(model: nn.Module, dtype: torch.dtype | None) -> None:
@@ -76,6 +80,7 @@ def load_start(model: nn.Module, dtype: torch.dtype | None) -> None:
     Raises:
         CheckpointError: as `load_checkpoint`.
     """
+    _untie(model)
     path = model.language.pretrained
     found = _entries(fetch(path), 'original')
     check_not_delta(found, path)
@@ -83,7 +88,7 @@ def load_start(model: nn.Module, dtype: torch.dtype | None) -> None:
         found |= _tower_entries(model, path)
     grown = {
         name: _grow(to_tensor(found[name], dtype), model.language.config.vocab_size)
-        for name in ('language.lm.model.embed_tokens.weight', 'language.lm.lm_head.weight')
+        for name in (_EMBED, _HEAD)
         if name in found and found[name].shape[0] < model.language.config.vocab_size
     }
     new = {} if any(name.startswith('projector.') for name in found) else _draw_projector(model)
@@ -94,8 +99,25 @@ def load_start(model: nn.Module, dtype: torch.dtype | None) -> None:
         for name, _ in model.named_parameters()
     }
     model.load_state_dict(tensors, assign=True, strict=True)
+    _tie(model, found)
     if new:
         print_log('the projector begins at random', logger='current')
+
+
+def _tie(model: nn.Module, found: Mapping[str, TensorEntry]) -> None:
+    """Makes head and embedding one parameter where a checkpoint's are one tensor."""
+    if found[_HEAD] is found[_EMBED]:
+        lm = model.language.lm
+        lm.lm_head.weight = lm.model.embed_tokens.weight
+        lm.config.tie_word_embeddings = True
+
+
+def _untie(model: nn.Module) -> None:
+    """Gives the head a parameter of its own: the checkpoint that comes may have one."""
+    lm = model.language.lm
+    if lm.lm_head.weight is lm.model.embed_tokens.weight:
+        lm.lm_head.weight = nn.Parameter(lm.lm_head.weight.detach())
+        lm.config.tie_word_embeddings = False
 
 
 def _knows_tiles(path: Path) -> bool:
@@ -137,7 +159,8 @@ def to_tensor(entry: TensorEntry, dtype: torch.dtype | None = None) -> Tensor:
 
 def _entries(path: str | Path, layout: str) -> dict[str, TensorEntry]:
     entries = read_entries(path)
-    return {ours: entries[name] for ours, name in to_model_names(entries, layout).items()}
+    named = {ours: entries[name] for ours, name in to_model_names(entries, layout).items()}
+    return dict(tie_head(named, read_config(path), 'mmllava'))
 
 
 def _tower_entries(model: nn.Module, path: str | Path) -> dict[str, TensorEntry]:
@@ -239,6 +262,7 @@ def _check_fit(
         raise CheckpointError(
             f'{path} does not fit the config: {"; ".join(problems)}. Use the config of this '
             'checkpoint, or the checkpoint of this config.'
+            f'{ADVICE * (_HEAD in shapes and _HEAD not in found)}'
         )
 
 

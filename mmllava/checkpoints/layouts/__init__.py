@@ -15,6 +15,7 @@ Floor 1. Files:
     partial.py         what tools/train.py trained beside a base, and which base
     sentencepiece.py   reads tokenizer.model without sentencepiece
     tensor_plan.py     a plan: what each tensor of a result is made of
+    tied.py            a head that is the token embedding
     to_canonical.py    a layout -> the original's names
     validate.py        is a model whole, do its parts belong together?
 """

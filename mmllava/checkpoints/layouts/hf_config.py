@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.checkpoints.layouts import llava_files
+from mmllava.checkpoints.layouts.tied import says_tied
 from mmllava.errors import CheckpointError
 
 #: transformers pads the vocabulary to a multiple of this, once <image> and <pad> are added.
@@ -71,7 +72,7 @@ def to_original(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
         model_type=_TYPES[kind],
         vocab_size=text.get('vocab_size', 32064),
         torch_dtype=config.get('dtype') or config.get('torch_dtype') or 'float16',
-        tie_word_embeddings=False,
+        tie_word_embeddings=says_tied(config),
         use_mm_proj=True,
         mm_projector_type='mlp2x_gelu',
         mm_hidden_size=vision.get('hidden_size', 1024),
@@ -173,6 +174,7 @@ def from_original(
         vision: sizes of the tower, as ``sidecars.describe_tower`` gives them.
         tiles: whether it is v1.6.
     """
+    tied = says_tied(config)
     mistral = 'mistral' in str(config.get('model_type')).lower()
     text = {key: config[key] for key in _TEXT if config.get(key) is not None}
     text |= dict(
@@ -180,7 +182,7 @@ def from_original(
         architectures=['MistralForCausalLM' if mistral else 'LlamaForCausalLM'],
         vocab_size=padded_rows(rows),
         pad_token_id=rows + 1,
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
     )
     if mistral:
         text['sliding_window'] = config.get('sliding_window')
@@ -195,7 +197,7 @@ def from_original(
         projector_hidden_act='gelu',
         pad_token_id=rows + 1,
         text_config=text,
-        tie_word_embeddings=False,
+        tie_word_embeddings=tied,
         torch_dtype=config.get('torch_dtype', 'float16'),
         vision_config=dict(vision, model_type='clip_vision_model', projection_dim=768),
         vision_feature_layer=config.get('mm_vision_select_layer', -2),

@@ -84,25 +84,7 @@ def merge_adapter(
     """
     settings = adapter_config(source.path, next(iter(source.entries))) if source.entries else {}
     scale = _scale(settings, source) if source.entries else 1.0
-    linear = is_linear([*source.entries, *extra])
-    pairs: dict[str, dict[str, TensorEntry]] = {}
-    trained: dict[str, TensorEntry] = {}
-    for name, entry in source.entries.items():
-        match = re.fullmatch(r'(.+)\.lora_([AB])(\.\w+)?\.weight', name)
-        if match:
-            target = _original(f'{match[1]}.weight', linear, source)
-            pairs.setdefault(target, {})[match[2]] = entry
-        else:
-            trained[_original(name, linear, source)] = entry
-    extra = {_original(name, linear, source): entry for name, entry in extra.items()}
-    twice = sorted(extra.keys() & trained.keys())
-    if twice:
-        raise CheckpointError(
-            f'{source.path} holds {preview(twice)} in the adapter and in '
-            f'{extra[twice[0]].file.name}. '
-            'Two versions are mixed there; remove one of them.'
-        )
-    trained |= extra
+    pairs, trained = _sorted_by_target(source, extra)
     config = {**config, **source.config}
     config = config if any(key.startswith('mm_') for key in config) else {}
     made = {move.name: move for move in moves if move.how != 'dropped'}
@@ -121,6 +103,34 @@ def merge_adapter(
             )
         made[name] = _adapted(name, pair, made.get(name), scale, source)
     return [*made.values(), *rest], config
+
+
+def _sorted_by_target(
+    source: _Source, extra: Mapping[str, TensorEntry]
+) -> tuple[dict[str, dict[str, TensorEntry]], dict[str, TensorEntry]]:
+    """Gives (target -> its A and B, target -> what was trained whole), by the original's names.
+
+    Raises:
+        CheckpointError: a name that no LLaVA has, or one weight trained whole twice.
+    """
+    linear = is_linear([*source.entries, *extra])
+    pairs: dict[str, dict[str, TensorEntry]] = {}
+    trained: dict[str, TensorEntry] = {}
+    for name, entry in source.entries.items():
+        match = re.fullmatch(r'(.+)\.lora_([AB])(\.\w+)?\.weight', name)
+        if match:
+            target = _original(f'{match[1]}.weight', linear, source)
+            pairs.setdefault(target, {})[match[2]] = entry
+        else:
+            trained[_original(name, linear, source)] = entry
+    extra = {_original(name, linear, source): entry for name, entry in extra.items()}
+    twice = sorted(extra.keys() & trained.keys())
+    if twice:
+        raise CheckpointError(
+            f'{source.path} holds {preview(twice)} in the adapter and in '
+            f'{extra[twice[0]].file.name}. Two versions are mixed there; remove one of them.'
+        )
+    return pairs, trained | extra
 
 
 def _scale(settings: Mapping[str, Any], source: _Source) -> float:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmllava.checkpoints.layouts.keymaps import to_model_names
+from mmllava.checkpoints.layouts.tied import tie_head
 from mmllava.checkpoints.storage.hub import is_hub_id
-from mmllava.checkpoints.storage.reader import read_entries, read_json
+from mmllava.checkpoints.storage.reader import read_config, read_entries, read_json
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError
 
@@ -61,7 +62,8 @@ def check_base(folder: Path, path: Path) -> None:
     base, mark = read_base(folder)
     entries = read_entries(path)
     names = to_model_names(entries, 'original')
-    found = fingerprint({ours: entries[name] for ours, name in names.items()})
+    named = {ours: entries[name] for ours, name in names.items()}
+    found = fingerprint(tie_head(named, read_config(path), 'mmllava'))
     if found != mark:
         raise CheckpointError(
             f'{path} is not the base that {folder} was trained on: its fingerprint is {found}, '

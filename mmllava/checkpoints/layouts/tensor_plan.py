@@ -107,13 +107,14 @@ def rows(parts: tuple[Piece, ...], start: int, stop: int) -> tuple[Piece, ...]:
         if (first, last) == (0, count):
             found.append(part)
             continue
-        if part.how not in ('copy', 'add', 'subtract'):
+        if part.how not in ('copy', 'add', 'subtract', 'lora'):
             raise CheckpointError(
                 f'{part.sources[0].name} is made by {part.how}, and rows of it would have to be '
-                'cut. Merge the adapter onto the base first, then convert the result.'
+                'cut. Write the model first, then convert the result.'
             )
-        sources = tuple(entry_rows(entry, first, last) for entry in part.sources)
-        found.append(Piece(part.how, sources, (last - first, *part.shape[1:])))
+        whole = part.sources[1] if part.how == 'lora' else None  # A: its rows are ranks
+        sources = tuple(e if e is whole else entry_rows(e, first, last) for e in part.sources)
+        found.append(Piece(part.how, sources, (last - first, *part.shape[1:]), part.scale))
     return tuple(found)
 
 

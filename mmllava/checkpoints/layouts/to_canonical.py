@@ -20,7 +20,13 @@ from mmllava.checkpoints.layouts.identify import (
     kind_of,
     read_weights,
 )
-from mmllava.checkpoints.layouts.keymaps import DROPPED, KNOWN, find_original, is_linear
+from mmllava.checkpoints.layouts.keymaps import (
+    DROPPED,
+    KNOWN,
+    PREFIXES,
+    find_original,
+    is_linear,
+)
 from mmllava.checkpoints.layouts.lora import merge_adapter, merge_projector, read_trained
 from mmllava.checkpoints.layouts.partial import ADAPTER_FILE, check_base
 from mmllava.checkpoints.layouts.tensor_plan import (
@@ -31,6 +37,7 @@ from mmllava.checkpoints.layouts.tensor_plan import (
     passthrough,
     preview,
 )
+from mmllava.checkpoints.layouts.tied import is_tied, says_tied, tie_head
 from mmllava.checkpoints.layouts.validate import check_model
 from mmllava.checkpoints.storage.hub import TOKENIZER_FILES
 from mmllava.checkpoints.storage.reader import read_config, read_entries
@@ -47,7 +54,7 @@ class Source:
     Args:
         path: file or folder.
         layout: how its tensors are named; ``reason`` says what told.
-        entries: its tensors.
+        entries: its tensors; where it is tied, the embedding is the head too.
         config: its ``config.json``; ``{}`` without one.
     """
 
@@ -100,7 +107,17 @@ def open_source(path: str | Path, layout: str | None = None) -> Source:
     entries = read_weights(path)
     kind = kind_of(entries, path) if layout is None else None
     reason = kind.reason if kind else 'as told'
-    return Source(path, layout or kind.layout, reason, entries, read_config(path))
+    layout, config = layout or kind.layout, read_config(path)
+    return Source(path, layout, reason, _tied(entries, config, layout), config)
+
+
+def _tied(
+    entries: Mapping[str, TensorEntry], config: dict[str, Any], layout: str
+) -> Mapping[str, TensorEntry]:
+    """The entries with the head that they leave out."""
+    if layout in ('clip', 'projector', 'lora'):
+        return entries  # parts of a model: what they lack is another's
+    return tie_head(entries, config, layout if layout in PREFIXES else 'original')
 
 
 def to_canonical(source: Source, base: Source | None = None, partial: bool = False) -> Model:
@@ -127,11 +144,16 @@ def to_canonical(source: Source, base: Source | None = None, partial: bool = Fal
             f'{source.path} is {LAYOUTS[source.layout]}: {source.reason} It needs the model that '
             'it belongs to. Name that by --base.'
         )
+    if source.layout not in ON_A_BASE and base is not None:  # whose config it is
+        source = replace(source, entries=_tied(source.entries, base.config, source.layout))
     model = plan(source, base)
     if source.layout in ON_A_BASE:
         _check_words(model, source)
     elif base is not None:
         model = _describe(model, source, base)
+    tied = is_tied(model.kept)
+    if model.config and (tied or says_tied(model.config)):
+        model = replace(model, config={**model.config, 'tie_word_embeddings': tied})
     if partial:
         check_model(model.kept, model.config, source.path, partial)
     return model
@@ -187,9 +209,6 @@ def _hf(source: Source, base: Source | None) -> Model:
         if name in moves and rows < moves[name].shape[0]:
             entry = entry_rows(moves[name].sources[0], 0, rows)
             moves[name] = TensorPlan(name, 'cut', entry.dtype, entry.shape, (copy(entry),))
-    if HEAD not in moves and source.config.get('tie_word_embeddings'):
-        embed = moves[EMBED]
-        moves[HEAD] = TensorPlan(HEAD, 'tied', embed.dtype, embed.shape, embed.parts)
     if config:
         config['vocab_size'] = rows
     return replace(model, moves=list(moves.values()), config=config)

@@ -9,6 +9,7 @@ from typing import Any
 
 from mmllava.checkpoints.layouts.keymaps import TOWER
 from mmllava.checkpoints.layouts.tensor_plan import FLOATS, TensorPlan, preview
+from mmllava.checkpoints.layouts.tied import ADVICE
 from mmllava.errors import CheckpointError
 
 _EMBED, _HEAD = 'model.embed_tokens.weight', 'lm_head.weight'
@@ -82,6 +83,7 @@ def check_model(
         raise CheckpointError(
             f'{path} lacks {preview(missing)}: {len(missing)} of the {len(wanted)} tensors that a '
             f'LLaVA of {layers} layers has. The checkpoint is incomplete; download it again.'
+            f'{ADVICE * (_HEAD in missing)}'
         )
     _check_shapes(moves, path)
     _check_config(moves, config, layers, path)

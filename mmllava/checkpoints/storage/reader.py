@@ -7,7 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmllava.checkpoints.storage.safetensors_file import no_doubles, read_safetensors
+from mmllava.checkpoints.storage.safetensors_file import (
+    begins_as_safetensors,
+    no_doubles,
+    read_safetensors,
+)
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry, map_tensor
 from mmllava.checkpoints.storage.torch_file import read_torch
 from mmllava.errors import CheckpointError, MMLlavaError
@@ -115,32 +119,36 @@ def readable(*paths: str | Path | None) -> Iterator[None]:
 
 
 def _read_file(file: Path) -> dict[str, TensorEntry]:
-    """Reads one file, in the format that its first bytes show."""
+    """Reads one file in the format that its first bytes show; its name counts only without any.
+
+    safetensors first: its first eight bytes are a number, and may look like anything.
+    """
     with open(file, 'rb') as handle:
-        first = handle.read(8)
+        first = handle.read(9)
     if not first:
         raise CheckpointError(f'{file} is empty (0 bytes). Download or copy it again.')
     _refuse_pointer(file)
+    if begins_as_safetensors(first):
+        return read_safetensors(file)
     if first[:4] == b'PK\x03\x04':
         return read_torch(file)
-    if first[:1] == b'\x80':
+    if _begins_as_pickle(first):
         raise CheckpointError(
             f'{file} is a bare pickle: PyTorch wrote these before 1.6, and reading one means '
             'running it. If you trust it, load and save it once with a PyTorch of 1.6 or '
             'later, or as safetensors.'
         )
-    if file.suffix == '.safetensors' or _is_safetensors(file):
+    if file.suffix == '.safetensors':
         return read_safetensors(file)
     raise CheckpointError(
-        f'{file} begins with {first!r}: neither a safetensors nor a PyTorch file. '
+        f'{file} begins with {first[:8]!r}: neither a safetensors nor a PyTorch file. '
         'Name a weight file, or download it again.'
     )
 
 
-def _is_safetensors(file: Path) -> bool:
-    """Tells whether a file of another name begins as safetensors does."""
-    with open(file, 'rb') as handle:
-        return handle.read(9)[8:] == b'{'
+def _begins_as_pickle(first: bytes) -> bool:
+    """Tells a pickle of protocol 2 to 5: PROTO, its number, an opcode; none of those is 0."""
+    return first[:1] == b'\x80' and first[1:2] in (b'\2', b'\3', b'\4', b'\5') and any(first[2:3])
 
 
 def _refuse_pointer(file: Path) -> None:

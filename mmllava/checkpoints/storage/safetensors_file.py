@@ -29,6 +29,14 @@ _MAX_HEADER_BYTES = 100_000_000  # the reference implementation's limit
 _AGAIN = 'Download or copy the file again.'
 
 
+def begins_as_safetensors(first: bytes) -> bool:
+    """Tells a safetensors file by its first nine bytes: a possible length, and ``{``.
+
+    The length alone tells nothing: it may begin as a pickle or a zip file does.
+    """
+    return first[8:9] == b'{' and int.from_bytes(first[:8], 'little') <= _MAX_HEADER_BYTES
+
+
 def read_safetensors(file: Path) -> dict[str, TensorEntry]:
     """Reads the header of one file; no tensor is read.
 

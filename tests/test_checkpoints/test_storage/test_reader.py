@@ -195,6 +195,63 @@ def test_a_file_that_is_cut_short_is_refused_wherever_it_is_cut(tmp_path, name, 
         read_entries(file)
 
 
+def safetensors_of(length, data=bytes(8)):
+    """A file of one tensor whose header, padded by spaces, has ``length`` bytes."""
+    return safetensors_with(json.dumps({'a': field(0, 8)}).encode().ljust(length), data)
+
+
+NAMES = ('m.safetensors', 'm.bin', 'm.pth', 'of-no-suffix')
+AS_A_ZIP = int.from_bytes(b'PK\x03\x04', 'little')  # a header of 67 MB
+
+
+@pytest.mark.parametrize('first', range(256))
+def test_a_safetensors_file_is_read_whatever_byte_its_header_length_begins_with(tmp_path, first):
+    for high, name in enumerate(NAMES, start=2):  # 0x80, 2 to 5: as a pickle begins
+        file = tmp_path / name
+        file.write_bytes(safetensors_of(256 * high + first))
+        assert list(read_entries(file)) == ['a'], (first, high)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_safetensors_file_is_read_whose_header_length_begins_as_a_zip_file_does(tmp_path, name):
+    (tmp_path / name).write_bytes(safetensors_of(AS_A_ZIP))
+    assert list(read_entries(tmp_path / name)) == ['a']
+
+
+@pytest.mark.parametrize('index', ['model.safetensors', 'pytorch_model.bin'])
+def test_shards_are_read_by_what_they_hold_and_not_by_their_names(tmp_path, index):
+    weight_map = {}
+    for k, name in enumerate(NAMES):
+        text = json.dumps({f't{k}': field(0, 8)}).encode().ljust(0x580)
+        (tmp_path / name).write_bytes(safetensors_with(text, bytes(8)))
+        weight_map[f't{k}'] = name
+    torch.save({'u': torch.ones(2)}, tmp_path / 'zip.safetensors')
+    weight_map['u'] = 'zip.safetensors'
+    (tmp_path / f'{index}.index.json').write_text(json.dumps({'weight_map': weight_map}))
+    assert list(read_entries(tmp_path)) == list(weight_map)
+
+
+@pytest.mark.parametrize('length', [1408, 0x280, 0x380, 0x480, AS_A_ZIP])
+@pytest.mark.parametrize('kept', [2, 5, 8, 9, 300, -9, -1])
+def test_a_cut_safetensors_file_is_called_cut_whatever_its_length_looks_like(
+    tmp_path, length, kept
+):
+    whole = safetensors_of(length)
+    file = tmp_path / 'm.safetensors'
+    file.write_bytes(whole[:kept])
+    with pytest.raises(CheckpointError, match=r'is cut short') as caught:
+        read_entries(file)
+    assert 'pickle' not in str(caught.value)
+
+
+@pytest.mark.parametrize('protocol', range(2, 6))
+@pytest.mark.parametrize('name', NAMES)
+def test_a_pickle_of_any_protocol_is_told_under_any_name(tmp_path, protocol, name):
+    (tmp_path / name).write_bytes(pickle.dumps({'a': list(range(400))}, protocol))
+    with pytest.raises(CheckpointError, match=r'is a bare pickle'):
+        read_entries(tmp_path / name)
+
+
 def test_a_cut_safetensors_file_says_how_many_bytes_are_missing(tmp_path):
     file = tmp_path / 'm.safetensors'
     save_file({'a': torch.zeros(1000)}, file)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks.files import ID, below, matching, once, read_json, records, take, unique
-from mmllava.benchmarks.types import Answers, Item, Scores
+from mmllava.benchmarks.types import Answers, Benchmark, Item, Scores
 from mmllava.errors import DataError, unknown_name
 from mmllava.metrics.captions import score_captions
 
@@ -94,7 +94,7 @@ def score_caption_set(items: Sequence[Item], answers: Answers) -> Scores:
     return scores
 
 
-def each_caption(items: Sequence[Item], answers: Answers) -> list[Scores]:
+def captions_per_sample(items: Sequence[Item], answers: Answers) -> list[Scores]:
     """BLEU, ROUGE-L and CIDEr of each picture among the others; nothing without an answer."""
     pairs = [(i, a) for i, a in zip(items, answers, strict=True) if a is not None]
     found = score_captions({i.id: i.truth for i, _ in pairs}, {i.id: a for i, a in pairs})
@@ -109,3 +109,31 @@ def submit_captions(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
         if answer is not None
     ]
     return {'captions_results.json': rows}
+
+
+BENCHMARKS = {
+    'coco': Benchmark(
+        'COCO captions',
+        read_coco,
+        score_caption_set,
+        submit_captions,
+        per_sample=captions_per_sample,
+        caption=True,
+    ),
+    'karpathy': Benchmark(
+        "COCO captions and Flickr30k, Karpathy's splits",
+        read_karpathy,
+        score_caption_set,
+        submit_captions,
+        per_sample=captions_per_sample,
+        caption=True,
+    ),
+    'nocaps': Benchmark(
+        'NoCaps',
+        read_coco,
+        score_caption_set,
+        submit_captions,
+        per_sample=captions_per_sample,
+        caption=True,
+    ),
+}

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks.files import ID, below, read_json, records, take, unique
-from mmllava.benchmarks.scores import by_group, percent
-from mmllava.benchmarks.types import Answers, Item, Scores
+from mmllava.benchmarks.scores import by_group, per_sample, percent
+from mmllava.benchmarks.types import Answers, Benchmark, Item, Scores
 from mmllava.errors import DataError
 from mmllava.metrics.multiple_choice import option_letter
 
@@ -161,7 +161,7 @@ def score_mmbench(items: Sequence[Item], answers: Answers) -> Scores:
     return {**scores, **by_group(list(first.values()), values)}
 
 
-def each_mmbench(items: Sequence[Item], answers: Answers) -> list[Scores]:
+def mmbench_per_sample(items: Sequence[Item], answers: Answers) -> list[Scores]:
     """100 where the letter of this round is right."""
     found = []
     for item, answer in zip(items, answers, strict=True):
@@ -257,3 +257,16 @@ def submit_seed(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
         if answer is not None
     ]
     return {'seed_submission.jsonl': rows}
+
+
+BENCHMARKS = {
+    'mmbench': Benchmark(
+        'MMBench', read_mmbench, score_mmbench, submit_mmbench, per_sample=mmbench_per_sample
+    ),
+    'mmbench_cn': Benchmark(
+        'MMBench-CN', read_mmbench, score_mmbench, submit_mmbench, per_sample=mmbench_per_sample
+    ),
+    'seed': Benchmark(
+        'SEED-Bench', read_seed, score_seed, submit_seed, per_sample=per_sample(score_seed)
+    ),
+}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks.files import ID, below, read_json, read_lines, take, unique
-from mmllava.benchmarks.types import Answers, Item
+from mmllava.benchmarks.types import Answers, Benchmark, Item
 
 
 def read_mmvet(questions: Path, images: Path) -> list[Item]:
@@ -68,3 +68,11 @@ def submit_llava_bench(
             )
         )
     return {'answers.jsonl': rows}
+
+
+BENCHMARKS = {
+    'mmvet': Benchmark('MM-Vet', read_mmvet, submit=submit_mmvet),
+    'llava_bench': Benchmark(
+        'LLaVA-Bench', read_llava_bench, submit=submit_llava_bench, signed=True
+    ),
+}

@@ -6,89 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks import captions, multiple_choice, open_ended, scienceqa, vqa, yes_no
-from mmllava.benchmarks.scores import alone
 from mmllava.benchmarks.types import Benchmark, Item
 from mmllava.errors import ConfigError, DataError, unknown_name
 
+_FAMILIES = (captions, multiple_choice, open_ended, scienceqa, vqa, yes_no)
 BENCHMARKS: dict[str, Benchmark] = {
-    'coco': Benchmark(
-        'COCO captions',
-        captions.read_coco,
-        captions.score_caption_set,
-        captions.submit_captions,
-        caption=True,
-        each=captions.each_caption,
-    ),
-    'karpathy': Benchmark(
-        "COCO captions and Flickr30k, Karpathy's splits",
-        captions.read_karpathy,
-        captions.score_caption_set,
-        captions.submit_captions,
-        caption=True,
-        each=captions.each_caption,
-    ),
-    'nocaps': Benchmark(
-        'NoCaps',
-        captions.read_coco,
-        captions.score_caption_set,
-        captions.submit_captions,
-        caption=True,
-        each=captions.each_caption,
-    ),
-    'scienceqa': Benchmark(
-        'ScienceQA',
-        scienceqa.read_scienceqa,
-        scienceqa.score_scienceqa,
-        scienceqa.submit_scienceqa,
-        each=alone(scienceqa.score_scienceqa),
-    ),
-    'vqav2': Benchmark(
-        'VQAv2', vqa.read_vqav2, vqa.score_vqav2, vqa.submit_vqav2, each=alone(vqa.score_vqav2)
-    ),
-    'okvqa': Benchmark(
-        'OK-VQA', vqa.read_vqav2, vqa.score_vqa, vqa.submit_vqav2, each=alone(vqa.score_vqa)
-    ),
-    'gqa': Benchmark('GQA', vqa.read_gqa, vqa.score_gqa, vqa.submit_gqa, each=alone(vqa.score_gqa)),
-    'vizwiz': Benchmark(
-        'VizWiz', vqa.read_vizwiz, vqa.score_vqa, vqa.submit_vizwiz, each=alone(vqa.score_vqa)
-    ),
-    'textvqa': Benchmark(
-        'TextVQA', vqa.read_textvqa, vqa.score_vqa, vqa.submit_vqav2, each=alone(vqa.score_vqa)
-    ),
-    'pope': Benchmark(
-        'POPE', yes_no.read_pope, yes_no.score_pope, yes_no.submit_pope, each=yes_no.each_pope
-    ),
-    'mme': Benchmark(
-        'MME', yes_no.read_mme, yes_no.score_mme, yes_no.submit_mme, each=yes_no.each_mme
-    ),
-    'mmbench': Benchmark(
-        'MMBench',
-        multiple_choice.read_mmbench,
-        multiple_choice.score_mmbench,
-        multiple_choice.submit_mmbench,
-        each=multiple_choice.each_mmbench,
-    ),
-    'mmbench_cn': Benchmark(
-        'MMBench-CN',
-        multiple_choice.read_mmbench,
-        multiple_choice.score_mmbench,
-        multiple_choice.submit_mmbench,
-        each=multiple_choice.each_mmbench,
-    ),
-    'seed': Benchmark(
-        'SEED-Bench',
-        multiple_choice.read_seed,
-        multiple_choice.score_seed,
-        multiple_choice.submit_seed,
-        each=alone(multiple_choice.score_seed),
-    ),
-    'mmvet': Benchmark('MM-Vet', open_ended.read_mmvet, submit=open_ended.submit_mmvet),
-    'llava_bench': Benchmark(
-        'LLaVA-Bench',
-        open_ended.read_llava_bench,
-        submit=open_ended.submit_llava_bench,
-        signed=True,
-    ),
+    name: benchmark for family in _FAMILIES for name, benchmark in family.BENCHMARKS.items()
 }
 
 

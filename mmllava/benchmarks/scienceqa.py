@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks.files import below, matching, read_json, take, unique
-from mmllava.benchmarks.scores import by_group, percent
-from mmllava.benchmarks.types import Answers, Item, Scores
+from mmllava.benchmarks.scores import by_group, per_sample, percent
+from mmllava.benchmarks.types import Answers, Benchmark, Item, Scores
 from mmllava.datasets.scienceqa import LETTERS, write_problem
 from mmllava.errors import DataError, unknown_name
 from mmllava.metrics.multiple_choice import scienceqa_choice
@@ -138,3 +138,14 @@ def submit_scienceqa(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
         outputs=texts,
     )
     return {'scienceqa_result.json': result}
+
+
+BENCHMARKS = {
+    'scienceqa': Benchmark(
+        'ScienceQA',
+        read_scienceqa,
+        score_scienceqa,
+        submit_scienceqa,
+        per_sample=per_sample(score_scienceqa),
+    ),
+}

@@ -48,8 +48,8 @@ class Benchmark:
         score: items with truth and their answers -> scores; None: a server or a judge has it.
         submit: items and answers -> file name -> content, as a server or judge takes it:
             a text, rows for .jsonl and tables, anything else as JSON.
-        caption: pictures are described; no question.
-        each: items with truth and their answers -> what each sample got: score -> value.
+        per_sample: items with truth and their answers -> scores of each sample by itself.
+        caption: images are described; no question.
         signed: what ``submit`` writes names the model, its third argument.
     """
 
@@ -57,8 +57,8 @@ class Benchmark:
     read: Callable[..., list[Item]]
     score: Callable[[Sequence[Item], Answers], Scores] | None = None
     submit: Callable[..., dict[str, Any]] | None = None
+    per_sample: Callable[[Sequence[Item], Answers], list[Scores]] | None = None
     caption: bool = False
-    each: Callable[[Sequence[Item], Answers], list[Scores]] | None = None
     signed: bool = False
 
     def files(self, items: Sequence[Item], answers: Answers, model_id: str) -> dict[str, Any]:

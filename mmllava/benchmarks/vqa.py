@@ -16,8 +16,8 @@ from mmllava.benchmarks.files import (
     texts,
     unique,
 )
-from mmllava.benchmarks.scores import by_group, percent
-from mmllava.benchmarks.types import Answers, Item, Scores
+from mmllava.benchmarks.scores import by_group, per_sample, percent
+from mmllava.benchmarks.types import Answers, Benchmark, Item, Scores
 from mmllava.errors import DataError
 from mmllava.metrics.vqa import agreement, gqa_answer, normalise, normalise_vqa, vqa_truths
 
@@ -221,3 +221,20 @@ def _without_question(where: str, id_: int, path: Path) -> DataError:
         f'{where} has the question_id {id_}, which is not in {path}. Do the two files belong to '
         'the same split?'
     )
+
+
+BENCHMARKS = {
+    'vqav2': Benchmark(
+        'VQAv2', read_vqav2, score_vqav2, submit_vqav2, per_sample=per_sample(score_vqav2)
+    ),
+    'okvqa': Benchmark(
+        'OK-VQA', read_vqav2, score_vqa, submit_vqav2, per_sample=per_sample(score_vqa)
+    ),
+    'gqa': Benchmark('GQA', read_gqa, score_gqa, submit_gqa, per_sample=per_sample(score_gqa)),
+    'vizwiz': Benchmark(
+        'VizWiz', read_vizwiz, score_vqa, submit_vizwiz, per_sample=per_sample(score_vqa)
+    ),
+    'textvqa': Benchmark(
+        'TextVQA', read_textvqa, score_vqa, submit_vqav2, per_sample=per_sample(score_vqa)
+    ),
+}

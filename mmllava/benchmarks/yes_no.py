@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.benchmarks.files import ID, below, read_lines, read_table, take, unique
-from mmllava.benchmarks.types import Answers, Item, Scores
+from mmllava.benchmarks.types import Answers, Benchmark, Item, Scores
 from mmllava.errors import DataError
 from mmllava.images.load import SUFFIXES
 from mmllava.metrics.yes_no import (
@@ -131,13 +131,13 @@ def score_mme(items: Sequence[Item], answers: Answers) -> Scores:
     return mme_totals({task: list(pictures.values()) for task, pictures in right.items()})
 
 
-def each_pope(items: Sequence[Item], answers: Answers) -> list[Scores]:
+def pope_per_sample(items: Sequence[Item], answers: Answers) -> list[Scores]:
     """100 where POPE's reading of the answer is right."""
     pairs = zip(items, answers, strict=True)
     return [dict(accuracy=100.0 * (a is not None and pope_answer(a) == i.truth)) for i, a in pairs]
 
 
-def each_mme(items: Sequence[Item], answers: Answers) -> list[Scores]:
+def mme_per_sample(items: Sequence[Item], answers: Answers) -> list[Scores]:
     """100 where MME's reading of the answer is right."""
     pairs = zip(items, answers, strict=True)
     return [dict(accuracy=100.0 * (a is not None and mme_answer(a) == i.truth)) for i, a in pairs]
@@ -165,3 +165,9 @@ def submit_pope(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
         files.setdefault(name, []).append(dict(question=item.fields['question'], answer=answer))
         gaps |= {name} if answer is None else set()
     return {name: rows for name, rows in files.items() if name not in gaps}
+
+
+BENCHMARKS = {
+    'pope': Benchmark('POPE', read_pope, score_pope, submit_pope, per_sample=pope_per_sample),
+    'mme': Benchmark('MME', read_mme, score_mme, submit_mme, per_sample=mme_per_sample),
+}

@@ -26,22 +26,22 @@ from mmllava.registry import METRICS
 
 @METRICS.register_module()
 class BenchmarkMetric(BaseMetric):
-    """Scores what a `BenchmarkDataset` asked; the dataset says of which set.
+    """Scores the answers to a `BenchmarkDataset`, which says what benchmark it is.
 
-    A sample without an answer (its picture could not be read) is counted as ``failed``. In
-    captions it is left out of the scores; anywhere else it counts as wrong.
+    A sample without an answer (its image could not be read) is counted as ``failed``. Caption
+    scores leave it out; everywhere else it counts as wrong.
 
     Args:
         out_dir: folder for the submission file; None writes none.
-        model_id: what that file calls the model, where it names one.
+        model_id: name of the model in that file, where it has one.
         collect_device: 'cpu' or 'gpu', for gathering results from all ranks.
-        prefix: put before each name, as ``prefix/accuracy``.
+        prefix: prepended to each name, as ``prefix/accuracy``.
 
     Attributes:
-        details: after scoring, the ``reference`` of each result that was given.
+        details: after scoring, the ``reference`` and scores of each sample.
 
     Raises:
-        ConfigError: the dataset is no BenchmarkDataset.
+        ConfigError: the dataset is not a BenchmarkDataset.
         DataError: a sample is missing, or none has an answer.
     """
 
@@ -69,17 +69,17 @@ class BenchmarkMetric(BaseMetric):
         meta = self.dataset_meta or {}
         if 'items' not in meta:
             raise ConfigError(
-                'BenchmarkMetric scores a mmllava.BenchmarkDataset, and the dataset is another. '
+                'BenchmarkMetric scores a mmllava.BenchmarkDataset, but the dataset is another. '
                 'Use the metric that belongs to it.'
             )
-        items, found = meta['items'], dict(results)
-        missing = set(range(len(items))) - set(found)
+        items, by_number = meta['items'], dict(results)
+        missing = set(range(len(items))) - set(by_number)
         if missing:
             raise DataError(
                 f'{len(missing)} of {len(items)} samples have no prediction, the first is number '
-                f'{min(missing)}. Give the same command again to predict them.'
+                f'{min(missing)}. Run the same command again to predict them.'
             )
-        answers = [found[number] for number in range(len(items))]
+        answers = [by_number[number] for number in range(len(items))]
         self.details = [dict(reference=items[number].truth) for number, _ in results]
         failed = sum(answer is None for answer in answers)
         if failed == len(items):
@@ -98,8 +98,8 @@ class BenchmarkMetric(BaseMetric):
                 ids = [i.id for i, a in zip(items, answers, strict=True) if a is None][:5]
                 print_log(
                     f'{failed} of {len(items)} samples have no answer, the first are {ids}: no '
-                    'judge is sent them, and servers that want a line for each get an empty one. '
-                    "Mend what their 'error' says before you send these files.",
+                    'judge is sent them, and servers that expect a line for each get an empty '
+                    "one. Correct what their 'error' says before you submit these files.",
                     logger='current',
                     level=logging.WARNING,
                 )
@@ -115,8 +115,8 @@ class COCOCaption(BaseMetric):
     """Caption scores against a COCO annotation file; no Java for the default metrics.
 
     A drop-in for mmpretrain's metric of this name. Each sample gives
-    ``image_id`` (a number or a text) and ``pred_caption``. A sample seen twice
-    counts once. A sample whose ``pred_caption`` is None (the picture could not
+    ``image_id`` (a number or a string) and ``pred_caption``. A sample seen twice
+    counts once. A sample whose ``pred_caption`` is None (the image could not
     be read) is left out of the scores and counted as ``failed_images``.
 
     Args:
@@ -124,14 +124,14 @@ class COCOCaption(BaseMetric):
         metrics: any of Bleu, ROUGE_L, CIDEr, METEOR, SPICE. One that cannot run
             is reported in the log and missing from the results.
         collect_device: 'cpu' or 'gpu', for gathering results from all ranks.
-        prefix: put before each name, as ``prefix/CIDEr``.
+        prefix: prepended to each name, as ``prefix/CIDEr``.
 
     Attributes:
-        details: after scoring, each result's own scores and its ``reference``.
+        details: after scoring, the ``reference`` and scores of each result.
 
     Raises:
         ConfigError: a metric has an unknown name.
-        DataError: the file is no COCO caption file, a sample has no
+        DataError: the file is not a COCO caption file, a sample has no
             ``image_id`` or one without references, or no sample has a caption.
     """
 
@@ -150,14 +150,14 @@ class COCOCaption(BaseMetric):
 
     @cached_property
     def references(self) -> dict[ImageId, list[str]]:
-        """Image id -> its references."""
+        """Maps image ids to their references."""
         return read_references(self.ann_file)
 
     def process(self, data_batch: Any, data_samples: Sequence[Any]) -> None:
-        """Keeps (image id, caption) of each sample; a wrong file shows in the first batch."""
+        """Keeps (image id, caption) of each sample; a wrong file is refused in the first batch."""
         for sample in data_samples:
             image_id = sample.get('image_id')
-            if hasattr(image_id, 'item'):  # a number of torch or numpy
+            if hasattr(image_id, 'item'):  # a scalar of torch or numpy
                 image_id = image_id.item()
             if image_id is None:
                 raise DataError(
@@ -173,7 +173,7 @@ class COCOCaption(BaseMetric):
             Bleu_1 ... Bleu_4 and ROUGE_L in 0..1, CIDEr in 0..10, and
             ``failed_images`` when there are any.
         """
-        first = dict(reversed(results))  # of samples with the same id, the first stays
+        first = dict(reversed(results))  # the first of samples with the same id
         captions = {key: first[key] for key in first if first[key] is not None}
         failed_images = len(first) - len(captions)
         if not captions:

@@ -1,4 +1,4 @@
-"""The benchmarks, by the name that a config gives."""
+"""All benchmarks by the name that a config gives, and the one way to read their files."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ BENCHMARKS: dict[str, Benchmark] = {
 
 
 def get_benchmark(name: str) -> Benchmark:
-    """The set of that name.
+    """Returns a benchmark by name.
 
     Raises:
-        ConfigError: there is none; close ones are listed.
+        ConfigError: there is none; similar names are listed.
     """
     if name not in BENCHMARKS:
         raise unknown_name('benchmark', name, BENCHMARKS)
@@ -29,28 +29,28 @@ def get_benchmark(name: str) -> Benchmark:
 def read(
     name: str, data_root: str, files: Mapping[str, str], settings: Mapping[str, Any]
 ) -> list[Item]:
-    """A set's items.
+    """Reads the items of a benchmark.
 
     Args:
-        name: of the set.
-        data_root: what the paths in ``files`` are below.
-        files: role -> path; one that is None is left out.
-        settings: of the set's reader.
+        name: of the benchmark.
+        data_root: folder that the paths in ``files`` are relative to.
+        files: role -> path; None leaves a file out.
+        settings: keyword arguments of the benchmark's reader.
 
     Raises:
-        ConfigError: a role or setting that the set does not have, or one too few.
-        DataError: a file is not as its format says, or only some of its items have a truth.
+        ConfigError: a role or setting is unknown, or a file is missing from ``files``.
+        DataError: a file is not in its format, or only some of its items have a truth.
     """
     reader = get_benchmark(name).read
     known = inspect.signature(reader).parameters
     roles = {k for k, p in known.items() if p.kind is p.POSITIONAL_OR_KEYWORD}
-    for given, wanted, kind in (
+    for given, expected, kind in (
         (files, roles, 'file'),
         (settings, set(known) - roles, 'setting'),
     ):
         for key in given:
-            if key not in wanted:
-                raise unknown_name(f'{kind} of {name}', key, wanted)
+            if key not in expected:
+                raise unknown_name(f'{kind} of {name}', key, expected)
     paths = {k: Path(data_root, v) for k, v in files.items() if v is not None}
     for role in roles - set(paths):
         if known[role].default is inspect.Parameter.empty:
@@ -59,16 +59,16 @@ def read(
                 'Name it in the dataset\'s "files".'
             )
     items = reader(**paths, **settings)
-    _all_or_none(name, items)
+    _check_truths(name, items)
     return items
 
 
-def _all_or_none(name: str, items: Sequence[Item]) -> None:
+def _check_truths(name: str, items: Sequence[Item]) -> None:
     asked = [item for item in items if item.asked]
     without = [item for item in asked if item.truth is None]
     if without and len(without) < len(asked):
         raise DataError(
             f'{len(without)} of {len(asked)} records of {name} have no answer to compare with, '
             f'the first is {without[0].id!r}. Expected one in each, or in none where a server '
-            'scores. Fetch the file again, or take those records out.'
+            'scores. Download the file again, or remove those records.'
         )

@@ -1,4 +1,4 @@
-"""Means in percent, over all and by group; what each sample contributed to them."""
+"""Computes means in percent over all samples and by group, and scores per sample."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,24 +7,24 @@ from mmllava.benchmarks.types import Answers, Benchmark, Item, Scores
 
 
 def percent(values: Sequence[float]) -> float:
-    """Their mean, times 100."""
+    """Computes the mean of values in 0..1, in percent."""
     return 100 * sum(values) / len(values)
 
 
 def by_group(items: Sequence[Item], values: Sequence[float], kind: str | None = None) -> Scores:
-    """The mean of each group, in percent, in the order of the items.
+    """Computes the mean of each group in percent, in the order of the items.
 
     Args:
         items: with ``groups``.
-        values: one for each, in 0..1.
-        kind: of this kind of group only.
+        values: one for each item, in 0..1.
+        kind: the kind of group; None takes all.
     """
-    own: dict[str, list[float]] = {}
+    by_name: dict[str, list[float]] = {}
     for item, value in zip(items, values, strict=True):
         for name, group in item.groups.items():
             if kind in (None, name):
-                own.setdefault(group, []).append(value)
-    return {group: percent(found) for group, found in own.items()}
+                by_name.setdefault(group, []).append(value)
+    return {group: percent(members) for group, members in by_name.items()}
 
 
 def per_sample(
@@ -42,21 +42,21 @@ def per_sample(
 def explain(
     benchmark: Benchmark, items: Sequence[Item], answers: Sequence[str | None], scores: Scores
 ) -> list[dict[str, Any]]:
-    """A dict for each item: its ``reference``, and what its own answer got.
+    """Returns for each item its ``reference`` and the scores of its answer.
 
-    Right or wrong as 100 or 0, VQA's agreement in between, a caption's BLEU, ROUGE-L and
-    CIDEr; nothing where a server or a judge has the score.
+    A score is 100 or 0, for VQA values in between, for captions BLEU, ROUGE-L and CIDEr;
+    there is none where a server or a judge scores.
     """
-    rows = [_reference(item.truth) for item in items]
+    references = [_reference(item.truth) for item in items]
     if benchmark.per_sample is None or not scores:
-        return rows
-    own = benchmark.per_sample(items, answers)
-    return [{**row, **part} for row, part in zip(rows, own, strict=True)]
+        return references
+    each = benchmark.per_sample(items, answers)
+    return [{**reference, **own} for reference, own in zip(references, each, strict=True)]
 
 
 def _reference(truth: Any) -> dict[str, Any]:
-    """The annotation's answer where it is a text, a number or a list of them."""
-    one = truth if isinstance(truth, (list, tuple)) else [truth]
-    if not one or not all(isinstance(value, (str, int, float)) for value in one):
+    """Returns the annotated answer if it is a string, a number or a list of them."""
+    values = truth if isinstance(truth, (list, tuple)) else [truth]
+    if not values or not all(isinstance(value, (str, int, float)) for value in values):
         return {}
-    return dict(reference=list(one) if isinstance(truth, (list, tuple)) else truth)
+    return dict(reference=list(values) if isinstance(truth, (list, tuple)) else truth)

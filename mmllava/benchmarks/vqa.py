@@ -19,7 +19,13 @@ from mmllava.benchmarks.scores import by_group, per_sample, percent
 from mmllava.benchmarks.types import Answers, Benchmark, Item, Scores
 from mmllava.errors import DataError
 from mmllava.io import resolve_below
-from mmllava.metrics.vqa import agreement, gqa_answer, normalise, normalise_vqa, vqa_truths
+from mmllava.metrics.vqa import (
+    accuracy_of_matches,
+    gqa_answer,
+    normalise,
+    normalise_vqa,
+    vqa_truths,
+)
 
 
 def read_vqav2(
@@ -172,7 +178,7 @@ def _accuracy(
         for item, answer in zip(items, answers, strict=True):
             counts = Counter(normalise_truths(item.truth))
             matches = 0 if answer is None else counts[normalise_answer(answer)]
-            values.append(agreement(matches, len(item.truth)))
+            values.append(accuracy_of_matches(matches, len(item.truth)))
         return {'accuracy': percent(values), **by_group(items, values)}
 
     return score

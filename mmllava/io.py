@@ -1,7 +1,8 @@
 """Reads files with reasons and writes them whole or not at all.
 
-The one place for text, JSON, JSON lines, atomic writes, SHA-256 and the commit of the source
-tree. What is read here can be written again: UTF-8, every key once, no NaN, no lone surrogate.
+The one place for text, JSON, JSON lines, atomic writes, paths that may not leave their folder,
+SHA-256 and the commit of the source tree. What is read here can be written again: UTF-8, every
+key once, no NaN, no lone surrogate.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ __all__ = [
     'read_json',
     'read_json_lines',
     'read_text',
+    'resolve_below',
     'sha256_of',
     'type_name',
     'write_json',
@@ -113,7 +115,8 @@ def parse_json(
         raise error(f'{where} is JSON nested too deep to be read. Write it flatter.') from reason
     except ValueError as reason:
         raise error(
-            f'{where} is not JSON: {reason}. If it was cut short, write or download it again.'
+            f'{where} is not JSON: {reason}. Correct it there; if the file was cut short, write or '
+            'download it again.'
         ) from reason
     return value
 
@@ -168,6 +171,32 @@ def read_json_lines(
         if not isinstance(record, dict):
             raise error(f'{where} holds {type_name(record)}, expected an object. Correct it.')
         yield where, record
+
+
+def resolve_below(
+    folder: str | Path, name: str, where: str, error: type[MMLlavaError] = DataError
+) -> str:
+    """Joins the path that a file names to its folder; symbolic links are followed.
+
+    Args:
+        folder: that the path has to stay below.
+        name: the path, relative to the folder or absolute.
+        where: file and place that name it, for the message.
+        error: class of the error to raise.
+
+    Raises:
+        MMLlavaError: of class ``error``, if the path leads out of the folder, as with ``..``,
+            or has a NUL character.
+    """
+    if '\0' in name:
+        raise error(f'{where} names {name!r}, which has a NUL character in it. Correct that path.')
+    root, path = os.path.abspath(folder), os.path.join(folder, name)
+    if os.path.commonpath([root, os.path.abspath(path)]) != root:
+        raise error(
+            f'{where} names {name!r}, which lies outside of {folder or "."}; expected a path '
+            'below it. Correct that path.'
+        )
+    return path
 
 
 def dump_json(value: Any, **options: Any) -> str:

@@ -269,7 +269,7 @@ def test_a_planted_fault_is_found(path, source):
         ('prompts/encode.py', 'from .tokenizer import Tokens'),
         ('prompts/encode.py', 'from mmllava.prompts.tokenizer import Tokens'),
         ('prompts/tokenizer.py', 'import transformers'),
-        ('benchmarks/coco_caption_metric.py', 'import torch, mmengine.evaluator'),
+        ('benchmarks/metric.py', 'import torch, mmengine.evaluator'),
         ('models/llava.py', 'import torch\nfrom mmengine.model import BaseModel'),
         ('apis/mmpretrain_patch.py', 'import mmpretrain\nfrom mmllava.models import Llava'),
         ('serving/app.py', 'import fastapi\nfrom mmllava.apis import inferencers'),

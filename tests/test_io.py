@@ -117,3 +117,20 @@ def test_the_commit_of_a_tree_tells_whether_it_was_changed(tmp_path):
     assert io.git_commit(tmp_path) == head + '+'
     (tmp_path / 'inside').mkdir()
     assert io.git_commit(tmp_path / 'inside') is None
+
+
+@pytest.mark.parametrize('name', ['a.jpg', 'b/../a.jpg', 'link/a.jpg', '...jpg', './a.jpg'])
+def test_a_path_below_its_folder_is_joined_to_it_links_followed(tmp_path, name):
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'images/link').symlink_to(tmp_path)
+    folder = str(tmp_path / 'images')
+    assert io.resolve_below(folder, name, 'record 3') == os.path.join(folder, name)
+    assert io.resolve_below('', 'a.jpg', 'record 3') == 'a.jpg'
+
+
+@pytest.mark.parametrize('name', ['../a.jpg', 'b/../../a.jpg', '/etc/passwd', '../imagesets/a.jpg'])
+def test_a_path_that_leads_out_of_its_folder_is_refused(tmp_path, name):
+    with pytest.raises(CheckpointError, match=r'record 3 names .*, which lies outside of .*images'):
+        io.resolve_below(tmp_path / 'images', name, 'record 3', CheckpointError)
+    with pytest.raises(DataError, match='has a NUL character in it'):
+        io.resolve_below(tmp_path, f'a{chr(0)}', 'record 3')

@@ -1,4 +1,4 @@
-"""TextVQA 0.5.1, 5,000 validation questions, the words that Rosetta read in the prompt.
+"""TextVQA 0.5.1, 5,000 validation questions, the OCR tokens of Rosetta in the prompt.
 
 Files:  docs/datasets.md.
 Score:  accuracy. LLaVA-1.5-7B: 58.2.

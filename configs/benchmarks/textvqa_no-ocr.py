@@ -1,4 +1,4 @@
-"""TextVQA 0.5.1, 5,000 validation questions, without the words that Rosetta read.
+"""TextVQA 0.5.1, 5,000 validation questions, without Rosetta's OCR tokens.
 
 Files:  docs/datasets.md.
 Score:  accuracy. LLaVA-1.5-7B by lmms-eval: 46.1.

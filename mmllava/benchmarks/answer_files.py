@@ -1,4 +1,4 @@
-"""Answers that anybody's program wrote, matched with the items of a set."""
+"""Reads answer files that any program wrote, and matches them with the items of a benchmark."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -9,15 +9,15 @@ from mmllava.benchmarks.files import read_json, read_lines
 from mmllava.benchmarks.types import Item
 from mmllava.errors import DataError
 
-_IDS = ('question_id', 'image_id', 'questionId', 'id', 'image')
-_TEXTS = ('text', 'answer', 'caption', 'prediction', 'pred_answer', 'pred_caption')
+_ID_KEYS = ('question_id', 'image_id', 'questionId', 'id', 'image')
+_ANSWER_KEYS = ('text', 'answer', 'caption', 'prediction', 'pred_answer', 'pred_caption')
 
 
-#: how LLaVA's answer files name an item, where it is not by our id
+#: benchmark -> an item's id in LLaVA's answer files, where it is not our id
 _ALIASES: dict[str, Callable[[Item], str]] = {
     'textvqa': lambda item: str(item.image_id),
-    'pope': lambda item: str(item.id).split('/')[-1],  # in each file anew
-    'mme': lambda item: str(item.image_id),  # task/picture, twice
+    'pope': lambda item: str(item.id).split('/')[-1],  # restarts in each file
+    'mme': lambda item: str(item.image_id),  # task/image, of two questions
     'mmvet': lambda item: str(item.id).removeprefix('v1_'),
 }
 _PLEASE = 'please answer yes or no.'
@@ -25,113 +25,118 @@ _ROUND = 1_000_000  # between the ids of an MMBench question's rounds
 
 
 def read_answers(path: Path, items: Sequence[Item], benchmark: str = '') -> list[str | None]:
-    """The answer to each item, None where there is none.
+    """Reads the answer to each item, None where there is none.
 
-    LLaVA's own files name a picture twice (MME), a picture in the place of the question
-    (TextVQA), or a number that each of POPE's files has. There the first line of ``prompt``
-    tells the questions apart; the same question about the same picture, which several of
-    POPE's files ask, is answered in the set's order.
+    In LLaVA's own files two questions have one image's id (MME), the id is that of the image
+    and not of the question (TextVQA), or a number that each of POPE's files uses. There the
+    first line of ``prompt`` tells the questions apart; the same question about the same image,
+    which several of POPE's files ask, is answered in the order of the items.
 
     Args:
         path: JSON lines, a JSON list, or one JSON object id -> answer. A record has an id
-            (``question_id``, ``image_id``, ``questionId``, ``id``, ``image``) and a text
+            (``question_id``, ``image_id``, ``questionId``, ``id``, ``image``) and an answer
             (``text``, ``answer``, ``caption``, ``prediction``, ``pred_answer``,
             ``pred_caption``): LLaVA's answers, ours, and what servers take.
-        items: of the set.
-        benchmark: name of the set, for the ids of LLaVA's files.
+        items: of the benchmark.
+        benchmark: its name, for the ids of LLaVA's files.
 
     Raises:
-        DataError: a record has no id or text, an id that the set does not have, or one
-            that came before; or no item has an answer.
+        DataError: a record has no id or answer, an id that the benchmark does not have, or
+            one that came before; or no item has an answer.
     """
-    numbers = {str(item.id): [number] for number, item in enumerate(items)}
-    aliases: dict[str, list[int]] = {}
+    by_id = {str(item.id): [number] for number, item in enumerate(items)}
+    by_alias: dict[str, list[int]] = {}
     for number, item in enumerate(items if benchmark in _ALIASES else ()):
-        aliases.setdefault(_ALIASES[benchmark](item), []).append(number)
-    found: list[str | None] = [None] * len(items)
+        by_alias.setdefault(_ALIASES[benchmark](item), []).append(number)
+    answers: list[str | None] = [None] * len(items)
     seen: dict[int, str] = {}
-    for where, id_, text, prompt in _rows(path):
-        known = numbers.get(str(id_)) or aliases.get(_plain(id_, benchmark)) or []
-        known = _those_asked(items, known, prompt, where)
-        number = next((n for n in known if n not in seen), known[0] if known else None)
+    for where, id_, answer, prompt in _read_records(path):
+        matches = by_id.get(str(id_)) or by_alias.get(_to_alias(id_, benchmark)) or []
+        matches = _filter_by_prompt(items, matches, prompt, where)
+        number = next((n for n in matches if n not in seen), matches[0] if matches else None)
         if number is None:
             raise DataError(
-                f'{where} answers {id_!r}, which this set does not ask (it begins with '
-                f'{items[0].id!r}). Are the answers of another set or split?'
+                f'{where} answers {id_!r}, which this benchmark does not ask (its first id is '
+                f'{items[0].id!r}). Are the answers those of another benchmark or split?'
             )
         if number in seen:
             raise DataError(
                 f'{where} answers {id_!r} a second time, after {seen[number]}. Keep one of them.'
             )
-        seen[number], found[number] = where, text
-    return found
+        seen[number], answers[number] = where, answer
+    return answers
 
 
 def answered_by(path: Path) -> str:
-    """Who gave the answers of a file: the one ``model_id`` of its rows, else the file's name."""
-    rows = [row for _, row in read_lines(path)] if path.suffix == '.jsonl' else []
-    names = {row.get('model_id') for row in rows if isinstance(row, dict)}
+    """Names the model of an answer file: the one ``model_id`` of its records, else its stem."""
+    records = [record for _, record in read_lines(path)] if path.suffix == '.jsonl' else []
+    names = {record.get('model_id') for record in records}
     name = names.pop() if len(names) == 1 else None
     name = name if isinstance(name, str) and name else path.stem
-    return name.encode(errors='replace').decode()  # it goes into files that are UTF-8
+    return name.encode(errors='replace').decode()  # it is written into UTF-8 files
 
 
-def _plain(id_: Any, benchmark: str) -> str:
-    """An id of LLaVA's files; of MME's, task and picture without folders and suffix."""
+def _to_alias(id_: Any, benchmark: str) -> str:
+    """Converts an id of LLaVA's files; of MME's, to task and image without folders and suffix."""
     parts = str(id_).split('/')
     return f'{parts[0]}/{Path(parts[-1]).stem}' if benchmark == 'mme' else str(id_)
 
 
-def _those_asked(
-    items: Sequence[Item], known: list[int], prompt: str | None, where: str
+def _filter_by_prompt(
+    items: Sequence[Item], matches: list[int], prompt: str | None, where: str
 ) -> list[int]:
-    """Of several items under one name, those whose question the prompt begins with.
+    """Keeps, of several items with one id, those whose question the prompt begins with.
 
     Raises:
-        DataError: there is no prompt to tell them apart, or they show several pictures.
+        DataError: there is no prompt to tell them apart, or they show several images.
     """
-    if len(known) < 2:
-        return known
+    if len(matches) < 2:
+        return matches
     if prompt is not None:
-        known = [n for n in known if _asked(items[n].fields['question']) == _asked(prompt)]
-    if len({(items[n].image, _asked(items[n].fields['question'])) for n in known}) > 1:
+        matches = [n for n in matches if _question_of(items[n]) == _first_line(prompt)]
+    if len({(items[n].image, _question_of(items[n])) for n in matches}) > 1:
         raise DataError(
-            f'{where} may answer {items[known[0]].id!r} or {items[known[1]].id!r}. Give our ids, '
-            'or LLaVA\'s "prompt", or score one file of the set at a time.'
+            f'{where} may answer {items[matches[0]].id!r} or {items[matches[1]].id!r}. Use our '
+            'ids, or add LLaVA\'s "prompt", or score one file of the benchmark at a time.'
         )
-    return known
+    return matches
 
 
-def _asked(prompt: str) -> str:
-    """A question as it is compared: the prompt's first line, in small letters."""
+def _question_of(item: Item) -> str:
+    return _first_line(item.fields['question'])
+
+
+def _first_line(prompt: str) -> str:
+    """Normalises a question for comparison: the first line, in lower case."""
     line = next(iter(prompt.strip().splitlines()), '').lower().replace(_PLEASE, '')
     return ' '.join(line.split())
 
 
-def _rows(path: Path) -> list[tuple[str, Any, str | None, str | None]]:
+def _read_records(path: Path) -> list[tuple[str, Any, str | None, str | None]]:
+    """Reads (place, id, answer, prompt) of every record."""
     if path.suffix == '.jsonl':
-        return [_pair(where, row) for where, row in read_lines(path)]
+        return [_parse_record(where, record) for where, record in read_lines(path)]
     content = read_json(path, (list, dict))
     if isinstance(content, list):
-        return [_pair(f'{path}[{number}]', row) for number, row in enumerate(content)]
-    if isinstance(content, dict) and all(isinstance(v, str) for v in content.values()):
-        return [(f'{path}: {id_}', id_, text, None) for id_, text in content.items()]
+        return [_parse_record(f'{path}[{number}]', record) for number, record in enumerate(content)]
+    if all(isinstance(value, str) for value in content.values()):
+        return [(f'{path}: {id_}', id_, answer, None) for id_, answer in content.items()]
     raise DataError(
-        f'{path} is no list of answers and no object id -> answer. Expected JSON lines such as '
-        f'{json.dumps(dict(question_id=1, text="yes"))}.'
+        f'{path} is neither a list of answers nor an object id -> answer. Expected JSON lines '
+        f'such as {json.dumps(dict(question_id=1, text="yes"))}.'
     )
 
 
-def _pair(where: str, row: Any) -> tuple[str, Any, str | None, str | None]:
-    if isinstance(row, dict):
-        ids = [row[name] for name in _IDS if row.get(name) is not None]
-        named = [row[name] for name in _TEXTS if name in row]
-        if ids and named and (named[0] is None or isinstance(named[0], str)):
-            prompt, id_ = row.get('prompt'), ids[0]
-            if isinstance(row.get('round_id'), int) and row['round_id'] and str(id_).isdecimal():
-                id_ = int(id_) + row['round_id'] * _ROUND
-            return where, id_, named[0], prompt if isinstance(prompt, str) else None
+def _parse_record(where: str, record: Any) -> tuple[str, Any, str | None, str | None]:
+    if isinstance(record, dict):
+        ids = [record[key] for key in _ID_KEYS if record.get(key) is not None]
+        answers = [record[key] for key in _ANSWER_KEYS if key in record]
+        if ids and answers and (answers[0] is None or isinstance(answers[0], str)):
+            prompt, id_, turn = record.get('prompt'), ids[0], record.get('round_id')
+            if isinstance(turn, int) and turn and str(id_).isdecimal():
+                id_ = int(id_) + turn * _ROUND
+            return where, id_, answers[0], prompt if isinstance(prompt, str) else None
     raise DataError(
-        f'{where} is {str(row)[:80]!r}; expected an id ({", ".join(_IDS)}) and a text '
-        f'({", ".join(_TEXTS)}). Mend that record.'
+        f'{where} is {str(record)[:80]!r}; expected an id ({", ".join(_ID_KEYS)}) and an answer '
+        f'({", ".join(_ANSWER_KEYS)}). Correct that record.'
     )

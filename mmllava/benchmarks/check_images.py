@@ -1,4 +1,4 @@
-"""A benchmark looked through before a model is asked: are its pictures there and whole?"""
+"""Decodes every image of a benchmark once, to find missing and broken ones before a long run."""
 
 import os
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from mmllava.images.load import load_image
 
 #: kind of finding -> what it means
 KINDS = {
-    'missing': 'no picture at its path',
-    'broken': 'a picture that cannot be decoded',
+    'missing': 'no image at its path',
+    'broken': 'an image that cannot be decoded',
 }
 Finding = dict[str, str]
 
 
-class Pictures(Dataset):
-    """Each picture of a set once, with the item that it first belongs to."""
+class UniqueImages(Dataset):
+    """Every image of a benchmark once, with the first item that shows it."""
 
     def __init__(self, items: Sequence[Item]) -> None:
         first: dict[str | bytes, Item] = {}
@@ -36,19 +36,19 @@ class Pictures(Dataset):
         try:
             load_image(item.image)
         except ImageError as error:
-            there = isinstance(item.image, bytes) or os.path.exists(item.image)
-            kind = 'broken' if there else 'missing'
+            exists = isinstance(item.image, bytes) or os.path.exists(item.image)
+            kind = 'broken' if exists else 'missing'
             return dict(where=f'question {item.id!r}', kind=kind, message=str(error))
         return None
 
 
 def check_images(items: Sequence[Item], workers: int = 0) -> tuple[int, list[Finding]]:
-    """Decodes every picture once.
+    """Decodes every image once.
 
     Returns:
-        how many there are, and what is wrong with some.
+        the number of images, and a finding for each missing or broken one.
     """
-    pictures = Pictures(items)
-    loader = DataLoader(pictures, batch_size=None, num_workers=workers)
-    found = list(tqdm(loader, total=len(pictures), unit='img', disable=None))
-    return len(pictures), [finding for finding in found if finding is not None]
+    images = UniqueImages(items)
+    loader = DataLoader(images, batch_size=None, num_workers=workers)
+    findings = list(tqdm(loader, total=len(images), unit='img', disable=None))
+    return len(images), [finding for finding in findings if finding is not None]

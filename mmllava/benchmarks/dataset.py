@@ -1,4 +1,4 @@
-"""A benchmark as mmengine's loops take it: each picture or question once."""
+"""A benchmark as a dataset of mmengine: one sample for each question, or image to caption."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -17,26 +17,26 @@ from mmllava.registry import DATASETS
 
 @DATASETS.register_module()
 class BenchmarkDataset(BaseDataset):
-    """The questions of a benchmark, written as a preset says.
+    """Yields the questions of a benchmark, formatted by a preset.
 
     Args:
         benchmark: name in `mmllava.benchmarks.registry`.
-        data_root: what the paths in ``files`` are below.
-        files: role -> path; the reader of the set names the roles.
-        settings: of that reader, such as ``split``.
-        preset: who asks: a name in `mmllava.benchmarks.protocols`.
-        indices: only the first so many, or those of these numbers.
+        data_root: folder that the paths in ``files`` are relative to.
+        files: role -> path; the benchmark's reader names the roles.
+        settings: keyword arguments of that reader, such as ``split``.
+        preset: name in `mmllava.benchmarks.protocols`.
+        indices: number of samples to take from the start, or the indices to take.
         pipeline: from ``img_path`` to a packed sample: LoadImage, CLIPResize, PackInputs
             with ``question``.
 
     Attributes:
         items: one for each sample.
-        unasked: those that only the submission file has.
-        paths: the annotation files that were read.
+        unasked: items that only the submission file has.
+        paths: annotation files that were read.
 
     Raises:
-        ConfigError: a name or setting that does not exist.
-        DataError: a file is not as its format says.
+        ConfigError: a name or setting is unknown.
+        DataError: a file is not in its format.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class BenchmarkDataset(BaseDataset):
         self.benchmark, self.preset = benchmark, preset
         self.protocol = get_protocol(benchmark, preset)
         items = read(benchmark, data_root, files, settings or {})
-        self.items = _some([item for item in items if item.asked], indices)
+        self.items = _select([item for item in items if item.asked], indices)
         self.unasked = [] if indices is not None else [i for i in items if not i.asked]
         self._check_fields()
         paths = [Path(data_root, path) for path in files.values() if path is not None]
@@ -65,15 +65,15 @@ class BenchmarkDataset(BaseDataset):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        """What the metric needs: the set and its items, not copied."""
+        """Returns what the metric needs: the benchmark and its items, not copied."""
         return dict(benchmark=self.benchmark, items=self.items, unasked=self.unasked)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """A number for each item; called by mmengine."""
+        """Returns a number for each item; called by mmengine."""
         return [dict(number=number) for number in range(len(self.items))]
 
     def get_data_info(self, idx: int) -> dict[str, Any]:
-        """What a pipeline starts from; ``img_path`` is None without a picture."""
+        """Returns the input of the pipeline; ``img_path`` is None without an image."""
         item = self.items[idx]
         info = dict(
             sample_idx=idx,
@@ -85,31 +85,31 @@ class BenchmarkDataset(BaseDataset):
         return dict(info, img=item.image) if isinstance(item.image, bytes) else info
 
     def prepare_data(self, idx: int) -> Any:
-        """One packed sample."""
+        """Runs the pipeline on one sample."""
         info = self.get_data_info(idx)
         if self.items[idx].image is None:
-            info['img_path'] = []  # no picture, for LoadImage
+            info['img_path'] = []  # LoadImage: no image
         return self.pipeline(info)
 
     def _check_fields(self) -> None:
-        """Raises ConfigError if the preset writes what the files do not have."""
+        """Raises ConfigError if the preset uses a field that the files do not have."""
         for _, name, _, _ in Formatter().parse(self.protocol.text):
             if name and name not in self.items[0].fields:
                 raise ConfigError(
-                    f'preset {self.preset} of {self.benchmark} writes {{{name}}}, which the files '
-                    f'do not have. Name the file with it in "files" (docs/datasets.md), or '
+                    f'preset {self.preset} of {self.benchmark} uses {{{name}}}, which the files do '
+                    f'not have. Add the file that has it to "files" (docs/datasets.md), or '
                     'choose another preset.'
                 )
 
     def ask(self, item: Item) -> str:
-        """The question as the model gets it; empty where it is the model's own."""
+        """Formats the question of an item; '' if the model's own preset asks."""
         fields = dict(item.fields)
         if self.protocol.capitalize:
             fields['question'] = fields['question'].capitalize()
         return self.protocol.text.format_map(fields)
 
 
-def _some(items: list[Item], indices: int | Sequence[int] | None) -> list[Item]:
+def _select(items: list[Item], indices: int | Sequence[int] | None) -> list[Item]:
     if indices is None:
         return items
     chosen = items[:indices] if isinstance(indices, int) else [items[k] for k in indices]

@@ -1,6 +1,6 @@
-"""How each set is asked, by whom: the text around a question and the decoding.
+"""Prompts and decoding settings of every benchmark, by the evaluation script that uses them.
 
-The same weights score whole points apart by these, so a preset is named in the config and
+They move the score of the same weights by whole points, so a config names a preset, and it is
 written with the score. Presets: ``llava``, the authors' scripts; ``lmms-eval`` 0.7.3, its
 tasks for LLaVA; ``mmpretrain`` 1.2, its LLaVA configs. ``scienceqa`` has two more, ``llava-v1``
 and ``llava-v0``.
@@ -14,31 +14,30 @@ from mmllava.errors import unknown_name
 
 @dataclass(frozen=True)
 class FollowUp:
-    """A second answer, asked for after the first, which then is its reasoning.
+    """A second request whose prompt holds the first answer as reasoning.
 
     Args:
-        begins: what stands after the first answer in the prompt of the second.
-        joins: what stands between the two in the answer that is scored.
-        max_new_tokens: of the second.
+        prompt: what follows the first answer in the prompt of the second.
+        separator: between the two in the answer that is scored.
+        max_new_tokens: limit of the second answer.
     """
 
-    begins: str
-    joins: str
+    prompt: str
+    separator: str
     max_new_tokens: int
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What is asked, and how it is answered.
+    """The prompt and the decoding settings of a benchmark under one preset.
 
     Args:
-        source: where it stands.
-        text: the question, with the fields of the set's items in braces; empty where a
-            picture is captioned.
-        preset: the model's, in `mmllava.prompts.presets`.
-        generation: over that preset's settings.
-        capitalize: write the question as "What is ...", the rest of it in small letters.
-        second: asked for after the answer.
+        source: script, task or config that it reproduces.
+        text: format of the question, with the fields of an item in braces; '' to caption.
+        preset: name of the model's preset, in `mmllava.prompts.presets`.
+        generation: settings that override those of the preset.
+        capitalize: write the question as "What is ...", all else in lower case.
+        follow_up: second request, made after the first answer.
     """
 
     source: str
@@ -46,7 +45,7 @@ class Protocol:
     preset: str = 'vqa_open'
     generation: dict[str, Any] = field(default_factory=dict)
     capitalize: bool = False
-    second: FollowUp | None = None
+    follow_up: FollowUp | None = None
 
 
 _LETTER = "\nAnswer with the option's letter from the given choices directly."
@@ -61,7 +60,10 @@ def _greedy(max_new_tokens: int) -> dict[str, Any]:
 
 
 def _captions(task: str) -> dict[str, Protocol]:
-    """The authors publish no caption score; v1.5 learned captions with this very sentence."""
+    """Builds the protocols of captions.
+
+    The authors publish no caption score; v1.5 was trained on captions with this very sentence.
+    """
     return {
         'llava': Protocol(source="TextCaps in LLaVA-1.5's training mix", preset='coco_short'),
         'lmms-eval': Protocol(source=f'tasks/{task}', preset='coco_short'),
@@ -70,7 +72,7 @@ def _captions(task: str) -> dict[str, Protocol]:
 
 
 def _short(script: str, task: str, max_new_tokens: int, **more: Any) -> dict[str, Protocol]:
-    """Answers in a word: the three that ask for them nearly alike."""
+    """Builds the protocols of short answers, which the three sources ask for nearly alike."""
     text = more.pop('text', '{question}' + _SHORT)
     return {
         'llava': Protocol(
@@ -88,7 +90,7 @@ def _short(script: str, task: str, max_new_tokens: int, **more: Any) -> dict[str
 
 
 _VQA = '{question}' + _SHORT
-#: set -> preset -> protocol
+#: benchmark -> preset -> protocol
 PROTOCOLS: dict[str, dict[str, Protocol]] = {
     'coco': _captions('coco_cap'),
     'karpathy': _captions('coco_cap'),
@@ -97,7 +99,7 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
         'llava': Protocol(
             source='scripts/v1_5/eval/sqa.sh, its questions made here from the problems: not '
             'compared with llava_test_CQM-A.json, which is the file to give (role "questions"); '
-            'published with square pictures, since code of then cropped them',
+            'published with square images, since the code of the time cropped them',
             text='{cqm}' + _LETTER,
             generation=_greedy(1024),
         ),
@@ -111,7 +113,7 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
             'ScienceQA (QCM-LEPA); there sampled',
             text='{qcm}',
             generation=_greedy(1024),
-            second=FollowUp(' ###\nANSWER:', '\n The answer is ', 64),
+            follow_up=FollowUp(' ###\nANSWER:', '\n The answer is ', 64),
         ),
         'lmms-eval': Protocol(
             source='tasks/scienceqa',
@@ -120,7 +122,7 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
         ),
     },
     'vqav2': _short('vqav2', 'vqav2', 16),
-    # The authors have no script for it; its questions were trained on with this suffix.
+    # The authors have no script for it; they trained on its questions with this suffix.
     'okvqa': {
         **_short('vqav2', 'ok_vqa', 1024),
         'lmms-eval': Protocol(
@@ -131,13 +133,13 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
     'vizwiz': _short('vizwiz', 'vizwiz_vqa', 1024, text='{question}' + _UNSURE, capitalize=True),
     'textvqa': {
         'llava': Protocol(
-            source='scripts/v1_5/eval/textvqa.sh: the words that Rosetta read are in the prompt',
+            source='scripts/v1_5/eval/textvqa.sh: the prompt has the tokens that Rosetta read',
             text='{question}\nReference OCR token: {ocr}' + _SHORT,
             generation=_greedy(128),
             capitalize=True,
         ),
         'llava-no-ocr': Protocol(
-            source='the same without those words',
+            source='the same without those tokens',
             text=_VQA,
             generation=_greedy(128),
             capitalize=True,
@@ -223,10 +225,10 @@ PROTOCOLS: dict[str, dict[str, Protocol]] = {
 
 
 def get_protocol(benchmark: str, preset: str) -> Protocol:
-    """The protocol of a set.
+    """Returns the protocol of a benchmark.
 
     Raises:
-        ConfigError: unknown set, or a preset that it does not have.
+        ConfigError: the benchmark is unknown, or it has no such preset.
     """
     if benchmark not in PROTOCOLS:
         raise unknown_name('benchmark', benchmark, PROTOCOLS)

@@ -1,14 +1,15 @@
-"""ScienceQA: problems.json and pid_splits.json -> items; letters -> accuracies."""
+"""ScienceQA: reads problems.json and pid_splits.json, scores letters, writes the result file."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmllava.benchmarks.files import below, matching, read_json, take, unique
-from mmllava.benchmarks.scores import by_group, percent
-from mmllava.benchmarks.types import Answers, Item, Scores
+from mmllava.benchmarks.files import get_fields, look_up, read_json, unique_items
+from mmllava.benchmarks.scores import by_group, per_sample, percent
+from mmllava.benchmarks.types import Answers, Benchmark, Item, Scores
 from mmllava.datasets.scienceqa import LETTERS, write_problem
 from mmllava.errors import DataError, unknown_name
+from mmllava.io import resolve_below
 from mmllava.metrics.multiple_choice import scienceqa_choice
 from mmllava.structures import IMAGE_TAG
 
@@ -23,48 +24,48 @@ def read_scienceqa(
     *,
     split: str = 'test',
 ) -> list[Item]:
-    """Items of one split, in its order.
+    """Reads the items of one split, in its order.
 
     Args:
         problems: ``problems.json``.
         splits: ``pid_splits.json``.
-        images: folder of the split's pictures, ``{id}/{file}``.
+        images: folder of the split's images, ``{id}/{file}``.
         questions: LLaVA's own questions, such as ``llava_test_CQM-A.json``; their text then
-            stands for those that are made from the problems.
+            replaces the questions that are written from the problems.
         split: ``train``, ``val``, ``test``, ``minival`` or ``minitest``.
 
     Raises:
-        DataError: a file is not as ScienceQA releases it.
-        ConfigError: no such split.
+        DataError: a file is not in ScienceQA's format.
+        ConfigError: there is no such split.
     """
-    known, ids = read_json(problems, dict), read_json(splits, dict)
+    by_id, ids = read_json(problems, dict), read_json(splits, dict)
     if split not in ids:
         raise unknown_name('split of ScienceQA', split, ids)
-    (listed,) = take(ids, str(splits), **{split: list})
+    (listed,) = get_fields(ids, str(splits), **{split: list})
     if not listed:
-        raise DataError(f'{splits} has no id in {split!r}, expected some. Fetch the file again.')
-    asked = _questions(questions) if questions else {}
+        raise DataError(f'{splits} has no id in {split!r}, expected some. Download the file again.')
+    given = _read_questions(questions) if questions else {}
     pairs = []
     for number, id_ in enumerate(listed):
         where = f'{splits}: {split}[{number}]'
-        problem = matching(known, str(id_), where, problems, 'id')
+        problem = look_up(by_id, str(id_), where, problems, 'id')
         where = f'{problems}: {id_}'
         try:
             texts = {f: write_problem(problem, f'{f}-A')[0] for f in ('CQM', 'QCM')}
         except DataError as error:
             raise DataError(f'{where} {error}') from error
         if questions:
-            texts['CQM'] = texts['QCM'] = matching(asked, str(id_), where, questions, 'id')
+            texts['CQM'] = texts['QCM'] = look_up(given, str(id_), where, questions, 'id')
         pairs.append((where, _item(str(id_), problem, texts, images, where)))
-    return unique(pairs)
+    return unique_items(pairs)
 
 
 def _item(id_: str, problem: Any, texts: dict[str, str], images: Path, where: str) -> Item:
-    subject, grade, hint = take(problem, where, subject=str, grade=str, hint=str)
+    subject, grade, hint = get_fields(problem, where, subject=str, grade=str, hint=str)
     if subject not in _SUBJECTS:
         raise DataError(
             f'{where} has the subject {subject!r}, expected one of {", ".join(_SUBJECTS)}. '
-            'Mend that record.'
+            'Correct that record.'
         )
     if not grade.removeprefix('grade').isdecimal():
         raise DataError(f'{where} has the grade {grade!r}, expected "grade1" to "grade12".')
@@ -86,7 +87,7 @@ def _item(id_: str, problem: Any, texts: dict[str, str], images: Path, where: st
             options=options,
             hint=f'Context: {hint}\n' if hint else '',
         ),
-        image=None if name is None else below(images, f'{id_}/{name}', where),
+        image=None if name is None else resolve_below(images, f'{id_}/{name}', where),
         image_id=None if name is None else id_,
         truth=problem['answer'],
         groups=groups,
@@ -94,22 +95,24 @@ def _item(id_: str, problem: Any, texts: dict[str, str], images: Path, where: st
     )
 
 
-def _questions(file: Path) -> dict[str, str]:
-    """Problem id -> text of LLaVA's question file."""
-    found = {}
-    for number, row in enumerate(read_json(file, list)):
+def _read_questions(file: Path) -> dict[str, str]:
+    """Reads LLaVA's question file: problem id -> text."""
+    questions = {}
+    for number, record in enumerate(read_json(file, list)):
         where = f'{file}[{number}]'
-        id_, talk = take(row, where, id=(str, int), conversations=list)
-        (text,) = take(talk[0] if talk else None, f'{where} conversations[0]', value=str)
-        found[str(id_)] = text.replace(IMAGE_TAG, '').strip()
-    return found
+        id_, conversation = get_fields(record, where, id=(str, int), conversations=list)
+        (text,) = get_fields(
+            conversation[0] if conversation else None, f'{where} conversations[0]', value=str
+        )
+        questions[str(id_)] = text.replace(IMAGE_TAG, '').strip()
+    return questions
 
 
 def score_scienceqa(items: Sequence[Item], answers: Answers) -> Scores:
-    """Accuracy in percent: all, and by subject, context and grade; a missing answer is wrong.
+    """Computes accuracy in percent: all, by subject, context and grade.
 
-    ``unread`` is the share of all answers in which no offered letter was found. IMG is what
-    LLaVA's tables call SQA-IMG.
+    A missing answer is wrong. ``unread`` is the percentage of answers without one of the
+    offered letters. IMG is what LLaVA's tables call SQA-IMG.
     """
     read = [
         -1 if a is None else scienceqa_choice(a, i.choices)
@@ -126,7 +129,7 @@ def score_scienceqa(items: Sequence[Item], answers: Answers) -> Scores:
 
 
 def submit_scienceqa(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
-    """The result file of LLaVA's script, which ScienceQA's own evaluation reads."""
+    """Writes the result file of LLaVA's script, which ScienceQA's own evaluation reads."""
     texts = {item.id: 'FAILED' if a is None else a for item, a in zip(items, answers, strict=True)}
     results = {item.id: scienceqa_choice(texts[item.id], item.choices) for item in items}
     correct = sum(results[item.id] == item.truth for item in items)
@@ -138,3 +141,14 @@ def submit_scienceqa(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
         outputs=texts,
     )
     return {'scienceqa_result.json': result}
+
+
+BENCHMARKS = {
+    'scienceqa': Benchmark(
+        'ScienceQA',
+        read_scienceqa,
+        score_scienceqa,
+        submit_scienceqa,
+        per_sample=per_sample(score_scienceqa),
+    ),
+}

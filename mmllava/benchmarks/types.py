@@ -1,4 +1,4 @@
-"""What all benchmarks are made of: items, and the description of a set."""
+"""Types of all benchmarks: an item, and the description of a benchmark."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +10,18 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question, or one picture to caption, and what its annotation says.
+    """One question, or one image to caption, with its annotation.
 
     Args:
-        id: of the question; of the picture where there is nothing but one.
-        fields: the texts that a protocol writes its question with.
-        image: path of the picture, its bytes, or None for a question without one.
-        image_id: the picture's own name or number, where the set has one.
-        truth: what the scorer compares with; None where a server keeps it.
-        groups: what the scores are split by: kind of group -> group.
-        choices: how many options there are to choose from.
-        record: what a submission repeats of the annotation.
-        asked: False for one that only the submission file has.
+        id: of the question, or of the image to caption.
+        fields: strings that a protocol formats its question with.
+        image: path of the image, its encoded bytes, or None for a question without one.
+        image_id: name or number of the image, where the benchmark has one.
+        truth: the annotated answer or references; None where only a server has it.
+        groups: the groups that scores are split by: kind of group -> group.
+        choices: number of options to choose from.
+        record: parts of the annotation that a submission repeats.
+        asked: False for an item that only the submission file has.
     """
 
     id: Id
@@ -35,34 +35,35 @@ class Item:
     asked: bool = True
 
 
-Answers = Sequence[str | None]  # one for each item; None: there is none
+#: an answer for each item; None where it is missing
+Answers = Sequence[str | None]
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A set: how its files are read, its answers scored and sent in.
+    """A benchmark: how its files are read, its answers scored and submitted.
 
     Args:
-        title: what it is called in papers.
+        title: its name in papers.
         read: paths by role (positional names), settings (keyword-only names) -> items.
-        score: items with truth and their answers -> scores; None: a server or a judge has it.
+        score: items with truth and their answers -> scores; None where a server or judge scores.
         submit: items and answers -> file name -> content, as a server or judge takes it:
-            a text, rows for .jsonl and tables, anything else as JSON.
-        caption: pictures are described; no question.
-        each: items with truth and their answers -> what each sample got: score -> value.
-        signed: what ``submit`` writes names the model, its third argument.
+            a string, records for .jsonl and tables, anything else as JSON.
+        per_sample: items with truth and their answers -> scores of each sample by itself.
+        caption: images are captioned; there is no question.
+        signed: ``submit`` takes the name of the model as its third argument.
     """
 
     title: str
     read: Callable[..., list[Item]]
     score: Callable[[Sequence[Item], Answers], Scores] | None = None
     submit: Callable[..., dict[str, Any]] | None = None
+    per_sample: Callable[[Sequence[Item], Answers], list[Scores]] | None = None
     caption: bool = False
-    each: Callable[[Sequence[Item], Answers], list[Scores]] | None = None
     signed: bool = False
 
     def files(self, items: Sequence[Item], answers: Answers, model_id: str) -> dict[str, Any]:
-        """What a server or judge takes, by file name; nothing where there is neither."""
+        """Returns file name -> content as a server or judge takes it; {} where there is neither."""
         if self.submit is None:
             return {}
         return self.submit(items, answers, *([model_id] if self.signed else []))

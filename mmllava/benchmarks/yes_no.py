@@ -1,13 +1,14 @@
-"""Questions to be answered by yes or no: POPE and MME."""
+"""Yes-or-no benchmarks: POPE and MME."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmllava.benchmarks.files import ID, below, read_lines, read_table, take, unique
-from mmllava.benchmarks.types import Answers, Item, Scores
+from mmllava.benchmarks.files import ID, get_fields, read_lines, read_table, unique_items
+from mmllava.benchmarks.types import Answers, Benchmark, Item, Scores
 from mmllava.errors import DataError
 from mmllava.images.load import SUFFIXES
+from mmllava.io import resolve_below
 from mmllava.metrics.yes_no import (
     COGNITION,
     PERCEPTION,
@@ -27,50 +28,50 @@ def read_pope(
     popular: Path | None = None,
     adversarial: Path | None = None,
 ) -> list[Item]:
-    """POPE's three files of JSON lines, ``coco_pope_random.json`` and so on; or some of them.
+    """Reads POPE's three files of JSON lines, ``coco_pope_random.json`` and so on; or some of them.
 
-    Question numbers start again in each, so an id is ``random/1``.
+    Question numbers restart in each file, so an id is ``random/1``.
     """
     items = []
-    for kind, path in (('random', random), ('popular', popular), ('adversarial', adversarial)):
-        for where, row in read_lines(path) if path else ():
-            id_, image, text = take(row, where, question_id=ID, image=str, text=str)
-            (label,) = take(row, where, label=str)
+    for kind, file in (('random', random), ('popular', popular), ('adversarial', adversarial)):
+        for where, record in read_lines(file) if file else ():
+            id_, image, text = get_fields(record, where, question_id=ID, image=str, text=str)
+            (label,) = get_fields(record, where, label=str)
             if label not in _OTHER:
                 raise DataError(
-                    f'{where} has the label {label!r}, expected yes or no. Mend that line.'
+                    f'{where} has the label {label!r}, expected yes or no. Correct that line.'
                 )
-            picture, groups = below(images, image, where), dict(kind=kind)
+            path, groups = resolve_below(images, image, where), dict(kind=kind)
             fields = dict(question=text)
-            items.append((where, Item(f'{kind}/{id_}', fields, picture, image, label, groups)))
+            items.append((where, Item(f'{kind}/{id_}', fields, path, image, label, groups)))
     if not items:
         raise DataError('POPE has no file; expected one or more of random, popular, adversarial.')
-    return unique(items, 'question_id')
+    return unique_items(items, 'question_id')
 
 
 def score_pope(items: Sequence[Item], answers: Answers) -> Scores:
-    """Percent: means over the files, F1 first as in LLaVA's tables, then those of each file.
+    """Computes means over the files, F1 first as in LLaVA's tables, then the scores of each file.
 
-    A missing answer is wrong, whatever the label.
+    All in percent. A missing answer is wrong, whatever the label.
     """
     kinds: dict[str, tuple[list[str], list[str]]] = {}
     for item, answer in zip(items, answers, strict=True):
-        said, truths = kinds.setdefault(item.groups['kind'], ([], []))
-        said.append(_OTHER[item.truth] if answer is None else pope_answer(answer))
+        given, truths = kinds.setdefault(item.groups['kind'], ([], []))
+        given.append(_OTHER[item.truth] if answer is None else pope_answer(answer))
         truths.append(item.truth)
-    each = {kind: count_yes(*found) for kind, found in kinds.items()}
+    each = {kind: count_yes(*pair) for kind, pair in kinds.items()}
     names = ('F1', 'accuracy', 'precision', 'recall', 'yes_ratio')
     means = {n: sum(scores[n] for scores in each.values()) / len(each) for n in names}
     return {**means, **{f'{k}/{n}': scores[n] for k, scores in each.items() for n in names}}
 
 
 def read_mme(root: Path, *, tasks: Sequence[str] | None = None) -> list[Item]:
-    """MME's folder of 14 tasks: a text of two lines, question and answer, beside each picture.
+    """Reads MME's folder of 14 tasks: for each image a text file of two questions with answers.
 
     Args:
-        root: ``MME_Benchmark_release_version``; pictures and texts of a task together, or in
+        root: ``MME_Benchmark_release_version``; images and text files of a task together, or in
             ``images`` and ``questions_answers_YN``.
-        tasks: only these.
+        tasks: names of the tasks to read; None reads all.
     """
     items = []
     for task in tasks or (*PERCEPTION, *COGNITION):
@@ -78,85 +79,86 @@ def read_mme(root: Path, *, tasks: Sequence[str] | None = None) -> list[Item]:
         if not folder.is_dir():
             raise DataError(
                 f'there is no folder {folder}; MME has one for each of its 14 tasks. Unpack it '
-                'whole, or name those that you have: settings=dict(tasks=[...]).'
+                'whole, or name the tasks that you have: settings=dict(tasks=[...]).'
             )
         split = (folder / 'questions_answers_YN').is_dir()
         notes = folder / 'questions_answers_YN' if split else folder
-        found = sorted(notes.glob('*.txt'))
-        if not found:
-            raise DataError(f'{notes} has no .txt file; expected one for each picture.')
-        for file in found:
-            items += _pair(file, folder / 'images' if split else folder, task)
+        text_files = sorted(notes.glob('*.txt'))
+        if not text_files:
+            raise DataError(f'{notes} has no .txt file; expected one for each image.')
+        for file in text_files:
+            items += _read_pair(file, folder / 'images' if split else folder, task)
     return items
 
 
-def _pair(file: Path, images: Path, task: str) -> list[Item]:
-    """The two questions about a picture."""
-    rows = read_table(file)
-    if len(rows) != 2:
+def _read_pair(file: Path, images: Path, task: str) -> list[Item]:
+    """Reads the two questions about an image."""
+    lines = read_table(file)
+    if len(lines) != 2:
         raise DataError(
-            f'{file} has {len(rows)} lines, expected two: a question that is right and one that '
-            'is wrong. Fetch it again.'
+            f'{file} has {len(lines)} lines, expected two: a question that is right and one that '
+            'is wrong. Download it again.'
         )
-    places = [images / f'{file.stem}{suffix}' for suffix in ('.jpg', '.png', *SUFFIXES)]
-    picture = next((p for p in places if p.is_file()), places[0])  # a missing one is told later
+    candidates = [images / f'{file.stem}{suffix}' for suffix in ('.jpg', '.png', *SUFFIXES)]
+    image = next((p for p in candidates if p.is_file()), candidates[0])  # if missing: said on load
     items = []
-    for number, (where, cells) in enumerate(rows):
+    for number, (where, cells) in enumerate(lines):
         if len(cells) != 2 or cells[1].strip().lower() not in _OTHER:
             raise DataError(
-                f'{where} is {cells!r}, expected a question, a tab, and Yes or No. Mend that line.'
+                f'{where} is {cells!r}, expected question, tab, Yes or No. Correct that line.'
             )
         question, truth = cells[0].strip(), cells[1].strip().lower()
         items.append(
             Item(
                 id=f'{task}/{file.stem}/{number}',
                 fields=dict(question=question, plain=question.replace(_PLEASE, '')),
-                image=str(picture),
+                image=str(image),
                 image_id=f'{task}/{file.stem}',
                 truth=truth,
                 groups=dict(task=task),
-                record=dict(image=picture.name, answer=cells[1].strip()),
+                record=dict(image=image.name, answer=cells[1].strip()),
             )
         )
     return items
 
 
 def score_mme(items: Sequence[Item], answers: Answers) -> Scores:
-    """MME's scores: perception (0..2000), cognition (0..800), then each task (0..200)."""
+    """Computes MME's scores: perception (0..2000), cognition (0..800), each task (0..200)."""
     right: dict[str, dict[Any, list[bool]]] = {}
     for item, answer in zip(items, answers, strict=True):
-        pictures = right.setdefault(item.groups['task'], {})
-        good = answer is not None and mme_answer(answer) == item.truth
-        pictures.setdefault(item.image_id, []).append(good)
-    return mme_totals({task: list(pictures.values()) for task, pictures in right.items()})
+        images = right.setdefault(item.groups['task'], {})
+        correct = answer is not None and mme_answer(answer) == item.truth
+        images.setdefault(item.image_id, []).append(correct)
+    return mme_totals({task: list(images.values()) for task, images in right.items()})
 
 
-def each_pope(items: Sequence[Item], answers: Answers) -> list[Scores]:
-    """100 where POPE's reading of the answer is right."""
+def pope_per_sample(items: Sequence[Item], answers: Answers) -> list[Scores]:
+    """Scores each answer by itself: 100 if right by POPE's rule."""
     pairs = zip(items, answers, strict=True)
     return [dict(accuracy=100.0 * (a is not None and pope_answer(a) == i.truth)) for i, a in pairs]
 
 
-def each_mme(items: Sequence[Item], answers: Answers) -> list[Scores]:
-    """100 where MME's reading of the answer is right."""
+def mme_per_sample(items: Sequence[Item], answers: Answers) -> list[Scores]:
+    """Scores each answer by itself: 100 if right by MME's rule."""
     pairs = zip(items, answers, strict=True)
     return [dict(accuracy=100.0 * (a is not None and mme_answer(a) == i.truth)) for i, a in pairs]
 
 
 def submit_mme(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
-    """The files that MME's ``calculation.py`` reads: picture, question, answer, ours."""
+    """Writes the files that MME's ``calculation.py`` reads: image, question, truth, answer."""
     files: dict[str, list[str]] = {}
     for item, answer in zip(items, answers, strict=True):
-        own = ' '.join((answer or '').split())  # a tab or a line break would be another column
-        cells = (item.record['image'], item.fields['question'], item.record['answer'], own)
+        text = ' '.join((answer or '').split())  # a tab or a line break would be another column
+        cells = (item.record['image'], item.fields['question'], item.record['answer'], text)
         files.setdefault(f'mme/{item.groups["task"]}.txt', []).append('\t'.join(cells))
     return {name: '\n'.join(lines) + '\n' for name, lines in files.items()}
 
 
 def submit_pope(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
-    """For each file, the answers that POPE's ``evaluate.py`` reads, line by line with its own.
+    """Writes for each file the answers that POPE's ``evaluate.py`` compares line by line.
 
-    A file with a missing answer is not written: each line after it would be scored as another.
+    A file with a missing answer is left out: every line after it would be compared with the
+    wrong question.
     """
     files: dict[str, list[dict[str, Any]]] = {}
     gaps = set()
@@ -164,4 +166,10 @@ def submit_pope(items: Sequence[Item], answers: Answers) -> dict[str, Any]:
         name = f'pope_{item.groups["kind"]}.jsonl'
         files.setdefault(name, []).append(dict(question=item.fields['question'], answer=answer))
         gaps |= {name} if answer is None else set()
-    return {name: rows for name, rows in files.items() if name not in gaps}
+    return {name: lines for name, lines in files.items() if name not in gaps}
+
+
+BENCHMARKS = {
+    'pope': Benchmark('POPE', read_pope, score_pope, submit_pope, per_sample=pope_per_sample),
+    'mme': Benchmark('MME', read_mme, score_mme, submit_mme, per_sample=mme_per_sample),
+}

@@ -127,12 +127,12 @@ class ResumableTestLoop(TestLoop):
             return outputs
 
     def _ask(self, batch: Mapping[str, Sequence[Any]]) -> list[BaseDataElement]:
-        """Predicts a batch, twice where the set's protocol has a second answer."""
+        """Predicts a batch, twice where the protocol has a follow-up."""
         outputs = self.runner.model.test_step(batch)
         protocol = getattr(self.dataloader.dataset, 'protocol', None)
-        if protocol is None or protocol.second is None:
+        if protocol is None or protocol.follow_up is None:
             return outputs
-        return ask_follow_up(self.runner.model, batch, outputs, protocol.second)
+        return ask_follow_up(self.runner.model, batch, outputs, protocol.follow_up)
 
     @torch.no_grad()
     def _predict(
@@ -238,22 +238,22 @@ def ask_follow_up(
     model: Any,
     batch: Mapping[str, Sequence[Any]],
     outputs: Sequence[BaseDataElement],
-    second: FollowUp,
+    follow_up: FollowUp,
 ) -> list[BaseDataElement]:
     """A batch whose answers are reasoning: goes on after each, and puts the two together."""
     firsts = [sample.get('pred_answer') for sample in outputs]
     model, samples = getattr(model, 'module', model), batch['data_samples']
     for sample, first in zip(samples, firsts, strict=True):
-        sample.set_field('' if first is None else first + second.begins, 'begun')
+        sample.set_field('' if first is None else first + follow_up.prompt, 'begun')
     try:
         data = model.data_preprocessor(batch, False)
-        outputs = model(**data, mode='predict', max_new_tokens=second.max_new_tokens)
+        outputs = model(**data, mode='predict', max_new_tokens=follow_up.max_new_tokens)
     finally:
         for sample in samples:
             sample.pop('begun')
     for sample, first in zip(outputs, firsts, strict=True):
         if first is not None:
-            sample.set_field(first + second.joins + sample.get('pred_answer'), 'pred_answer')
+            sample.set_field(first + follow_up.separator + sample.get('pred_answer'), 'pred_answer')
         sample.pop('begun', None)
     return outputs
 

@@ -1,17 +1,17 @@
-"""BLEU-1..4 of captions, as pycocoevalcap computes it."""
+"""Computes BLEU-1 to 4 of captions as pycocoevalcap does."""
 
 import math
 from collections import Counter
 from collections.abc import Sequence
 
 N = 4  # longest n-gram
-SMALL, TINY = 1e-9, 1e-15  # pycocoevalcap's: no division by zero, and a score of nothing is near 0
+SMALL, TINY = 1e-9, 1e-15  # pycocoevalcap's: avoid 0/0, so an empty score is near 0
 
 
-def ngrams(words: Sequence[str]) -> Counter[tuple[str, ...]]:
-    """Counts every run of 1 to 4 words."""
+def ngrams(tokens: Sequence[str]) -> Counter[tuple[str, ...]]:
+    """Counts the n-grams of 1 to 4 tokens."""
     return Counter(
-        g for n in range(N) for g in zip(*(words[i:] for i in range(n + 1)), strict=False)
+        g for n in range(N) for g in zip(*(tokens[i:] for i in range(n + 1)), strict=False)
     )
 
 
@@ -20,8 +20,8 @@ def bleu(
 ) -> tuple[list[float], list[list[float]]]:
     """Scores captions by the n-grams that they share with their references.
 
-    A caption is compared with the reference length closest to its own, the
-    shorter of two equally close. The corpus score adds counts up before it divides.
+    The brevity penalty takes the reference length closest to the caption's, the shorter of
+    two equally close. The corpus score sums counts before it divides.
 
     Args:
         references: for each image, at least one tokenized reference.
@@ -31,27 +31,27 @@ def bleu(
         BLEU-1, -2, -3 and -4 of the corpus, in 0..1; and for each image the same four.
     """
     total = [0] * N, [0] * N, 0, 0
-    each = []
-    for own, caption in zip(references, captions, strict=True):
-        correct, guessed, length, closest = counts = _count(own, caption)
-        each.append(_score(correct, guessed, length, closest))
+    per_image = []
+    for image_references, caption in zip(references, captions, strict=True):
+        correct, guessed, length, closest = counts = _count(image_references, caption)
+        per_image.append(_score(correct, guessed, length, closest))
         total = _add(total, counts)
-    return _score(*total), each
+    return _score(*total), per_image
 
 
 def _count(references: Sequence[str], caption: str) -> tuple[list[int], list[int], int, int]:
-    """Matching n-grams and all n-grams for n = 1..4, caption length, reference length."""
-    words = caption.split()
+    """Returns matching and all n-grams for n = 1..4, caption length, reference length."""
+    tokens = caption.split()
     split = [reference.split() for reference in references]
-    most: Counter[tuple[str, ...]] = Counter()
+    maxima: Counter[tuple[str, ...]] = Counter()
     for reference in split:
-        most |= ngrams(reference)
+        maxima |= ngrams(reference)
     correct = [0] * N
-    for gram, count in ngrams(words).items():
-        correct[len(gram) - 1] += min(count, most.get(gram, 0))
-    guessed = [max(0, len(words) - n) for n in range(N)]
-    closest = min((abs(len(r) - len(words)), len(r)) for r in split)[1]
-    return correct, guessed, len(words), closest
+    for gram, count in ngrams(tokens).items():
+        correct[len(gram) - 1] += min(count, maxima.get(gram, 0))
+    guessed = [max(0, len(tokens) - n) for n in range(N)]
+    closest = min((abs(len(r) - len(tokens)), len(r)) for r in split)[1]
+    return correct, guessed, len(tokens), closest
 
 
 def _add(left: tuple, right: tuple) -> tuple:
@@ -61,7 +61,7 @@ def _add(left: tuple, right: tuple) -> tuple:
 
 
 def _score(correct: list[int], guessed: list[int], length: int, reference: int) -> list[float]:
-    """Geometric means of the precisions, times the penalty for a short caption."""
+    """Computes geometric means of the precisions, times the brevity penalty."""
     ratio = (length + TINY) / (reference + SMALL)
     penalty = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
     scores, product = [], 1.0

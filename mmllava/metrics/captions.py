@@ -1,11 +1,11 @@
-"""COCO caption files and captions in, scores out."""
+"""Reads COCO caption files and computes all caption scores."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from mmllava import io
 from mmllava.errors import DataError, unknown_name
 from mmllava.metrics.bleu import bleu
 from mmllava.metrics.cider import cider
@@ -30,7 +30,7 @@ DEFAULT_METRICS = ('Bleu', 'ROUGE_L', 'CIDEr')
 class CaptionScores:
     """Scores in pycocoevalcap's scale: CIDEr in 0..10, all others in 0..1.
 
-    ``failed`` says for each scorer that could not run why; the others are all there.
+    ``failed`` gives the reason for each scorer that could not run; the others are complete.
     """
 
     corpus: dict[str, float]
@@ -46,14 +46,14 @@ def score_captions(
     """Scores captions over the images that have one, as pycocoevalcap does.
 
     Args:
-        references: texts written by people, for each image at least one.
-        captions: one text for each image to score; not tokenized.
+        references: for each image at least one reference caption; not tokenized.
+        captions: one caption for each image to score; not tokenized.
         metrics: names from ``SCORERS``.
 
     Raises:
         ConfigError: a metric has an unknown name.
-        DataError: there is nothing to score, a caption is no text, or an image
-            has no references.
+        DataError: there is nothing to score, a caption is not a string, or an
+            image has no references.
     """
     check_metrics(metrics)
     given, captions = captions, {}
@@ -65,22 +65,24 @@ def score_captions(
             )
         captions[match] = caption
     if not captions:
-        raise DataError('there are no captions to score; expected one or more. Give predictions.')
+        raise DataError(
+            'there are no captions to score; expected one or more. Name a file of predictions.'
+        )
     for key, caption in captions.items():
         _check_text(caption, f'the caption of image {key!r}')
         if not references[key]:
-            raise DataError(f'image {key!r} has a caption but no reference. Leave that image out.')
-    ids = [key for key in references if key in captions]  # the order of pycocoevalcap
-    words = iter(tokenize_all([text for key in ids for text in references[key]]))
-    own = [list(islice(words, len(references[key]))) for key in ids]
-    said = tokenize_all([captions[key] for key in ids])
+            raise DataError(f'image {key!r} has a caption but no reference. Remove that image.')
+    ids = [key for key in references if key in captions]  # in pycocoevalcap's order
+    flat = iter(tokenize_all([text for key in ids for text in references[key]]))
+    tokenized = [list(islice(flat, len(references[key]))) for key in ids]
+    candidates = tokenize_all([captions[key] for key in ids])
     corpus: dict[str, float] = {}
     per_image: dict[ImageId, dict[str, float]] = {key: {} for key in ids}
     failed: dict[str, str] = {}
     for metric in metrics:
         names, scorer = SCORERS[metric]
         try:
-            total, each = scorer(own, said)
+            total, each = scorer(tokenized, candidates)
         except Exception as error:  # reported below; the other scores must not be lost with it
             failed[metric] = f'{error}' or type(error).__name__
             continue
@@ -102,7 +104,7 @@ def match_id(image_id: ImageId, references: Mapping[ImageId, Sequence[str]]) -> 
     """Finds an image among the references; '000000000042' and 42 are the same image.
 
     Raises:
-        DataError: no reference file entry has that id.
+        DataError: no image among the references has that id.
     """
     if image_id in references:
         return image_id
@@ -110,10 +112,10 @@ def match_id(image_id: ImageId, references: Mapping[ImageId, Sequence[str]]) -> 
         return int(image_id)
     if isinstance(image_id, int) and str(image_id) in references:
         return str(image_id)
-    some = ', '.join(repr(key) for key in islice(references, 3))
+    first = ', '.join(repr(key) for key in islice(references, 3))
     raise DataError(
         f'image {image_id!r} has a caption, but is not among the {len(references)} images with '
-        f'references ({some}, ...). Do predictions and references belong to the same split?'
+        f'references ({first}, ...). Do predictions and references belong to the same split?'
     )
 
 
@@ -121,12 +123,12 @@ def read_references(path: str | Path) -> dict[ImageId, list[str]]:
     """Reads a COCO caption annotation file: image id -> its references, in the file's order.
 
     Raises:
-        DataError: the file is missing, is no JSON, or does not hold ``annotations``
-            with an ``image_id`` and a ``caption`` each.
+        DataError: the file is missing, is not JSON, or has no ``annotations`` with an
+            ``image_id`` and a ``caption`` each.
     """
-    content = _read_json(path)
-    rows = content.get('annotations') if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not rows:
+    content = io.read_json(path, (dict, list), 'a COCO caption file')
+    annotations = content.get('annotations') if isinstance(content, dict) else None
+    if not isinstance(annotations, list) or not annotations:
         raise DataError(
             f'{path} has no list "annotations"; expected a COCO caption file. '
             'Are references and predictions swapped?'
@@ -139,7 +141,7 @@ def read_references(path: str | Path) -> dict[ImageId, list[str]]:
     references: dict[ImageId, list[str]] = {
         _check_id(image['id'], f'{path}: images[{n}]'): [] for n, image in enumerate(images)
     }
-    for where, key, caption in _rows(path, rows, 'annotations'):
+    for where, key, caption in _records(path, annotations, 'annotations'):
         _check_text(caption, where)
         references.setdefault(key, []).append(caption)
     return references
@@ -149,54 +151,52 @@ def read_captions(path: str | Path) -> dict[ImageId, str]:
     """Reads predictions in COCO's result format: a list of {image_id, caption}.
 
     Raises:
-        DataError: the file is missing, is no JSON, is no such list, has no
-            captions, or gives an image two.
+        DataError: the file is missing, is not JSON, is not such a list, has no
+            captions, or has two for an image.
     """
-    content = _read_json(path)
+    content = io.read_json(path, (dict, list), "a list in COCO's result format")
     if not isinstance(content, list):
         raise DataError(
-            f'{path} holds a JSON {type(content).__name__}; expected a list of '
+            f'{path} holds {io.type_name(content)}; expected a list of '
             '{"image_id": ..., "caption": ...}. Are references and predictions swapped?'
         )
     captions: dict[ImageId, str] = {}
-    for where, key, caption in _rows(path, content, ''):
+    for where, key, caption in _records(path, content, ''):
         _check_text(caption, where)
         if key in captions:
             raise DataError(f'{where}: image {key!r} has a second caption. Keep one per image.')
         captions[key] = caption
     if not captions:
-        raise DataError(f'{path} holds no captions; expected one or more. Give predictions.')
+        raise DataError(
+            f'{path} holds no captions; expected one or more. Name a file of predictions.'
+        )
     return captions
 
 
-def _read_json(path: str | Path) -> object:
-    try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except OSError as error:
-        raise DataError(f'cannot read {path}: {error.strerror}. Check the path.') from error
-    except ValueError as error:
-        raise DataError(f'{path} is not JSON in UTF-8: {error}. Was it cut short?') from error
-
-
-def _rows(path: str | Path, rows: list, name: str) -> list[tuple[str, ImageId, object]]:
-    """(where it stands, image id, caption) of each row."""
-    found = []
-    for index, row in enumerate(rows):
+def _records(path: str | Path, records: list, name: str) -> list[tuple[str, ImageId, object]]:
+    """Lists (place in the file, image id, caption) of each record."""
+    checked = []
+    for index, record in enumerate(records):
         where = f'{path}: {name}[{index}]'
-        if not isinstance(row, dict) or not {'image_id', 'caption'} <= row.keys():
-            raise DataError(f'{where} needs "image_id" and "caption", found {str(row)[:80]}.')
-        found.append((where, _check_id(row['image_id'], where), row['caption']))
-    return found
+        if not isinstance(record, dict) or not {'image_id', 'caption'} <= record.keys():
+            raise DataError(
+                f'{where} is {str(record)[:80]}; expected an object with "image_id" and "caption". '
+                'Correct that record.'
+            )
+        checked.append((where, _check_id(record['image_id'], where), record['caption']))
+    return checked
 
 
 def _check_id(image_id: object, where: str) -> ImageId:
     if isinstance(image_id, bool) or not isinstance(image_id, int | str):
-        raise DataError(f'{where}: an image id is a number or a text, found {image_id!r}.')
+        raise DataError(
+            f'{where} has the image id {image_id!r}; expected a number or a string. Correct it.'
+        )
     return image_id
 
 
 def _check_text(caption: object, where: str) -> None:
     if not isinstance(caption, str):
         raise DataError(
-            f'{where} is {caption!r}; expected a text. Leave out pictures that have no caption.'
+            f'{where} is {caption!r}; expected a string. Leave out images that have no caption.'
         )

@@ -1,7 +1,7 @@
-"""METEOR and SPICE, by the Java programs inside pycocoevalcap.
+"""Computes METEOR and SPICE with the Java programs of pycocoevalcap.
 
-The only door to pycocoevalcap. Nothing is written into its folder: SPICE gets
-a temporary one, and its language models are never downloaded behind your back.
+The only door to pycocoevalcap. Nothing is written into its folder: SPICE gets a temporary
+one, and its language models are never downloaded without being asked for.
 """
 
 import json
@@ -18,13 +18,13 @@ from mmllava.errors import ConfigError
 def meteor(
     references: Sequence[Sequence[str]], captions: Sequence[str]
 ) -> tuple[float, list[float]]:
-    """METEOR 1.5 (English, normalised) of tokenized captions.
+    """Computes METEOR 1.5 (English, normalised) of tokenized captions.
 
     Returns:
         the corpus score, in 0..1, and the score of each image.
 
     Raises:
-        ConfigError: pycocoevalcap or Java is missing, or the Java program stopped.
+        ConfigError: pycocoevalcap or Java is missing, or the Java program failed.
     """
     _folder('METEOR')
     from pycocoevalcap.meteor.meteor import Meteor
@@ -34,18 +34,18 @@ def meteor(
         return scorer.compute_score(*_as_dicts(references, captions))
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f'METEOR: its Java program stopped ({error}). It asks for 2 GB of memory; '
-            'free some, or leave METEOR out of the metrics.'
+            f'METEOR: its Java program stopped ({error}). It needs 2 GB of memory; free '
+            'some, or leave METEOR out of the metrics.'
         ) from error
     finally:
-        if scorer.lock.locked():  # else its destructor waits for ever
+        if scorer.lock.locked():  # else its destructor waits forever
             scorer.lock.release()
 
 
 def spice(
     references: Sequence[Sequence[str]], captions: Sequence[str]
 ) -> tuple[float, list[float]]:
-    """SPICE 1.0 of tokenized captions; an image without a defined F-score is NaN.
+    """Computes SPICE 1.0 of tokenized captions; an image without a defined F-score is NaN.
 
     Returns:
         the mean F-score over images, in 0..1, and the F-score of each image.
@@ -58,17 +58,17 @@ def spice(
     models = folder / 'lib' / 'stanford-corenlp-3.6.0-models.jar'
     if not models.exists():
         raise ConfigError(
-            f'SPICE needs {models.name}, which pycocoevalcap downloads on first use. Where the '
-            'network is there, run `python -c "from pycocoevalcap.spice.get_stanford_models '
+            f'SPICE needs {models.name}, which pycocoevalcap downloads on first use. With network '
+            'access, run `python -c "from pycocoevalcap.spice.get_stanford_models '
             'import get_stanford_models as get; get()"` once, or leave SPICE out of the metrics.'
         )
-    rows = [
+    records = [
         dict(image_id=index, test=caption, refs=list(own))
         for index, (own, caption) in enumerate(zip(references, captions, strict=True))
     ]
     with tempfile.TemporaryDirectory() as scratch:
         source, result = Path(scratch, 'in.json'), Path(scratch, 'out.json')
-        source.write_text(json.dumps(rows))
+        source.write_text(json.dumps(records))
         jar = str(folder / 'spice-1.0.jar')
         command = ['java', '-jar', '-Xmx8G', jar, str(source), '-cache', scratch]
         command += ['-out', str(result), '-subset', '-silent']
@@ -79,16 +79,19 @@ def spice(
                 f'{done.stderr.strip()[-300:]} Leave SPICE out of the metrics to go on.'
             )
         scores = {
-            row['image_id']: row['scores']['All']['f'] for row in json.loads(result.read_text())
+            record['image_id']: record['scores']['All']['f']
+            for record in json.loads(result.read_text())
         }
-    each = [float('nan') if scores[i] is None else float(scores[i]) for i in range(len(rows))]
-    return sum(each) / len(each), each
+    per_image = [
+        float('nan') if scores[i] is None else float(scores[i]) for i in range(len(records))
+    ]
+    return sum(per_image) / len(per_image), per_image
 
 
 def _folder(scorer: str) -> Path:
-    """Where pycocoevalcap lies; a clear refusal when it or Java is missing."""
-    found = find_spec('pycocoevalcap')
-    if found is None:
+    """Returns the folder of pycocoevalcap; refuses where it or Java is missing."""
+    spec = find_spec('pycocoevalcap')
+    if spec is None:
         raise ConfigError(
             f'{scorer} needs pycocoevalcap, which is not installed. Run `pip install '
             f'pycocoevalcap`, or leave {scorer} out of the metrics.'
@@ -98,10 +101,10 @@ def _folder(scorer: str) -> Path:
             f'{scorer} runs in Java, and no `java` is on the PATH. Install a Java runtime '
             f'(8 or newer), or leave {scorer} out of the metrics.'
         )
-    return Path(next(iter(found.submodule_search_locations)))
+    return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _as_dicts(references: Sequence[Sequence[str]], captions: Sequence[str]) -> tuple[dict, dict]:
-    """The two dicts that pycocoevalcap's scorers take."""
-    own = {index: list(texts) for index, texts in enumerate(references)}
-    return own, {index: [caption] for index, caption in enumerate(captions)}
+    """Builds the two dicts that pycocoevalcap's scorers take."""
+    by_index = {index: list(texts) for index, texts in enumerate(references)}
+    return by_index, {index: [caption] for index, caption in enumerate(captions)}

@@ -1,9 +1,9 @@
-r"""The tokenizer's rules: what may be one token, and how it is written.
+r"""Rules of the caption tokenizer: patterns of tokens, and how each token is written.
 
 Every rule is tried where a token may begin; the longest match wins, the earlier
-rule on equal length. A pattern's group 1 is the token; what it matches behind
-the group is looked at, counts for the length and stays in the text. Source: the
-behaviour of PTBTokenizer 3.4.1, observed; ``tests/golden/captions`` holds what it gave.
+rule on equal length. A pattern's group 1 is the token; what it matches after the
+group is lookahead: it counts for the length and stays in the text. Source: the observed
+behaviour of PTBTokenizer 3.4.1, recorded in ``tests/golden/captions``.
 """
 
 import re
@@ -14,7 +14,7 @@ from mmllava.metrics import ptb_tables as tables
 
 
 class Rule(NamedTuple):
-    """First characters, a pattern, and how its token is written."""
+    """First characters of a token, its pattern, and the function that writes it."""
 
     first: re.Pattern[str]
     pattern: re.Pattern[str]
@@ -22,7 +22,7 @@ class Rule(NamedTuple):
 
 
 def _chars(ranges: str) -> str:
-    """'41-5a 61' as the inside of a character class."""
+    """Converts '41-5a 61' to the inside of a character class."""
     pairs = (part.partition('-') for part in ranges.split())
     return ''.join(
         f'\\u{int(first, 16):04x}' + (f'-\\u{int(last, 16):04x}' if last else '')
@@ -31,7 +31,7 @@ def _chars(ranges: str) -> str:
 
 
 def _words(text: str) -> str:
-    """An alternation of the words, longest first, in any case."""
+    """Builds an alternation of the words, longest first, in any case."""
     words = sorted(text.split(), key=len, reverse=True)
     return '(?i:' + '|'.join(map(re.escape, words)) + ')'
 
@@ -42,7 +42,7 @@ SPACE = r' \t\xa0\u2000-\u200a\u3000'
 BLANK = SPACE + r'\n'
 CURLY = r'(?:[\x92\u2019]|&(?i:apos);)'
 APOS = r"(?:['\x92\u2019]|&(?i:apos);)"
-TICK = r"(?:['\x92\u2019`\x91\u2018\u201b]|&(?i:apos);)"  # an apostrophe, or what is typed for one
+TICK = r"(?:['\x92\u2019`\x91\u2018\u201b]|&(?i:apos);)"  # an apostrophe, or one mistyped
 VERB = r'(?:[msdMSD]|(?i:re|ve|ll))'
 AMP = '&(?i:amp);'
 ENTITY = '&[aeiouAEIOU](?i:acute|grave|uml);'
@@ -103,7 +103,7 @@ def _same(token: str) -> str:
 
 
 def _soft(token: str) -> str:
-    """Without soft hyphens; alone, one is a hyphen."""
+    """Removes soft hyphens; a lone one becomes a hyphen."""
     return token.replace('\xad', '') or '-'
 
 
@@ -112,7 +112,7 @@ def _straight(token: str) -> str:
 
 
 def _joined(token: str) -> str:
-    """A space inside a token becomes a no-break space; round brackets get their names."""
+    """Replaces spaces by no-break spaces, and round brackets by their names."""
     return token.replace(' ', '\xa0').replace('(', '-lrb-').replace(')', '-rrb-')
 
 
@@ -139,7 +139,7 @@ _LIST: list[tuple[str, str, Callable[[str], str]]] = [
     ('&', '(&(?i:nbsp);)', _as('')),
     ('&', f'({AMP})', _as('&')),
     ('&', '(&(?:(?i:ht|tl|ur|lr|qc|ql|qr|odq|cdq)|#[0-9]+);)', _same),
-    # words and what clings to them
+    # words and their clitics
     (_W, f'({WORD}){APOS}{VERB}', _soft),
     (rf'{_A}\xad', rf'([A-Za-z\xad]*[A-MO-Za-mo-z]\xad*)(?i:n{TICK}t)', _soft),
     (_W, f'({WORD})', _soft),

@@ -1,4 +1,4 @@
-"""What the caption tokenizer knows by heart: characters, abbreviations, sentence openers.
+"""Tables of the caption tokenizer: characters, abbreviations, sentence openers.
 
 Data only, read off the behaviour of Stanford's PTBTokenizer 3.4.1 (the one that
 pycocoevalcap runs) by giving it every character and every candidate word.

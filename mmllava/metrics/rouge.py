@@ -1,4 +1,4 @@
-"""ROUGE-L of captions, as pycocoevalcap computes it."""
+"""Computes ROUGE-L of captions as pycocoevalcap does."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,8 @@ def rouge_l(
 ) -> tuple[float, list[float]]:
     """Scores captions by the longest common subsequence with their references.
 
-    Precision and recall are each the best over the references, not both of one
-    reference. An empty caption counts as one empty word, so it scores 1 against
+    Precision and recall are each the maximum over the references, not both of one
+    reference. An empty caption counts as one empty token, so it scores 1 against
     an empty reference and 0 against any other.
 
     Args:
@@ -21,17 +21,17 @@ def rouge_l(
     Returns:
         the mean over images, in 0..1, and the score of each image.
     """
-    each = [_score(own, caption) for own, caption in zip(references, captions, strict=True)]
-    return sum(each) / len(each), each
+    scores = [_score(own, caption) for own, caption in zip(references, captions, strict=True)]
+    return sum(scores) / len(scores), scores
 
 
 def _score(references: Sequence[str], caption: str) -> float:
-    words = caption.split(' ')
+    tokens = caption.split(' ')
     precision = recall = 0.0
     for reference in references:
         other = reference.split(' ')
-        common = common_length(words, other)
-        precision = max(precision, common / len(words))
+        common = common_length(tokens, other)
+        precision = max(precision, common / len(tokens))
         recall = max(recall, common / len(other))
     if not precision:  # then recall is 0 too
         return 0.0
@@ -39,21 +39,21 @@ def _score(references: Sequence[str], caption: str) -> float:
 
 
 def common_length(left: Sequence[str], right: Sequence[str]) -> int:
-    """Length of the longest common subsequence, in words.
+    """Computes the length of the longest common subsequence, in tokens.
 
-    One bit per word of ``left``: a row of the usual table is one integer, in
-    which a zero marks a step up (Hyyro 2004).
+    One bit per token of ``left``: a row of the usual table is one integer, in
+    which a zero bit marks an increment (Hyyro 2004).
 
     Example:
         >>> common_length('a cat sat down'.split(), 'the cat lay down'.split())
         2
     """
-    places: dict[str, int] = {}
-    for index, word in enumerate(left):
-        places[word] = places.get(word, 0) | 1 << index
+    positions: dict[str, int] = {}
+    for index, token in enumerate(left):
+        positions[token] = positions.get(token, 0) | 1 << index
     full = row = (1 << len(left)) - 1
-    for word in right:
-        match = row & places.get(word, 0)
+    for token in right:
+        match = row & positions.get(token, 0)
         if match:
             row = (row + match | row - match) & full
     return len(left) - row.bit_count()

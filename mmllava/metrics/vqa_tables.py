@@ -1,15 +1,15 @@
-"""What the VQA answer normaliser knows by heart: numbers, articles, contractions.
+"""Tables of the VQA answer normaliser: numbers, articles, contractions.
 
-Data only: that of M4C's EvalAI processor, which LLaVA and lmms-eval carry. The oddities are
-its own (``somebody'd`` loses its apostrophe), and so are the gaps.
+Data only, of M4C's EvalAI processor, which LLaVA and lmms-eval copy. The oddities are its own
+(``somebody'd`` loses its apostrophe), and so are the gaps.
 """
 
 NUMBERS = {'none': '0', 'zero': '0', 'one': '1', 'two': '2', 'three': '3', 'four': '4'}
 NUMBERS |= {'five': '5', 'six': '6', 'seven': '7', 'eight': '8', 'nine': '9', 'ten': '10'}
 ARTICLES = ('a', 'an', 'the')
 PUNCTUATION = tuple(';/[]"{}()=+\\_->' + '<@`,?!')
-#: Words that come back with their apostrophe. Read by taking the apostrophes out, one way or
-#: several: each line is a full form and the shortened ones that lead to it.
+#: Words that get their apostrophe back: each entry is a full form and the shortened forms
+#: that it replaces.
 _FORMS = """
     ain't aint|aren't arent|can't cant|could've couldve|couldn't couldnt
     couldn't've couldn'tve couldnt've|didn't didnt|doesn't doesnt|don't dont|hadn't hadnt

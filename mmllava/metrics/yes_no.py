@@ -1,4 +1,4 @@
-"""Answers that are yes or no: POPE and MME, read and counted as each of them does."""
+"""Reads yes-or-no answers and counts them, as POPE's and MME's scripts do."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +13,9 @@ COGNITION = (
 
 
 def pope_answer(text: str) -> str:
-    """``no`` if the first sentence has the word No, no or not, else ``yes``.
+    """Reads an answer: ``no`` if the first sentence has the word No, no or not, else ``yes``.
 
-    Only spaces part words, and commas are taken out. So an answer that says neither is yes.
+    Only spaces separate words, and commas are removed. So an answer with neither is yes.
 
     Source: ``eval_pope.py`` of LLaVA 1.2.2.
     """
@@ -24,28 +24,29 @@ def pope_answer(text: str) -> str:
 
 
 def count_yes(answers: Sequence[str], truths: Sequence[str]) -> dict[str, float]:
-    """Accuracy, precision, recall, F1 and the share of yes, in percent; yes is what is sought.
+    """Computes accuracy, precision, recall, F1 and the share of yes, the positive class.
 
-    A ratio of nothing by nothing is 0.
+    All in percent; 0/0 is 0.
     """
     pairs = list(zip(answers, truths, strict=True))
-    hits, misses = pairs.count(('yes', 'yes')), pairs.count(('no', 'yes'))
-    false = pairs.count(('yes', 'no'))
-    precision = hits / (hits + false) if hits + false else 0.0
-    recall = hits / (hits + misses) if hits + misses else 0.0
+    true_positives, false_positives = pairs.count(('yes', 'yes')), pairs.count(('yes', 'no'))
+    predicted = true_positives + false_positives
+    actual = true_positives + pairs.count(('no', 'yes'))
+    precision = true_positives / predicted if predicted else 0.0
+    recall = true_positives / actual if actual else 0.0
     total = precision + recall
     scores = {
         'accuracy': sum(a == b for a, b in pairs) / len(pairs),
         'precision': precision,
         'recall': recall,
         'F1': 2 * precision * recall / total if total else 0.0,
-        'yes_ratio': (hits + false) / len(pairs),
+        'yes_ratio': predicted / len(pairs),
     }
     return {name: 100 * score for name, score in scores.items()}
 
 
 def mme_answer(text: str) -> str:
-    """``yes``, ``no`` or ``other``: what the first four letters hold.
+    """Reads an answer: ``yes``, ``no`` or ``other``, by its first four characters.
 
     Source: ``calculation.py`` of MME's evaluation tool.
     """
@@ -53,19 +54,19 @@ def mme_answer(text: str) -> str:
     return 'yes' if 'yes' in start else 'no' if 'no' in start else 'other'
 
 
-def mme_totals(right: Mapping[str, Sequence[Sequence[bool]]]) -> dict[str, float]:
-    """MME's scores: of each task 0..200, of perception 0..2000 and cognition 0..800.
+def mme_totals(correct: Mapping[str, Sequence[Sequence[bool]]]) -> dict[str, float]:
+    """Computes MME's scores: each task 0..200, perception 0..2000, cognition 0..800.
 
-    A task's score is the percentage of right answers plus that of pictures with both right.
-    A total is there if all of its tasks are.
+    A task's score is the percentage of correct answers plus that of images with both correct.
+    A total exists if all of its tasks do.
 
     Args:
-        right: task -> for each picture, whether each of its two answers is right.
+        correct: task -> for each image, whether each of its two answers is correct.
     """
     scores = {}
-    for task, pictures in right.items():
-        answers = [answer for picture in pictures for answer in picture]
-        both = sum(all(picture) for picture in pictures) / len(pictures)
+    for task, images in correct.items():
+        answers = [answer for image in images for answer in image]
+        both = sum(all(image) for image in images) / len(images)
         scores[task] = 100 * (sum(answers) / len(answers) + both)
     totals = {
         name: sum(scores[task] for task in tasks)

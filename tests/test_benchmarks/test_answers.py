@@ -35,11 +35,11 @@ def test_answers_of_llava_of_servers_and_ours(tmp_path, name, text):
     ('text', 'message'),
     [
         ('[]', 'is empty'),
-        ('[{"id": 5, "text": "x"}]', r'\[0\] answers 5, which this set does not ask'),
+        ('[{"id": 5, "text": "x"}]', r'\[0\] answers 5, which this benchmark does not ask'),
         ('[{"id": 7, "text": "x"}, {"id": "7", "text": "y"}]', r"\[1\] answers '7' a second time"),
-        ('[{"id": 7}]', r'\[0\] is .* expected an id'),
-        ('[{"id": 7, "text": 3}]', r'\[0\] is .* expected an id'),
-        ('{"7": 3}', 'no list of answers and no object'),
+        ('[{"id": 7}]', r'\[0\] is .* expected an id \(.* and an answer'),
+        ('[{"id": 7, "text": 3}]', r'\[0\] is .* expected an id \(.* and an answer'),
+        ('{"7": 3}', 'neither a list of answers nor an object'),
         ('3', 'holds a number, expected a list or an object'),
     ],
 )
@@ -69,7 +69,7 @@ def test_files_are_scored_without_a_model(made, tmp_path, capsys):
     assert len(json.loads((tmp_path / 'sent/testdev_balanced_predictions.json').read_text())) == 6
     answers.write_text('{"5": "x"}')
     assert score_answers.main(args) == 2
-    assert "answers '5', which this set does not ask" in capsys.readouterr().err
+    assert "answers '5', which this benchmark does not ask" in capsys.readouterr().err
 
 
 def test_a_set_without_truth_says_where_it_is_scored(made, tmp_path, capsys):
@@ -184,5 +184,5 @@ def test_the_ids_of_llavas_own_answer_files_are_known(tmp_path, benchmark, items
 
 def test_an_id_that_several_questions_share_is_refused_without_a_prompt(tmp_path):
     (tmp_path / 'a.json').write_text('[{"question_id": 2, "text": "no"}]')
-    with pytest.raises(DataError, match="may answer 'random/2' or 'popular/2'. Give our ids"):
+    with pytest.raises(DataError, match="may answer 'random/2' or 'popular/2'. Use our ids"):
         read_answers(tmp_path / 'a.json', POPE, 'pope')

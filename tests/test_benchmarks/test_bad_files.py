@@ -39,7 +39,7 @@ READERS = {
             'coco',
             'annotations/captions_val2014.json',
             lambda c: c['images'][1].update(id=[1]),
-            r'images\[1\] has "id" .*expected a number or a text',
+            r'images\[1\] has "id" .*expected a number or a string',
         ),
         (
             'coco',
@@ -51,7 +51,7 @@ READERS = {
             'coco',
             'annotations/captions_val2014.json',
             lambda c: c['images'][0].update(file_name='a\0.jpg'),
-            r'images\[0\] names the picture .*has a NUL in it',
+            r'images\[0\] names .*has a NUL character in it',
         ),
         ('scienceqa', 'pid_splits.json', lambda c: c.update(test=[]), "has no id in 'test'"),
         ('scienceqa', 'pid_splits.json', lambda c: c.update(test=None), 'has "test" .* a list'),
@@ -65,7 +65,7 @@ READERS = {
             'gqa',
             'testdev_balanced_questions.json',
             lambda c: c['2000'].update(question='red \ud800'),
-            'has half of a character.*red',
+            'has half of a surrogate pair.*red',
         ),
         ('seed', 'SEED-Bench.json', lambda c: c.update(question_type=[1]), 'has "question_type" '),
         (
@@ -86,10 +86,12 @@ def test_a_record_of_another_shape_is_refused(copied, spoil, name, file, change,
 def test_a_key_that_comes_twice_is_refused(tmp_path):
     file = tmp_path / 'a.json'
     file.write_text('{"1": {"question": "a"}, "1": {"question": "b"}}')
-    with pytest.raises(DataError, match=r"a.json has the key '1' twice in one object"):
+    with pytest.raises(
+        DataError, match=r"a.json is not JSON: the key '1' stands twice in one object"
+    ):
         read_json(file, dict)
     file.write_text('{"id": 1}\n{"id": 1, "id": 2}')
-    with pytest.raises(DataError, match=r"line 2 has the key 'id' twice"):
+    with pytest.raises(DataError, match=r"line 2 is not JSON: the key 'id' stands twice"):
         read_lines(file)
 
 

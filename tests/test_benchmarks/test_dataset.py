@@ -112,7 +112,7 @@ def test_a_gap_and_an_empty_set_are_refused(build, metric):
 
 def test_another_dataset_is_refused(metric):
     built = METRICS.build(dict(type='mmllava.BenchmarkMetric'))
-    with pytest.raises(ConfigError, match='the dataset is another'):
+    with pytest.raises(ConfigError, match='but the dataset is another'):
         run(built, ['A'])
 
 

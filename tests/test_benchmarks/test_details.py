@@ -2,8 +2,8 @@
 
 import pytest
 
-from mmllava.benchmarks.per_sample import explain
 from mmllava.benchmarks.registry import BENCHMARKS
+from mmllava.benchmarks.scores import explain
 from mmllava.benchmarks.types import Item
 
 REFERENCES = ['a small cat sits on a red mat', 'a cat on a mat']

@@ -408,7 +408,7 @@ def test_a_bad_file_is_refused_with_file_record_and_fix(copied, spoil, name, fil
             'mme',
             'MME_Benchmark_release_version/OCR/00090.txt',
             'One?\tYes\nTwo? No\n',
-            'line 2 is .* expected a question, a tab, and Yes or No',
+            'line 2 is .* expected question, tab, Yes or No',
         ),
         ('mmbench', 'mmbench_dev_20230712.tsv', 'index\tquestion\n', 'has no column image, A, B'),
         ('mmbench', 'mmbench_dev_20230712.tsv', 'index\tquestion\timage\tA\tB\n', 'has no rows'),
@@ -416,7 +416,7 @@ def test_a_bad_file_is_refused_with_file_record_and_fix(copied, spoil, name, fil
             'mmbench',
             'mmbench_dev_20230712.tsv',
             'index\tquestion\timage\tA\tB\n1\tq\t!!!\tx\ty\n',
-            'row 1 has the picture .* neither base64 nor the index',
+            'row 1 has the image .* neither base64 nor the index',
         ),
         (
             'mmbench',
@@ -434,7 +434,7 @@ def test_a_bad_file_is_refused_with_file_record_and_fix(copied, spoil, name, fil
             'mmbench',
             'mmbench_dev_20230712.tsv',
             'index\tquestion\timage\tA\tB\n1\tq\tQUJD\n',
-            'row 1 has another number of cells',
+            'row 1 has more or fewer cells than the header',
         ),
     ],
 )
@@ -456,5 +456,5 @@ def test_a_missing_task_and_a_missing_file_are_named(copied, tmp_path):
     with pytest.raises(DataError, match='not text in UTF-8'):
         read_gqa(tmp_path / 'binary.json', tmp_path)
     (tmp_path / 'cut.json').write_text(json.dumps(dict(a=1))[:-1])
-    with pytest.raises(DataError, match='not JSON in UTF-8.*cut short'):
+    with pytest.raises(DataError, match='is not JSON.*cut short'):
         read_gqa(tmp_path / 'cut.json', tmp_path)

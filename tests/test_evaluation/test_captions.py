@@ -58,8 +58,8 @@ def test_a_number_finds_an_id_that_is_text():
     ('captions', 'message'),
     [
         ({}, 'no captions to score'),
-        ({1: None}, 'the caption of image 1 is None; expected a text'),
-        ({1: 5}, 'the caption of image 1 is 5; expected a text'),
+        ({1: None}, 'the caption of image 1 is None; expected a string'),
+        ({1: 5}, 'the caption of image 1 is 5; expected a string'),
         ({9: 'a'}, r'image 9 has a caption, but is not among the 3 images with references \(1, 2'),
         ({1: 'a', '01': 'b'}, "image 1 has a second caption, as '01'"),
     ],
@@ -133,16 +133,22 @@ def test_references_keep_the_order_of_the_images(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('[{"image', 'is not JSON in UTF-8'),
+        ('[{"image', 'is not JSON'),
         ([], 'has no list "annotations"; expected a COCO caption file'),
         (dict(annotations=[]), 'has no list "annotations"'),
         (dict(images=[{}], annotations=[{}]), '"images" must be a list of objects with an "id"'),
-        (dict(annotations=[dict(image_id=1)]), r'annotations\[0\] needs "image_id" and "caption"'),
+        (
+            dict(annotations=[dict(image_id=1)]),
+            r'annotations\[0\] is .*expected an object with "image_id" and "caption"',
+        ),
         (
             dict(annotations=[dict(image_id=1, caption=2)]),
-            r'annotations\[0\] is 2; expected a text',
+            r'annotations\[0\] is 2; expected a string',
         ),
-        (dict(annotations=[dict(image_id=[1], caption='a')]), 'an image id is a number or a text'),
+        (
+            dict(annotations=[dict(image_id=[1], caption='a')]),
+            r'has the image id \[1\]; expected a number or a string',
+        ),
     ],
 )
 def test_a_bad_reference_file_is_refused(tmp_path, content, message):
@@ -153,11 +159,14 @@ def test_a_bad_reference_file_is_refused(tmp_path, content, message):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ({'annotations': []}, r'holds a JSON dict; expected a list .* swapped\?'),
+        ({'annotations': []}, r'holds an object; expected a list .* swapped\?'),
         ([], 'holds no captions'),
-        ([5], r'\[0\] needs "image_id" and "caption", found 5'),
-        ([dict(image_id=1, caption=None)], r'\[0\] is None; expected a text'),
-        ([dict(image_id=True, caption='a')], 'an image id is a number or a text, found True'),
+        ([5], r'\[0\] is 5; expected an object with "image_id" and "caption"'),
+        ([dict(image_id=1, caption=None)], r'\[0\] is None; expected a string'),
+        (
+            [dict(image_id=True, caption='a')],
+            'has the image id True; expected a number or a string',
+        ),
         ([dict(image_id=1, caption='a')] * 2, r'\[1\]: image 1 has a second caption'),
     ],
 )

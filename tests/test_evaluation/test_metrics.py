@@ -32,7 +32,7 @@ def run(metric, samples):
 def test_the_bare_name_in_a_config_is_ours_and_scores_as_the_files_do(build):
     given = {1: 'a cat sits', 'x7': 'birds'}
     metric = build()
-    assert type(metric).__module__ == 'mmllava.benchmarks.coco_caption_metric'
+    assert type(metric).__module__ == 'mmllava.benchmarks.metric'
     result = run(metric, [sample(k, c) for k, c in given.items()])
     assert result == room.score_captions(REFERENCES, given).corpus
 

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from mmllava.metrics.vqa import (
-    agreement,
+    accuracy_of_matches,
     gqa_answer,
     normalise,
     normalise_vqa,
@@ -79,7 +79,7 @@ def test_accuracy_is_that_of_the_five_lines_it_stands_for():
         said = [k < matches for k in range(people)]
         others = [sum(said[:k] + said[k + 1 :]) for k in range(people)]
         slow = sum(min(1, n / 3) for n in others) / people
-        assert agreement(matches, people) == pytest.approx(slow, abs=1e-12)
+        assert accuracy_of_matches(matches, people) == pytest.approx(slow, abs=1e-12)
 
 
 def test_answers_and_scores_are_those_of_lmms_eval():
@@ -87,10 +87,10 @@ def test_answers_and_scores_are_those_of_lmms_eval():
     for row in RECORDED:
         assert normalise(row['answer']) == row['written']
         said = Counter(map(normalise, row['truths']))
-        own = agreement(said[normalise(row['answer'])], 10)
+        own = accuracy_of_matches(said[normalise(row['answer'])], 10)
         assert own == pytest.approx(row['textvqa'], abs=1e-9)
         said = Counter(map(normalise_vqa, row['truths']))
-        own = agreement(said[normalise_vqa(row['answer'])], 10)
+        own = accuracy_of_matches(said[normalise_vqa(row['answer'])], 10)
         assert own == pytest.approx(row['vqav2'], abs=1e-9)
     assert {0.0, 0.3, 0.6, 0.9, 1.0} <= {round(row['textvqa'], 9) for row in RECORDED}
 

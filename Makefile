@@ -37,7 +37,7 @@ test-transformers4:  ## the unit suite with the oldest transformers that we supp
 
 test-quantize: $(READY)  ## 4 and 8 bits; bitsandbytes stands beside the environment
 	@$(PYTHON) tools/dev/make_env.py --beside .quantize bitsandbytes $(CONSTRAINTS)
-	PYTHONPATH=.quantize $(RUN) -m pytest -q tests/test_models/test_memory.py tests/test_training/test_quantized.py
+	PYTHONPATH=.quantize $(RUN) -m pytest -q tests/test_models/test_quantize.py tests/test_models/test_meta_init.py tests/test_training/test_quantized.py
 
 lint: $(READY)
 	$(RUN) -m ruff check .

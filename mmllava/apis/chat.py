@@ -8,8 +8,9 @@ import torch
 
 from mmllava.apis.inferencers import CaptionInferencer
 from mmllava.datasets.collate import collate
-from mmllava.errors import ConfigError, PromptError
-from mmllava.generation.decode import check_settings, decode, stream_text
+from mmllava.errors import PromptError
+from mmllava.generation.config import check_streamable
+from mmllava.generation.stream import stream_ids, stream_text
 from mmllava.images.load import Picture
 from mmllava.io import write_json
 from mmllava.models.image_inputs import flatten_images, original_sizes
@@ -89,12 +90,7 @@ class ChatSession:
         if not question.strip():
             raise PromptError('the question is empty. Write one, also with a picture.')
         settings = override(self.generation, generation)
-        check_settings(settings)
-        if settings.get('num_beams', 1) != 1:
-            raise ConfigError(
-                f'num_beams={settings["num_beams"]}: beams cannot be streamed. Use num_beams=1, '
-                'or inference_model for one answer.'
-            )
+        check_streamable(settings)
         pictures = images if isinstance(images, (list, tuple)) else [images] * (images is not None)
         features = self._features + [f for p in pictures for f in self._encode(p)]
         asked = self.model.ask(question, len(pictures))
@@ -173,7 +169,7 @@ class ChatSession:
         tokenizer = self.model.tokenizer
         seed = None if self.seed is None else self.seed + len(self.turns) // 2
         stop = self.model.template.stop
-        ids = decode(self.model.language, embeds, self._cache, tokenizer, settings, seed, stop)
+        ids = stream_ids(self.model.language, embeds, self._cache, tokenizer, settings, seed, stop)
         self._fed = list(keys)
         try:
             yield from stream_text(self._listen(ids), tokenizer.decode, stop)

@@ -1,14 +1,11 @@
-"""What a user may set for a generation, checked, as transformers holds it."""
+"""Checks generation settings and turns them into transformers' objects."""
 
 from typing import Any
 
-import torch
-from torch import Tensor
 from transformers import (
     GenerationConfig,
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
-    StoppingCriteria,
     TemperatureLogitsWarper,
     TopKLogitsWarper,
     TopPLogitsWarper,
@@ -16,12 +13,12 @@ from transformers import (
 
 from mmllava.errors import ConfigError, unknown_name
 
-#: What a user may set for a generation, in a config or in a call.
+#: What a config or a call may set.
 GENERATION_SETTINGS = frozenset(
     name for name in vars(GenerationConfig()) if not name.startswith(('_', 'return_', 'output_'))
 ) - {'num_return_sequences', 'bos_token_id', 'eos_token_id', 'pad_token_id'}
-#: What `LanguageModel.steps` follows; transformers' loop knows more.
-STEPPED = frozenset(
+#: What `mmllava.generation.loop` follows; transformers' ``generate`` knows more.
+LOOP_SETTINGS = frozenset(
     [
         'max_new_tokens',
         'num_beams',
@@ -34,8 +31,15 @@ STEPPED = frozenset(
 ) | {'length_penalty'}  # of beams: it changes nothing in a loop without
 
 
-def generation_config(settings: dict[str, Any], tokenizer: Any, num_rows: int) -> GenerationConfig:
-    """transformers' settings object; the tokenizer's ids, never those of a ``config.json``.
+def generation_config(
+    settings: dict[str, Any], tokenizer: Any, vocab_size: int
+) -> GenerationConfig:
+    """Builds transformers' settings object, with the tokenizer's ids, never a ``config.json``'s.
+
+    Args:
+        settings: keyword arguments of ``GenerationConfig``.
+        tokenizer: gives the ids that start, end and fill an answer.
+        vocab_size: of the token embedding.
 
     Raises:
         ConfigError: a name or a value that ``GenerationConfig`` does not take.
@@ -45,8 +49,8 @@ def generation_config(settings: dict[str, Any], tokenizer: Any, num_rows: int) -
             raise unknown_name('generation setting', name, GENERATION_SETTINGS)
     if settings.get('do_sample'):  # transformers 4's default, in LLaVA's time; 5 has none
         settings = dict(dict(top_k=50), **settings)
-    # A [PAD] beyond the matrix (13B-v0 has one) would be embedded when a row is done.
-    pad = tokenizer.pad_id if tokenizer.pad_id < num_rows else tokenizer.eos_id
+    # A [PAD] beyond the embedding (13B-v0 has one) would be embedded once an entry has ended.
+    pad = tokenizer.pad_id if tokenizer.pad_id < vocab_size else tokenizer.eos_id
     beams = settings.get('num_beams')
     if beams is not None and not (type(beams) is int and beams >= 1):
         raise ConfigError(f'num_beams is {beams!r}, expected a whole number from 1 on.')
@@ -57,34 +61,48 @@ def generation_config(settings: dict[str, Any], tokenizer: Any, num_rows: int) -
             pad_token_id=pad,
             **settings,
         )
-        warpers(config)  # they look at the values
+        logits_processors(config)  # they check the values
     except (ValueError, TypeError) as error:
         raise ConfigError(f'generation settings {settings} do not work: {error}') from error
     return config
 
 
-def warpers(config: GenerationConfig) -> LogitsProcessorList:
-    """What changes the logits before a token is chosen, in transformers' order."""
-    steps = LogitsProcessorList()
+def logits_processors(config: GenerationConfig) -> LogitsProcessorList:
+    """Lists what changes the logits before a token is chosen, in transformers' order."""
+    processors = LogitsProcessorList()
     if config.repetition_penalty not in (None, 1.0):
-        steps.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
+        processors.append(RepetitionPenaltyLogitsProcessor(config.repetition_penalty))
     if not config.do_sample:
-        return steps
+        return processors
     if config.temperature not in (None, 1.0):
-        steps.append(TemperatureLogitsWarper(config.temperature))
+        processors.append(TemperatureLogitsWarper(config.temperature))
     if config.top_k:
-        steps.append(TopKLogitsWarper(config.top_k))
+        processors.append(TopKLogitsWarper(config.top_k))
     if config.top_p not in (None, 1.0):
-        steps.append(TopPLogitsWarper(config.top_p))
-    return steps
+        processors.append(TopPLogitsWarper(config.top_p))
+    return processors
 
 
-class StopText(StoppingCriteria):
-    """Ends a row when its new text holds the stop text."""
+def fits_loop(settings: dict[str, Any]) -> bool:
+    """Tells whether `mmllava.generation.loop` follows all settings, which means one beam."""
+    return set(settings) <= LOOP_SETTINGS and settings.get('num_beams', 1) == 1
 
-    def __init__(self, stop: str, tokenizer: Any) -> None:
-        self.stop, self.tokenizer = stop, tokenizer
 
-    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
-        found = [self.stop in self.tokenizer.decode(ids) for ids in input_ids.tolist()]
-        return torch.tensor(found, device=input_ids.device)
+def check_streamable(settings: dict[str, Any]) -> None:
+    """Refuses settings that a streamed answer would not follow.
+
+    Raises:
+        ConfigError: names them, and where they work.
+    """
+    for name in sorted(set(settings) - LOOP_SETTINGS):
+        if name not in GENERATION_SETTINGS:
+            raise unknown_name('generation setting', name, LOOP_SETTINGS)
+        raise ConfigError(
+            f'{name}={settings[name]!r}: a streamed answer follows '
+            f'{", ".join(sorted(LOOP_SETTINGS))} only. Leave it out, or use inference_model.'
+        )
+    if settings.get('num_beams', 1) != 1:
+        raise ConfigError(
+            f'num_beams={settings["num_beams"]}: beams cannot be streamed. Use num_beams=1, '
+            'or inference_model for one answer.'
+        )

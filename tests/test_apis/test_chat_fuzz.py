@@ -183,13 +183,13 @@ def test_a_picture_whose_question_got_no_answer_is_not_taken_for_the_next_one(mo
     model = models['v1.5']
     model.template = get_template('vicuna_v1')
     expected = ChatSession(model).ask('What is it?', PICTURES[1])
-    chat, decode = ChatSession(model), chat_module.decode
+    chat, stream_ids = ChatSession(model), chat_module.stream_ids
 
     def silent(*args):
-        next(decode(*args))  # the prompt is in the cache, and nothing was said
+        next(stream_ids(*args))  # the prompt is in the cache, and nothing was said
         return iter(())
 
     with monkeypatch.context() as patch:
-        patch.setattr(chat_module, 'decode', silent)
+        patch.setattr(chat_module, 'stream_ids', silent)
         assert chat.ask('What is it?', PICTURES[0]) == '' and chat.turns == []
     assert chat.ask('What is it?', PICTURES[1]) == expected

@@ -35,7 +35,7 @@ def loops(model: Any, rows: int, length: int, new: int) -> dict[str, Callable[[]
     """Name -> a loop that continues ``rows`` random prompts of ``length`` by ``new`` tokens."""
     import torch
 
-    from mmllava.generation.decode import decode
+    from mmllava.generation.stream import stream_ids
 
     language, tokenizer = model.language, model.tokenizer
     generator = torch.Generator().manual_seed(0)
@@ -59,7 +59,7 @@ def loops(model: Any, rows: int, length: int, new: int) -> dict[str, Callable[[]
         return language.generate(embeds, mask, tokenizer, settings)
 
     def chat() -> list:
-        return [list(decode(language, embeds, language.new_cache(), tokenizer, settings))]
+        return [list(stream_ids(language, embeds, language.new_cache(), tokenizer, settings))]
 
     return dict(
         transformers=transformers, predict=predict, **(dict(chat=chat) if rows == 1 else {})

@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 GOLDEN = 'tests/test_models/test_golden.py'
 ORACLE = 'tests/test_models/test_second_oracle.py'
-STEPS = 'tests/test_models/test_steps.py'
-PARTS = 'tests/test_models/test_parts.py'
+LOOP = 'tests/test_generation/test_loop.py'
+LANGUAGE = 'tests/test_models/test_language.py'
+TOWER = 'tests/test_models/test_vision_tower.py'
+SPLICE = 'tests/test_models/test_splice.py'
+PREPROCESSOR = 'tests/test_models/test_preprocessor.py'
 TILES = 'tests/test_models/test_tiles.py'
 BATCH = 'tests/test_models/test_batch_fuzz.py'
 CLIP = 'tests/test_images/test_clip.py'
@@ -69,14 +72,18 @@ MUTANTS = [
         ANYRES,
     ),
     mutant(
-        'float32 pixels', 'models/preprocessor.py', 'pixels.float() *', 'pixels.bfloat16() *', PARTS
+        'float32 pixels',
+        'models/preprocessor.py',
+        'pixels.float() *',
+        'pixels.bfloat16() *',
+        PREPROCESSOR,
     ),
     mutant(
         'CLIP mean',
         'models/preprocessor.py',
         'mean = torch.tensor(self.mean,',
         'mean = torch.tensor(self.mean[::-1],',
-        PARTS,
+        PREPROCESSOR,
     ),
     # What it gives.
     mutant(
@@ -84,7 +91,7 @@ MUTANTS = [
         'models/vision_tower.py',
         'select_layer + depth + 1 if',
         'select_layer + depth + 2 if',
-        PARTS,
+        TOWER,
     ),
     mutant(
         'layer -2 of the model',
@@ -93,7 +100,7 @@ MUTANTS = [
         'mm_vision_select_layer: int = -1',
         ORACLE,
     ),
-    mutant('class token', 'models/vision_tower.py', 'hidden[:, 1:] if', 'hidden[:, :-1] if', PARTS),
+    mutant('class token', 'models/vision_tower.py', 'hidden[:, 1:] if', 'hidden[:, :-1] if', TOWER),
     mutant(
         'projector GELU', 'models/projector.py', 'nn.GELU()', "nn.GELU(approximate='tanh')", GOLDEN
     ),
@@ -168,7 +175,7 @@ MUTANTS = [
         'models/splice.py',
         '.tolist(), features, strict=True)',
         '.tolist(), features[::-1], strict=True)',
-        PARTS,
+        SPLICE,
     ),
     mutant(
         'pictures of another sample',
@@ -205,7 +212,7 @@ MUTANTS = [
         'models/splice.py',
         'labels.new_full((len(feature),), IGNORE_INDEX)',
         'labels.new_full((len(feature),), 0)',
-        PARTS,
+        SPLICE,
     ),
     mutant(
         'end token learned',
@@ -234,7 +241,7 @@ MUTANTS = [
         'models/language.py',
         'settings = dict(attention_mask=mask)',
         'settings = dict(attention_mask=torch.ones_like(mask))',
-        PARTS,
+        LANGUAGE,
     ),
     mutant(
         'padding of generate',
@@ -254,45 +261,45 @@ MUTANTS = [
     mutant(
         'stop token of beams',
         'models/language.py',
-        'config.eos_token_id = [tokenizer.eos_id, end]',
+        'config.eos_token_id = list(rule.ids)',
         'config.eos_token_id = [tokenizer.eos_id]',
         STREAM,
     ),
     mutant(
         'stop token',
-        'models/language.py',
-        'ends = {tokenizer.eos_id, tokenizer.find(stop) if stop else None}',
-        'ends = {tokenizer.eos_id}',
+        'generation/stop.py',
+        'if answer[-1] in self.ids:',
+        'if answer[-1] == self.ids[0]:',
         STREAM,
     ),
     mutant(
         'stop token of a stream',
-        'generation/decode.py',
-        'ends = {tokenizer.eos_id, tokenizer.find(stop) if stop else None}',
-        'ends = {tokenizer.eos_id}',
+        'generation/stream.py',
+        'if token in rule.ids:',
+        'if token == rule.ids[0]:',
         STREAM,
     ),
     mutant(
         'room of a row',
-        'models/language.py',
-        'len(answer) >= rooms[row]',
-        'len(answer) >= max(rooms)',
-        STEPS,
+        'generation/loop.py',
+        'len(answers[entry]) >= limits[entry]',
+        'len(answers[entry]) >= max(limits)',
+        LOOP,
     ),
-    mutant('words to draw from', 'generation/config.py', 'top_k=50', 'top_k=5', STEPS),
+    mutant('words to draw from', 'generation/config.py', 'top_k=50', 'top_k=5', STREAM),
     mutant(
         'stop text', 'models/llava.py', 'text.split(self.template.stop)[0] if', 'text if', STREAM
     ),
     mutant(
         'stop text of a stream',
-        'generation/decode.py',
+        'generation/stream.py',
         'if stop and stop in text:',
         'if False:',
         STREAM,
     ),
     mutant(
         'stop begun in a stream',
-        'generation/decode.py',
+        'generation/stream.py',
         'if text.endswith(stop[:size]):',
         'if False:',
         STREAM,

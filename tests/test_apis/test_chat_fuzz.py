@@ -17,7 +17,7 @@ from mmllava.prompts.render import render
 from mmllava.prompts.templates import get_template
 from mmllava.structures import IMAGE_TAG, Turn
 from tests.conftest import MODELS, VERSIONS, tiny_config
-from tests.dialogues import texts
+from tests.helpers.strategies import texts
 
 PICTURES = [str(MODELS / f'images/{k}.png') for k in range(6)]
 #: one of each style that can chat, and how the session stops there

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mmllava.generation.stream import stream_text
 from mmllava.prompts.tokenizer import LlamaTokenizer
 from tests.conftest import MODELS
-from tests.dialogues import texts
+from tests.helpers.strategies import texts
 
 
 def stream(parts, stop=None):

@@ -11,7 +11,7 @@ from mmllava.datasets.collate import collate as collate_samples
 from mmllava.models.splice import collate
 from mmllava.structures import IGNORE_INDEX, IMAGE_TAG
 from tests.conftest import MODELS
-from tests.dialogues import dialogues, questions
+from tests.helpers.strategies import dialogues, questions
 
 FEW = settings(max_examples=max(settings.default.max_examples // 25, 4))
 PICTURES = [str(MODELS / f'images/{k}.png') for k in range(6)]

@@ -12,7 +12,7 @@ from mmllava.prompts.render import render
 from mmllava.prompts.templates import TEMPLATES, get_template
 from mmllava.structures import IGNORE_INDEX, IMAGE_TAG, IMAGE_TOKEN_INDEX, Segment, Turn
 from tests.conftest import MODELS
-from tests.dialogues import (
+from tests.helpers.strategies import (
     SlowTokenizer,
     bytes_reader,
     dialogues,

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmllava import ChatSession, get_model
 from mmllava.training.hooks import SpeedHook
 from tests.conftest import MODELS, ROOT
-from tests.test_training.tiny import train, training_config, write_config
+from tests.helpers.training_run import train, training_config, write_config
 
 sys.path.insert(0, str(ROOT / 'tools'))
 import train as tool

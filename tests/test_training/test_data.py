@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from tests.conftest import MODELS
+from tests.helpers.training_run import TRAIN, losses, train, training_config
 from tests.test_datasets.conftest import PIPELINE, talk
-from tests.test_training.tiny import TRAIN, losses, train, training_config
 
 MISSING = dict(image='images/gone.png', conversations=talk('<image> Why?'))
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 import mmllava
 from mmllava import get_model
 from tests.conftest import MODELS, ROOT, tiny_config
+from tests.helpers.training_run import TRAIN, losses, train, training_config
 from tests.test_datasets.conftest import PIPELINE
-from tests.test_training.tiny import TRAIN, losses, train, training_config
 
 PARTS = ['tower', 'projector', 'language']
 

@@ -8,8 +8,8 @@ step, which leaves the mean what it is, and each half has its own pictures.
 
 import pytest
 
-from tests.test_training.several import run_two
-from tests.test_training.tiny import TRAIN, losses, train, training_config, write_config
+from tests.helpers.training_run import TRAIN, losses, train, training_config, write_config
+from tests.helpers.two_process import run_two
 
 STAGES = {'projector': ['projector'], 'full': ['projector', 'language']}
 WHOLE = {False: [0, 1, 2, 3], True: [0, 1, 2, 3, -1]}

@@ -16,7 +16,7 @@ from mmllava.models import packed_attention
 from mmllava.models.packed_attention import flash_varlen
 from mmllava.registry import MODELS as BUILD
 from tests.conftest import MODELS, VERSIONS, tiny_config
-from tests.test_training.tiny import TRAIN
+from tests.helpers.training_run import TRAIN
 
 
 def batch_of(model, version):

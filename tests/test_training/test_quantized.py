@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from mmllava import get_model
 from tests.conftest import MODELS, tiny_config
+from tests.helpers.training_run import losses, train, training_config
 from tests.test_training.test_resume import weights_of
-from tests.test_training.tiny import losses, train, training_config
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ('bitsandbytes', 'peft')),

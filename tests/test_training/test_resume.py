@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from mmllava.registry import HOOKS
 from tests.conftest import ROOT
-from tests.test_training.tiny import losses, training_config, write_config
+from tests.helpers.training_run import losses, training_config, write_config
 
 SHUFFLED = dict(type='DefaultSampler', shuffle=True)
 STAGES = {
@@ -76,7 +76,7 @@ class Starter:
     def __enter__(self):
         environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name('starter.py'))],
+            [sys.executable, str(Path(__file__).parents[1] / 'helpers/forked_runner.py')],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,

@@ -16,8 +16,8 @@ from mmllava.models.weights import tower_mark
 from mmllava.registry import MODELS as BUILDERS
 from mmllava.training import checkpoint, resume
 from tests.conftest import MODELS
+from tests.helpers.training_run import TRAIN, losses, train, training_config
 from tests.test_datasets.conftest import PIPELINE
-from tests.test_training.tiny import TRAIN, losses, train, training_config
 
 DEAD = 2**22 + 1  # no process has this number
 

@@ -8,7 +8,7 @@ from mmllava.registry import MODELS as BUILD
 from mmllava.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmllava.training import stages
 from tests.conftest import MODELS, tiny_config
-from tests.test_training.tiny import RecordedBatch
+from tests.helpers.training_run import RecordedBatch
 
 
 def model_of(version='v1.5', checkpoint=MODELS / 'llava-v1.5', **settings):

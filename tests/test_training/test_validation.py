@@ -10,8 +10,8 @@ from mmengine.evaluator import BaseMetric
 from mmllava.registry import METRICS
 from mmllava.training import checkpoint
 from tests.conftest import MODELS, tiny_config
+from tests.helpers.training_run import losses, train, training_config
 from tests.test_training.test_resume import weights_of
-from tests.test_training.tiny import losses, train, training_config
 
 SCORES = {2: 1.0, 4: 3.0, 6: 2.0}
 OTHERS = 'best_eval-score_iter_2_hf', 'best_eval-score_iter_2.tar'  # a user's own

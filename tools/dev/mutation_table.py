@@ -367,13 +367,13 @@ MUTANTS = [
         'datasets/llava_json.py',
         'os.path.abspath(path)]) != root',
         'root]) != root',
-        'tests/test_datasets/test_rows.py',
+        'tests/test_datasets/test_llava_json.py',
     ),
     mutant(
         'labels beyond the limit',
         'training/inspect_data.py',
         'and at < max_tokens',
         'and at <= max_tokens',
-        'tests/test_training/test_examine.py',
+        'tests/test_training/test_inspect_data.py',
     ),
 ]

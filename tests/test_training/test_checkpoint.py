@@ -13,7 +13,7 @@ from mmllava.checkpoints import prepare_conversion, write_conversion
 from mmllava.errors import CheckpointError
 from mmllava.training import checkpoint
 from tests.conftest import MODELS, tiny_config
-from tests.test_training.tiny import RecordedBatch, losses, train, training_config
+from tests.helpers.training_run import RecordedBatch, losses, train, training_config
 
 STAGES = {
     'projector': dict(train=['projector']),

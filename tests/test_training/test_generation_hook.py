@@ -14,9 +14,9 @@ from mmllava.images.load import load_image
 from mmllava.registry import VISBACKENDS
 from mmllava.training import generation_hook as hook
 from tests.conftest import MODELS, tiny_config
+from tests.helpers.training_run import TRAIN, losses, train
 from tests.test_training.test_data import config_of
 from tests.test_training.test_resume import weights_of
-from tests.test_training.tiny import TRAIN, losses, train
 
 PICTURE = str(MODELS / 'images/3.png')
 PROMPTS = [dict(picture=PICTURE, question='What is it?'), dict(question='Who are you?')]

@@ -52,7 +52,7 @@ def training_config(work_dir, stage, order=(0, 1, 2, 3), batch_size=4, epochs=6,
             default_scope='mmllava',
             work_dir=str(work_dir),
             experiment_name=f'tiny-{next(_NUMBERS)}',
-            custom_imports=dict(imports=['tests.test_training.tiny']),
+            custom_imports=dict(imports=['tests.helpers.training_run']),
             stage=stage,
             train_dataloader=dict(
                 batch_size=batch_size,

@@ -10,8 +10,8 @@ from mmengine.config import Config
 
 from mmllava.errors import ConfigError
 from mmllava.training.distributed import prepare_processes
-from tests.test_training.several import run_two
-from tests.test_training.tiny import losses, train, training_config, write_config
+from tests.helpers.training_run import losses, train, training_config, write_config
+from tests.helpers.two_process import run_two
 
 STAGES = {'projector': ['projector'], 'full': ['projector', 'language']}
 SLURM = dict(SLURM_PROCID='3', SLURM_NTASKS='8', SLURM_LOCALID='1', SLURM_NODELIST='node[3-4]')

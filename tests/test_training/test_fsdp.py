@@ -12,9 +12,9 @@ from mmllava.training import checkpoint
 from mmllava.training.fsdp import read_strategy, share_optimizer
 from mmllava.training.stages import read_stage
 from tests.conftest import ROOT
-from tests.test_training.several import run_two
+from tests.helpers.training_run import TRAIN, log_of, losses, training_config, write_config
+from tests.helpers.two_process import run_two
 from tests.test_training.test_resume import weights_of
-from tests.test_training.tiny import TRAIN, log_of, losses, training_config, write_config
 
 FSDP = dict(type='FSDP')
 STRATEGIES = ROOT / 'configs/_base_/strategies'

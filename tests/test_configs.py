@@ -1,6 +1,7 @@
 """Every config is read, builds, and says what it is."""
 
 import ast
+import re
 
 import pytest
 import yaml
@@ -42,12 +43,34 @@ def test_every_model_has_its_three_configs():
 
 
 @pytest.mark.parametrize('file', LEAVES, ids=lambda f: f.stem)
-def test_a_leaf_is_short_and_opens_with_weights_memory_score_and_command(file):
+def test_a_leaf_is_short_and_opens_with_weights_memory_and_command(file):
     text = file.read_text()
     docstring = ast.get_docstring(ast.parse(text))
-    assert text.count('\n') <= 40
-    for word in ('Weights:', 'Memory:', 'Score:', f'Run:     python tools/test.py {name_of(file)}'):
+    assert text.split('"""')[2].count('\n') <= 12
+    for word in ('Weights:', 'Memory:', f'Run:     python tools/test.py {name_of(file)}'):
         assert word in docstring
+
+
+def nulls(value, key=''):
+    """Yields the keys that have no value."""
+    if isinstance(value, (dict, list)):
+        for name, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from nulls(one, f'{key}.{name}')
+    elif value is None:
+        yield key
+
+
+@pytest.mark.parametrize('folder', FOLDERS)
+def test_a_metafile_lists_no_empty_field(folder):
+    assert not list(nulls(yaml.safe_load((ROOT / f'configs/{folder}/metafile.yml').read_text())))
+
+
+@pytest.mark.parametrize('model', NAMED, ids=lambda m: m['Name'])
+def test_a_leaf_whose_score_was_measured_says_where_it_is(model):
+    measured = any(result['Metrics'] for result in model['Results'])
+    said = re.search(r'Score: +(\S+)\.$', (ROOT / model['Config']).read_text(), re.M)
+    assert said or not measured
+    assert not said or (ROOT / said[1]).is_file()
 
 
 @pytest.mark.parametrize('model', NAMED, ids=lambda m: m['Name'])
@@ -64,6 +87,8 @@ def test_the_parts_of_a_config_fit_each_other(file):
     tower = config.model.vision_encoder
     steps = {step.type.split('.')[-1]: step for step in config.test_dataloader.dataset.pipeline}
     resize, pinpoints = steps['CLIPResize'], config.model.get('image_grid_pinpoints')
+    assert list(steps) == ['LoadImage', 'CLIPResize', 'PackInputs']
+    assert resize == config.resize
     assert resize.size == tower.image_size
     assert resize.get('image_grid_pinpoints') == pinpoints
     padded = 'v1.5' in file.stem or 'tiny' in file.stem

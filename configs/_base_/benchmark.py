@@ -1,4 +1,4 @@
-"""What every benchmark shares. The model comes beside it: tools/test.py --model."""
+"""Shared by every benchmark. The model is given separately: tools/test.py --model."""
 
 _base_ = ['./default_runtime.py']
 
@@ -7,7 +7,7 @@ test_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='mmllava.keep_lists'),  # some questions have no picture
+    collate_fn=dict(type='mmllava.keep_lists'),  # some questions have no image
     dataset=dict(type='mmllava.BenchmarkDataset', preset='llava'),
 )
 test_evaluator = dict(type='mmllava.BenchmarkMetric')

@@ -1,6 +1,6 @@
-"""What every run shares: registries, logging, environment."""
+"""Shared by every run: registries, logging, environment."""
 
-# Bare type names mean ours first, then mmpretrain's, then mmengine's.
+# A bare type name is looked up in mmllava, then mmpretrain, then mmengine.
 default_scope = 'mmllava'
 
 default_hooks = dict(

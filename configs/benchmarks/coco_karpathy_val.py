@@ -1,4 +1,4 @@
-"""COCO captions, Karpathy's validation split, 5,000 pictures.
+"""COCO captions, Karpathy's validation split, 5,000 images.
 
 Files:  docs/datasets.md.
 Score:  Bleu_1 to Bleu_4, ROUGE_L, CIDEr.

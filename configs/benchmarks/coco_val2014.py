@@ -1,4 +1,4 @@
-"""COCO captions, the 40,504 pictures of val2014.
+"""COCO captions, the 40,504 images of val2014.
 
 Files:  docs/datasets.md.
 Score:  Bleu_1 to Bleu_4, ROUGE_L, CIDEr.

@@ -1,4 +1,4 @@
-"""COCO captions, the 5,000 pictures of val2017.
+"""COCO captions, the 5,000 images of val2017.
 
 Files:  docs/datasets.md.
 Score:  Bleu_1 to Bleu_4, ROUGE_L, CIDEr. LLaVA-1.5-7B by lmms-eval: CIDEr 110.4.

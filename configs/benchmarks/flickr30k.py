@@ -1,4 +1,4 @@
-"""Flickr30k captions, Karpathy's test split, 1,000 pictures, each asked once.
+"""Flickr30k captions, Karpathy's test split, 1,000 images, one caption generated for each.
 
 Files:  docs/datasets.md.
 Score:  Bleu_1 to Bleu_4, ROUGE_L, CIDEr.

@@ -1,4 +1,4 @@
-"""LLaVA-Bench (COCO), 90 questions about 30 pictures of val2014.
+"""LLaVA-Bench (COCO), 90 questions about 30 images of val2014.
 
 Files:  docs/datasets.md.
 Score:  by a judge, from answers.jsonl.

@@ -1,4 +1,4 @@
-"""LLaVA-Bench (In-the-Wild), 60 questions about 24 pictures.
+"""LLaVA-Bench (In-the-Wild), 60 questions about 24 images.
 
 Files:  docs/datasets.md.
 Score:  by a judge, from answers.jsonl.

@@ -1,10 +1,10 @@
 """MMBench, dev, each question once for each of its options.
 
-A file that has the rounds of its questions, as the released one, is asked as it is: the same
-as mmbench_en.py. Of a question without them, the rounds are made.
+A file that already has the rounds of its questions, like the released one, is used unchanged and
+equals mmbench_en.py. For a question without them, the rounds are generated.
 
 Files:  docs/datasets.md.
-Score:  accuracy: right in every round; vanilla: in the first, the row with an id below
+Score:  accuracy: right in every round; vanilla: in the first, the record with an id below
         1,000,000.
 Run:    python tools/test.py configs/benchmarks/mmbench_en_circular.py CHECKPOINT
 """

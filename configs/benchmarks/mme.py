@@ -1,4 +1,4 @@
-"""MME, 2,374 questions, two about each picture.
+"""MME, 2,374 questions, two about each image.
 
 Files:  docs/datasets.md.
 Score:  perception (to 2000), cognition (to 800), each task (to 200).

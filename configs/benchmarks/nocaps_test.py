@@ -1,4 +1,4 @@
-"""NoCaps, the 10,600 test pictures.
+"""NoCaps, the 10,600 test images.
 
 Files:  docs/datasets.md.
 Score:  by the server, from captions_results.json.

@@ -1,4 +1,4 @@
-"""NoCaps, the 4,500 validation pictures, each asked once.
+"""NoCaps, the 4,500 validation images, one caption generated for each.
 
 Files:  docs/datasets.md.
 Score:  Bleu_1 to Bleu_4, ROUGE_L, CIDEr. CIDEr of each domain.

@@ -1,4 +1,4 @@
-"""POPE, 9,000 questions about 500 pictures of COCO, in three files.
+"""POPE, 9,000 questions about 500 images of COCO, in three files.
 
 Files:  docs/datasets.md.
 Score:  F1, accuracy, precision, recall, yes_ratio: means, and of each file.

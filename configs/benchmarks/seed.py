@@ -1,4 +1,4 @@
-"""SEED-Bench, 14,232 questions about pictures, 5,009 about a frame of a video.
+"""SEED-Bench, 14,232 questions about images, 5,009 about a frame of a video.
 
 Files:  docs/datasets.md.
 Score:  accuracy; image, video; each type. LLaVA-1.5-7B: 58.6.

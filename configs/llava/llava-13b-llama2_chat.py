@@ -1,16 +1,10 @@
-"""LLaVA v1.0, 13B (lightning preview), to talk to. Its test set is VQAv2, answered in sentences.
+"""LLaVA v1.0, 13B (lightning preview), for dialogue. Its test set is VQAv2, answered in sentences.
 
-Weights: liuhaotian/llava-llama-2-13b-chat-lightning-preview:
-         the folder as it is.
+Weights: liuhaotian/llava-llama-2-13b-chat-lightning-preview, used as it is.
 Memory:  weights alone 26.6 GB in float16, 53.3 GB in float32.
-Score:   not measured yet: configs/llava/README.md.
 Run:     python tools/test.py configs/llava/llava-13b-llama2_chat.py CHECKPOINT
 """
 
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/models/llava_13b_llama2.py',
-    '../_base_/datasets/vqav2_224_square.py',
-]
+_base_ = ['./llava-13b-llama2_vqa.py']
 
-model = dict(task='vqa', preset='vqa_open')
+model = dict(preset='vqa_open')

@@ -1,16 +1,15 @@
 """LLaVA v1.0, 13B at 336 px, on COCO captions.
 
-Weights: liuhaotian/llava-v1-0719-336px-lora-merge-vicuna-13b-v1.3:
-         the folder as it is.
+Weights: liuhaotian/llava-v1-0719-336px-lora-merge-vicuna-13b-v1.3, used as it is.
 Memory:  weights alone 26.6 GB in float16, 53.3 GB in float32.
-Score:   not measured yet: configs/llava/README.md.
 Run:     python tools/test.py configs/llava/llava-13b-v1.3-336px_caption.py CHECKPOINT
 """
 
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/llava_13b_v1.3_336px.py',
-    '../_base_/datasets/coco_caption_336_square.py',
+    '../_base_/datasets/coco_caption.py',
 ]
 
 model = dict(task='caption', preset='coco_short')
+_base_.test_dataloader.dataset.pipeline[1].update(_base_.resize)

@@ -1,16 +1,10 @@
-"""LLaVA v1.0, 13B at 336 px, to talk to. Its test set is VQAv2, answered in sentences.
+"""LLaVA v1.0, 13B at 336 px, for dialogue. Its test set is VQAv2, answered in sentences.
 
-Weights: liuhaotian/llava-v1-0719-336px-lora-merge-vicuna-13b-v1.3:
-         the folder as it is.
+Weights: liuhaotian/llava-v1-0719-336px-lora-merge-vicuna-13b-v1.3, used as it is.
 Memory:  weights alone 26.6 GB in float16, 53.3 GB in float32.
-Score:   not measured yet: configs/llava/README.md.
 Run:     python tools/test.py configs/llava/llava-13b-v1.3-336px_chat.py CHECKPOINT
 """
 
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/models/llava_13b_v1.3_336px.py',
-    '../_base_/datasets/vqav2_336_square.py',
-]
+_base_ = ['./llava-13b-v1.3-336px_vqa.py']
 
-model = dict(task='vqa', preset='vqa_open')
+model = dict(preset='vqa_open')

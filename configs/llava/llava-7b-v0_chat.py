@@ -1,16 +1,11 @@
-"""LLaVA v0, 7B, to talk to. Its test set is VQAv2, answered in sentences.
+"""LLaVA v0, 7B, for dialogue. Its test set is VQAv2, answered in sentences.
 
-Weights: liuhaotian/LLaVA-7b-delta-v0:
-         tools/model_converters/llava-delta2mmpre.py (LLaMA-1 + the delta).
+Weights: liuhaotian/LLaVA-7b-delta-v0, a delta to LLaMA-1:
+         tools/model_converters/llava-delta2mmpre.py merges the two.
 Memory:  weights alone 14.1 GB in float16, 28.2 GB in float32.
-Score:   not measured yet: configs/llava/README.md.
 Run:     python tools/test.py configs/llava/llava-7b-v0_chat.py CHECKPOINT
 """
 
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/models/llava_7b_v0.py',
-    '../_base_/datasets/vqav2_224_square.py',
-]
+_base_ = ['./llava-7b-v0_vqa.py']
 
-model = dict(task='vqa', preset='vqa_open')
+model = dict(preset='vqa_open')

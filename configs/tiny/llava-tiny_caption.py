@@ -10,7 +10,8 @@ Run:     python tools/test.py configs/tiny/llava-tiny_caption.py mmllava/assets/
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/llava_tiny.py',
-    '../_base_/datasets/coco_caption_tiny_112_pad.py',
+    '../_base_/datasets/tiny_caption.py',
 ]
 
 model = dict(task='caption', preset='coco_short')
+_base_.test_dataloader.dataset.pipeline[1].update(_base_.resize)

@@ -6,10 +6,6 @@ Score:   configs/tiny/README.md.
 Run:     python tools/test.py configs/tiny/llava-tiny_chat.py mmllava/assets/llava-tiny
 """
 
-_base_ = [
-    '../_base_/default_runtime.py',
-    '../_base_/models/llava_tiny.py',
-    '../_base_/datasets/vqav2_tiny_112_pad.py',
-]
+_base_ = ['./llava-tiny_vqa.py']
 
-model = dict(task='vqa', preset='vqa_open')
+model = dict(preset='vqa_open')

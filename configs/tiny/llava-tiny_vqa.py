@@ -9,7 +9,8 @@ Run:     python tools/test.py configs/tiny/llava-tiny_vqa.py mmllava/assets/llav
 _base_ = [
     '../_base_/default_runtime.py',
     '../_base_/models/llava_tiny.py',
-    '../_base_/datasets/vqav2_tiny_112_pad.py',
+    '../_base_/datasets/tiny_vqa.py',
 ]
 
 model = dict(task='vqa', preset='vqa_short')
+_base_.test_dataloader.dataset.pipeline[1].update(_base_.resize)

@@ -1,9 +1,9 @@
-"""LLaVA v1.5, 13B, on mix665k: language model and projector are tuned.
+"""LLaVA v1.5, 13B, on mix665k: tunes language model and projector.
 
 Weights: lmsys/vicuna-13b-v1.5 and the projector of llava-13b-v1.5_pretrain.
-Memory:  209.4 GB a process for weights, gradients and AdamW (computed), and activations;
-         26.2 shared out over eight.
-Trained: 13,047,331,840 parameters; 2e-5 at the top, 1 pass, 128 samples a step.
+Memory:  209.4 GB per process for weights, gradients and AdamW (computed), plus activations;
+         26.2 if sharded over eight.
+Trained: 13,047,331,840 parameters; peak rate 2e-5; 1 epoch, 128 samples per step.
 Source:  scripts/v1_5/finetune.sh of LLaVA.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
              configs/train/llava-13b-v1.5_finetune.py --launcher pytorch \\
@@ -11,15 +11,12 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 """
 
 _base_ = [
-    '../_base_/models/llava_13b_v1.5.py',
-    '../_base_/datasets/train_mix665k_336_pad.py',
+    '../_base_/models/llava_13b_v1.5_from_vicuna.py',
+    '../_base_/datasets/train_mix665k.py',
     '../_base_/schedules/whole_2e-5.py',
 ]
 
 model = dict(
-    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-13b-v1.5_pretrain/iter_2181'),
-    tokenizer=dict(name_or_path='lmsys/vicuna-13b-v1.5'),
-    lang_encoder=dict(pretrained='lmsys/vicuna-13b-v1.5'),
-    max_tokens=2048,
-    dtype='bfloat16',  # of what is frozen
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-13b-v1.5_pretrain/iter_2181')
 )
+_base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

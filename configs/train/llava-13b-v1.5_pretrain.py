@@ -1,23 +1,20 @@
-"""LLaVA v1.5, 13B, on LCS-558K: the projector is aligned.
+"""LLaVA v1.5, 13B, on LCS-558K: trains the projector.
 
 Weights: lmsys/vicuna-13b-v1.5 and CLIP; a new projector.
-Memory:  27.1 GB a process for weights, gradients and AdamW (computed), and activations.
-Trained: 31,467,520 parameters; 1e-3 at the top, 1 pass, 256 samples a step.
+Memory:  27.1 GB per process for weights, gradients and AdamW (computed), plus activations.
+Trained: 31,467,520 parameters; peak rate 1e-3; 1 epoch, 256 samples per step.
 Source:  scripts/v1_5/pretrain.sh of LLaVA.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
              configs/train/llava-13b-v1.5_pretrain.py --launcher pytorch
 """
 
 _base_ = [
-    '../_base_/models/llava_13b_v1.5.py',
-    '../_base_/datasets/train_lcs558k_336_square.py',
+    '../_base_/models/llava_13b_v1.5_from_vicuna.py',
+    '../_base_/datasets/train_lcs558k.py',
     '../_base_/schedules/projector_1e-3.py',
 ]
 
-model = dict(
-    template='plain',
-    tokenizer=dict(name_or_path='lmsys/vicuna-13b-v1.5'),
-    lang_encoder=dict(pretrained='lmsys/vicuna-13b-v1.5'),
-    max_tokens=2048,
-    dtype='bfloat16',  # of what is frozen
-)
+model = dict(template='plain')
+train_dataloader = dict(batch_size=32)  # per process
+# Cropped: images are padded or cut into tiles from stage 2 on.
+_base_.train_dataloader.dataset.pipeline[1].update(size=_base_.resize.size, aspect='square')

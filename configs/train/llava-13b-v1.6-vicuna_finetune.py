@@ -1,9 +1,9 @@
-"""LLaVA v1.6, 13B, on LLaVA-NeXT-Data: all of it is tuned.
+"""LLaVA v1.6, 13B, on LLaVA-NeXT-Data: tunes the whole model.
 
 Weights: lmsys/vicuna-13b-v1.5, CLIP, and the projector of llava-13b-v1.5_pretrain.
-Memory:  213.4 GB a process for weights, gradients and AdamW (computed), and activations;
-         26.7 shared out over eight.
-Trained: 13,338,246,144 parameters; 1e-5, tower 2e-6 at the top, 1 pass, 128 samples a step.
+Memory:  213.4 GB per process for weights, gradients and AdamW (computed), plus activations;
+         26.7 if sharded over eight.
+Trained: 13,338,246,144 parameters; peak rate 1e-5, tower 2e-6; 1 epoch, 128 samples per step.
 Source:  scripts/train/direct_finetune_clip.sh of LLaVA-NeXT, the authors' next project.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
              configs/train/llava-13b-v1.6-vicuna_finetune.py --launcher pytorch \\
@@ -12,7 +12,7 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 
 _base_ = [
     '../_base_/models/llava_13b_v1.6_vicuna.py',
-    '../_base_/datasets/train_next779k_336_anyres.py',
+    '../_base_/datasets/train_next779k.py',
     '../_base_/schedules/tower_1e-5.py',
 ]
 
@@ -22,5 +22,6 @@ model = dict(
     vision_encoder=dict(pretrained='openai/clip-vit-large-patch14-336'),
     lang_encoder=dict(pretrained='lmsys/vicuna-13b-v1.5'),
     max_tokens=4096,
-    dtype='bfloat16',  # of what is frozen
+    dtype='bfloat16',  # of the frozen parameters
 )
+_base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

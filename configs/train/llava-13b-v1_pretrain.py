@@ -1,8 +1,8 @@
-"""LLaVA v1.0, 13B, on LCS-558K: the projector is aligned.
+"""LLaVA v1.0, 13B, on LCS-558K: trains the projector.
 
 Weights: lmsys/vicuna-13b-v1.3 and CLIP; a new projector.
-Memory:  26.7 GB a process for weights, gradients and AdamW (computed), and activations.
-Trained: 5,248,000 parameters; 2e-3 at the top, 1 pass, 128 samples a step.
+Memory:  26.7 GB per process for weights, gradients and AdamW (computed), plus activations.
+Trained: 5,248,000 parameters; peak rate 2e-3; 1 epoch, 128 samples per step.
 Source:  scripts/pretrain.sh of LLaVA.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
              configs/train/llava-13b-v1_pretrain.py --launcher pytorch
@@ -10,13 +10,9 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 
 _base_ = [
     '../_base_/models/llava_13b_v1.3.py',
-    '../_base_/datasets/train_lcs558k_224_square.py',
+    '../_base_/datasets/train_lcs558k.py',
     '../_base_/schedules/projector_2e-3.py',
 ]
 
-model = dict(
-    template='plain',
-    lang_encoder=dict(pretrained='lmsys/vicuna-13b-v1.3'),
-    max_tokens=2048,
-    dtype='bfloat16',  # of what is frozen
-)
+model = dict(template='plain')
+_base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

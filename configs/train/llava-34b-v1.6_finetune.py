@@ -1,9 +1,9 @@
-"""LLaVA v1.6, 34B, on LLaVA-NeXT-Data: all of it is tuned.
+"""LLaVA v1.6, 34B, on LLaVA-NeXT-Data: tunes the whole model.
 
 Weights: NousResearch/Nous-Hermes-2-Yi-34B, CLIP, and the projector of llava-34b-v1.6_pretrain.
-Memory:  555.8 GB a process for weights, gradients and AdamW (computed), and activations;
-         34.7 shared out over sixteen (69.5 over eight, and activations, are too much for 80).
-Trained: 34,738,568,192 parameters; 1e-5, tower 2e-6 at the top, 1 pass, 128 samples a step.
+Memory:  555.8 GB per process for weights, gradients and AdamW (computed), plus activations;
+         34.7 if sharded over sixteen (69.5 over eight, plus activations, exceed 80 GB).
+Trained: 34,738,568,192 parameters; peak rate 1e-5, tower 2e-6; 1 epoch, 128 samples per step.
 Source:  scripts/train/direct_finetune_clip.sh of LLaVA-NeXT, the authors' next project.
 Run:     srun --nodes 2 --ntasks-per-node 8 --gpus-per-node 8 python tools/train.py \\
              configs/train/llava-34b-v1.6_finetune.py --launcher slurm --cfg-options \\
@@ -12,7 +12,7 @@ Run:     srun --nodes 2 --ntasks-per-node 8 --gpus-per-node 8 python tools/train
 
 _base_ = [
     '../_base_/models/llava_34b_v1.6.py',
-    '../_base_/datasets/train_next779k_336_anyres.py',
+    '../_base_/datasets/train_next779k.py',
     '../_base_/schedules/tower_1e-5.py',
 ]
 
@@ -22,6 +22,7 @@ model = dict(
     vision_encoder=dict(pretrained='openai/clip-vit-large-patch14-336'),
     lang_encoder=dict(pretrained='NousResearch/Nous-Hermes-2-Yi-34B'),
     max_tokens=4096,
-    dtype='bfloat16',  # of what is frozen
+    dtype='bfloat16',  # of the frozen parameters
 )
 train_dataloader = dict(dataset=dict(template='chatml_direct'))
+_base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

@@ -1,9 +1,9 @@
-"""LLaVA v1.6, 34B, on your own data: adapters and projector are tuned.
+"""LLaVA v1.6, 34B, on your own data: tunes adapters and projector.
 
-Weights: liuhaotian/llava-v1.6-34b: it goes on from the released model.
-Memory:  86.1 GB a process for weights, gradients and AdamW (computed), and activations;
-         10.8 shared out over eight.
-Trained: 1,041,781,760 parameters; 2e-4 at the top, 1 pass, 128 samples a step.
+Weights: liuhaotian/llava-v1.6-34b: it starts from the released model.
+Memory:  86.1 GB per process for weights, gradients and AdamW (computed), plus activations;
+         10.8 if sharded over eight.
+Trained: 1,041,781,760 parameters; peak rate 2e-4; 1 epoch, 128 samples per step.
 Source:  scripts/v1_5/finetune_task_lora.sh of LLaVA; v1.6 has none of its own.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
              configs/train/llava-34b-v1.6_task-lora.py --launcher pytorch \\
@@ -12,14 +12,15 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 
 _base_ = [
     '../_base_/models/llava_34b_v1.6.py',
-    '../_base_/datasets/train_own_336_anyres.py',
+    '../_base_/datasets/train_own.py',
     '../_base_/schedules/lora128_2e-4.py',
 ]
 
 model = dict(
     init_cfg=dict(type='Pretrained', checkpoint='liuhaotian/llava-v1.6-34b'),
     max_tokens=4096,
-    dtype='bfloat16',  # of what is frozen
+    dtype='bfloat16',  # of the frozen parameters
 )
-train_dataloader = dict(dataset=dict(template='chatml_direct'))
-optim_wrapper = dict(accumulative_counts=4)  # 4 rows in each of 8 processes
+train_dataloader = dict(batch_size=4, dataset=dict(template='chatml_direct'))
+optim_wrapper = dict(accumulative_counts=4)  # 4 samples in each of 8 processes
+_base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

@@ -1,26 +1,23 @@
-"""LLaVA v1.5, 7B, on ScienceQA: language model and projector are tuned.
+"""LLaVA v1.5, 7B, on ScienceQA: tunes language model and projector.
 
 Weights: lmsys/vicuna-7b-v1.5 and the projector of llava-7b-v1.5_pretrain.
-Memory:  108.8 GB a process for weights, gradients and AdamW (computed), and activations;
-         13.6 shared out over eight.
-Trained: 6,759,395,328 parameters; 2e-5 at the top, 12 passes, 128 samples a step.
-Source:  scripts/finetune_sqa.sh of LLaVA, which is of v1: the authors tuned no v1.5 on it.
+Memory:  108.8 GB per process for weights, gradients and AdamW (computed), plus activations;
+         13.6 if sharded over eight.
+Trained: 6,759,395,328 parameters; peak rate 2e-5; 12 epochs, 128 samples per step.
+Source:  scripts/finetune_sqa.sh of LLaVA, for v1: the authors tuned no v1.5 on it.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
              configs/train/llava-7b-v1.5_scienceqa.py --launcher pytorch \\
              --cfg-options strategy.type=FSDP
 """
 
 _base_ = [
-    '../_base_/models/llava_7b_v1.5.py',
-    '../_base_/datasets/train_scienceqa_336_pad.py',
+    '../_base_/models/llava_7b_v1.5_from_vicuna.py',
+    '../_base_/datasets/train_scienceqa.py',
     '../_base_/schedules/whole_2e-5.py',
 ]
 
 model = dict(
-    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-7b-v1.5_pretrain/iter_2181'),
-    tokenizer=dict(name_or_path='lmsys/vicuna-7b-v1.5'),
-    lang_encoder=dict(pretrained='lmsys/vicuna-7b-v1.5'),
-    max_tokens=2048,
-    dtype='bfloat16',  # of what is frozen
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-7b-v1.5_pretrain/iter_2181')
 )
 train_cfg = dict(max_epochs=12)
+_base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

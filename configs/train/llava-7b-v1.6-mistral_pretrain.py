@@ -1,8 +1,8 @@
-"""LLaVA v1.6, 7B (Mistral), on LCS-558K: the projector is aligned.
+"""LLaVA v1.6, 7B (Mistral), on LCS-558K: trains the projector.
 
 Weights: mistralai/Mistral-7B-Instruct-v0.2 and CLIP; a new projector.
-Memory:  15.4 GB a process for weights, gradients and AdamW (computed), and activations.
-Trained: 20,979,712 parameters; 1e-3 at the top, 1 pass, 256 samples a step.
+Memory:  15.4 GB per process for weights, gradients and AdamW (computed), plus activations.
+Trained: 20,979,712 parameters; peak rate 1e-3; 1 epoch, 256 samples per step.
 Source:  scripts/v1_5/pretrain.sh of LLaVA; v1.6 has none of its own.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
              configs/train/llava-7b-v1.6-mistral_pretrain.py --launcher pytorch
@@ -10,7 +10,7 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 
 _base_ = [
     '../_base_/models/llava_7b_v1.6_mistral.py',
-    '../_base_/datasets/train_lcs558k_336_square.py',
+    '../_base_/datasets/train_lcs558k.py',
     '../_base_/schedules/projector_1e-3.py',
 ]
 
@@ -19,8 +19,11 @@ model = dict(
     tokenizer=dict(name_or_path='mistralai/Mistral-7B-Instruct-v0.2'),
     vision_encoder=dict(pretrained='openai/clip-vit-large-patch14-336'),
     lang_encoder=dict(pretrained='mistralai/Mistral-7B-Instruct-v0.2'),
-    mm_patch_merge_type='flat',  # captions are learned from the whole picture alone
+    mm_patch_merge_type='flat',  # captions are learned from the whole image alone
     image_grid_pinpoints=None,
     max_tokens=2048,
-    dtype='bfloat16',  # of what is frozen
+    dtype='bfloat16',  # of the frozen parameters
 )
+train_dataloader = dict(batch_size=32)  # per process
+# Cropped: images are padded or cut into tiles from stage 2 on.
+_base_.train_dataloader.dataset.pipeline[1].update(size=_base_.resize.size, aspect='square')

@@ -1,9 +1,9 @@
-"""LLaVA v1.0, 7B, on ScienceQA: language model and projector are tuned.
+"""LLaVA v1.0, 7B, on ScienceQA: tunes language model and projector.
 
 Weights: lmsys/vicuna-7b-v1.3 and the projector of llava-7b-v1_pretrain.
-Memory:  108.5 GB a process for weights, gradients and AdamW (computed), and activations;
-         13.6 shared out over eight.
-Trained: 6,742,614,016 parameters; 2e-5 at the top, 12 passes, 128 samples a step.
+Memory:  108.5 GB per process for weights, gradients and AdamW (computed), plus activations;
+         13.6 if sharded over eight.
+Trained: 6,742,614,016 parameters; peak rate 2e-5; 12 epochs, 128 samples per step.
 Source:  scripts/finetune_sqa.sh of LLaVA.
 Run:     torchrun --nproc_per_node 8 tools/train.py \\
              configs/train/llava-7b-v1_scienceqa.py --launcher pytorch \\
@@ -12,14 +12,12 @@ Run:     torchrun --nproc_per_node 8 tools/train.py \\
 
 _base_ = [
     '../_base_/models/llava_7b_v1.3.py',
-    '../_base_/datasets/train_scienceqa_224_square.py',
+    '../_base_/datasets/train_scienceqa.py',
     '../_base_/schedules/whole_2e-5.py',
 ]
 
 model = dict(
-    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-7b-v1_pretrain/iter_4361'),
-    lang_encoder=dict(pretrained='lmsys/vicuna-7b-v1.3'),
-    max_tokens=2048,
-    dtype='bfloat16',  # of what is frozen
+    init_cfg=dict(type='Pretrained', checkpoint='work_dirs/llava-7b-v1_pretrain/iter_4361')
 )
 train_cfg = dict(max_epochs=12)
+_base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

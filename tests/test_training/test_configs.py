@@ -1,5 +1,6 @@
 """Every training config builds, trains what it says, and takes the steps of the recipe."""
 
+import argparse
 import ast
 import math
 import re
@@ -7,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from torch.utils.data import DataLoader
 
 from mmllava.errors import ConfigError
@@ -20,9 +21,11 @@ from mmllava.registry import (
     TRANSFORMS,
 )
 from mmllava.training import loop, stages
+from mmllava.training.fsdp import read_strategy
 from tests.conftest import ROOT
 
 LEAVES = sorted((ROOT / 'configs/train').glob('*.py'))
+STRATEGIES = ROOT / 'configs/_base_/strategies'
 # From LLaVA's scripts: rows, passes, samples a step, rate, projector's rate, LoRA's rank and alpha.
 RECIPES = {
     'v1_pretrain': (558_128, 1, 128, 2e-3, None, None),
@@ -64,12 +67,11 @@ STEPS = {
     'v1.6_task-lora': 78,
 }
 PROCESSES = 8
-SHARED = '_fsdp'  # a recipe whose model is shared out over the processes
 
 
 def recipe_of(file):
     """A key of STEPS, and of RECIPES where it is not v1.6."""
-    version, stage = file.stem.removesuffix(SHARED).split('-', 2)[2].split('_')
+    version, stage = file.stem.split('-', 2)[2].split('_')
     return f'{version.split("-")[0]}_{stage}'
 
 
@@ -86,7 +88,6 @@ def marks_of(file):
 
 def test_every_recipe_has_its_two_sizes_and_no_config_is_left_out():
     expected = {f'llava-{n}b-{r}' for n in (7, 13) for r in RECIPES}
-    expected |= {f'llava-{n}b-v1.5_finetune{SHARED}' for n in (7, 13)}
     for name in ('7b-v1.6-vicuna', '7b-v1.6-mistral', '13b-v1.6-vicuna', '34b-v1.6'):
         # The vicunas begin with the projector of v1.5.
         stages_of = [s for s in NEWEST if s != 'pretrain' or 'vicuna' not in name]
@@ -118,7 +119,7 @@ def prepared(leaf):
 def test_a_config_is_short_and_says_what_it_needs(leaf):
     text = leaf.read_text()
     docstring = ast.get_docstring(ast.parse(text))
-    assert text.count('\n') <= 40
+    assert text.split('"""')[2].count('\n') <= 25
     for word in ('Weights:', 'Memory:', 'Trained:', 'Source:', f'configs/train/{leaf.name}'):
         assert word in docstring
 
@@ -138,6 +139,21 @@ def test_its_command_fits_cards_of_80_gb_and_keeps_the_samples_of_a_step(leaf):
     assert step == config.train_cfg.get('global_batch', step)
 
 
+@pytest.mark.parametrize(
+    'leaf', [f for f in LEAVES if 'strategy.type=FSDP' in f.read_text()], ids=lambda f: f.stem
+)
+def test_a_command_with_fsdp_gives_the_strategy_of_zero3(leaf):
+    command = re.search(r'Run: (.*?)"""', leaf.read_text(), re.S)[1].replace('\\', ' ')
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    options = parser.parse_known_args(command.split())[0].cfg_options
+    config, zero3 = Config.fromfile(leaf), Config.fromfile(STRATEGIES / 'zero3.py')
+    config.merge_from_dict({**options, 'launcher': 'pytorch'})
+    assert config.strategy == zero3.strategy
+    read = stages.read_stage(config.stage)
+    assert read_strategy(config, read) == dict(reshard_after_forward=True)
+
+
 def test_what_is_trained_is_what_the_config_says(leaf, prepared):
     config, model = prepared
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -151,8 +167,12 @@ def test_what_is_trained_is_what_the_config_says(leaf, prepared):
         blocks = model.language.lm.model.layers.named_parameters()
         packed = sum(p.numel() for n, p in blocks if 'base_layer' in n)
         whole -= packed * (2 - (4 + 8 / 64 + 32 / 64 / 256) / 8) / 1e9
-    shares = PROCESSES if config.get('strategy') else 1
-    assert float(said[1]) == pytest.approx(whole / shares, abs=0.06)
+    assert float(said[1]) == pytest.approx(whole, abs=0.06)
+    shard = re.search(r'([\d.]+) if sharded over (eight|sixteen)', leaf.read_text())
+    assert bool(shard) == ('strategy.type=FSDP' in leaf.read_text())
+    if shard:
+        processes = PROCESSES if shard[2] == 'eight' else 2 * PROCESSES
+        assert float(shard[1]) == pytest.approx(whole / processes, abs=0.06)
     assert {p.dtype for p in trained} == {torch.float32}
     lora = numbers_of(leaf)[-1]
     assert (config.stage.get('lora') is None) == (lora is None)
@@ -221,6 +241,9 @@ def test_pictures_sampler_and_precision_are_those_of_the_recipe(leaf):
     version, stage = recipe.split('_')
     dataset, newer = config.train_dataloader.dataset, version != 'v1'
     steps = {step.type.split('.')[-1]: step for step in dataset.pipeline}
+    assert list(steps) == ['LoadImage', 'CLIPResize', 'PackInputs']
+    if stage != 'pretrain':
+        assert steps['CLIPResize'] == config.resize
     assert steps['CLIPResize'].size == config.model.vision_encoder.image_size
     tuned = dict(v1='square').get(version, 'anyres' if version == 'v1.6' else 'pad')
     assert steps['CLIPResize'].aspect == ('square' if stage == 'pretrain' else tuned)

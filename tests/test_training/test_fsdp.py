@@ -43,9 +43,9 @@ def config_of(folder, stage, strategy):
 def commands_of(root):
     """Two processes: plain copies, FSDP, FSDP that goes on from its second step, in halves too."""
     for stage in STAGES:
-        for name, strategy in (('ddp', None), ('fsdp', FSDP)):
+        for name, options in (('ddp', []), ('fsdp', ['--cfg-options', 'strategy.type=FSDP'])):
             folder = root / f'{stage}-{name}'
-            yield [write_config(config_of(folder, stage, strategy), folder)]
+            yield [write_config(config_of(folder, stage, None), folder), *options]
         folder = root / f'{stage}-resumed'
         file = write_config(config_of(folder, stage, FSDP), folder)
         yield [file, '--resume', root / f'{stage}-fsdp/iter_2']

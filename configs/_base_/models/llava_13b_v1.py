@@ -1,16 +1,14 @@
 """LLaVA v1, 13B (v1-1): LLaMA-1 13B with <im_patch>, <im_start>, <im_end>.
 
-CLIP-L/14 at 224 px (256 tokens a picture), one linear layer.
-Parameters: 13,324,320,768 = language model 13,015,895,040 (32,003 rows)
+CLIP-L/14 at 224 px (256 tokens an image), one linear layer.
+Parameters: 13,324,320,768 = language model 13,015,895,040 (vocabulary of 32,003)
 + tower 303,177,728 (without its last layer norm) + projector 5,248,000.
 """
 
 _base_ = ['./llava_7b_v1.py']
 
 model = dict(
-    tokenizer=dict(
-        name_or_path='liuhaotian/LLaVA-13b-delta-v1-1',
-    ),
+    tokenizer=dict(name_or_path='liuhaotian/LLaVA-13b-delta-v1-1'),
     lang_encoder=dict(
         hidden_size=5120,
         intermediate_size=13824,

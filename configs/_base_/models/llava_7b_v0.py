@@ -1,38 +1,14 @@
 """LLaVA v0, 7B: LLaMA-1 7B with [PAD], <im_patch>, <im_start>, <im_end>.
 
-CLIP-L/14 at 224 px (256 tokens a picture), one linear layer.
-Parameters: 7,045,824,512 = language model 6,738,448,384 (32,004 rows)
+CLIP-L/14 at 224 px (256 tokens an image), one linear layer.
+Parameters: 7,045,824,512 = language model 6,738,448,384 (vocabulary of 32,004)
 + tower 303,177,728 (without its last layer norm) + projector 4,198,400.
 """
 
+_base_ = ['./llava_7b_v1.py']
+
 model = dict(
-    type='mmllava.Llava',
-    # A local folder, or the checkpoint's own, replaces the hub id.
-    tokenizer=dict(
-        type='mmllava.LlamaTokenizer',
-        name_or_path='liuhaotian/LLaVA-7b-delta-v0',
-    ),
-    vision_encoder=dict(
-        type='mmllava.CLIPVisionTower',
-        hidden_size=1024,
-        intermediate_size=4096,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        image_size=224,
-        patch_size=14,
-        pretrained='openai/clip-vit-large-patch14',
-    ),
-    lang_encoder=dict(
-        type='mmllava.LanguageModel',
-        vocab_size=32004,
-        hidden_size=4096,
-        intermediate_size=11008,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        rms_norm_eps=1e-06,
-        max_position_embeddings=2048,
-    ),
-    mm_proj_depth=1,
-    use_im_start_end=True,
+    tokenizer=dict(name_or_path='liuhaotian/LLaVA-7b-delta-v0'),
+    lang_encoder=dict(vocab_size=32004),
     template='llava_v0',
 )

@@ -1,40 +1,20 @@
 """LLaVA v1, 7B (Lightning v1-1): LLaMA-1 7B with <im_patch>, <im_start>, <im_end>.
 
-CLIP-L/14 at 224 px (256 tokens a picture), one linear layer.
-Parameters: 7,045,816,320 = language model 6,738,440,192 (32,003 rows)
+CLIP-L/14 at 224 px (256 tokens an image), one linear layer.
+Parameters: 7,045,816,320 = language model 6,738,440,192 (vocabulary of 32,003)
 + tower 303,177,728 (without its last layer norm) + projector 4,198,400.
 """
 
+_base_ = ['./llava.py']
+
 model = dict(
-    type='mmllava.Llava',
-    # A local folder, or the checkpoint's own, replaces the hub id.
-    tokenizer=dict(
-        type='mmllava.LlamaTokenizer',
-        name_or_path='liuhaotian/LLaVA-Lightning-7B-delta-v1-1',
-    ),
-    vision_encoder=dict(
-        type='mmllava.CLIPVisionTower',
-        hidden_size=1024,
-        intermediate_size=4096,
-        num_hidden_layers=24,
-        num_attention_heads=16,
-        image_size=224,
-        patch_size=14,
-        pretrained='openai/clip-vit-large-patch14',
-    ),
-    lang_encoder=dict(
-        type='mmllava.LanguageModel',
-        vocab_size=32003,
-        hidden_size=4096,
-        intermediate_size=11008,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        rms_norm_eps=1e-06,
-        max_position_embeddings=2048,
-    ),
+    tokenizer=dict(name_or_path='liuhaotian/LLaVA-Lightning-7B-delta-v1-1'),
+    vision_encoder=dict(image_size=224, pretrained='openai/clip-vit-large-patch14'),
+    lang_encoder=dict(vocab_size=32003, rms_norm_eps=1e-06, max_position_embeddings=2048),
     mm_proj_depth=1,
     use_im_start_end=True,
-    # What the authors' command line and demo send ("curious human"); training and
-    # benchmarks said "curious user": template='vicuna_v1'.
+    # The authors' command line and demo send this ("curious human"); training and benchmarks
+    # said "curious user": template='vicuna_v1'.
     template='llava_v1',
 )
+resize = dict(type='mmllava.CLIPResize', size=224, aspect='square')

@@ -1,7 +1,7 @@
-"""llava-tiny: LLaVA v1.5's form at small size, for the drawn world of `mmllava.tiny`.
+"""llava-tiny: LLaVA v1.5's form at small size, for the drawn world of projects/llava_tiny.
 
-CLIP at 112 px, patches of 16 (49 tokens a picture), every block read; two linear layers
-with GELU; a LLaMA with 640 rows. All in one checkpoint, with its tokenizer.
+CLIP at 112 px, patches of 16 (49 tokens an image), all blocks used; two linear layers
+with GELU; a LLaMA with a vocabulary of 640. All in one checkpoint, with its tokenizer.
 """
 
 model = dict(
@@ -15,7 +15,7 @@ model = dict(
         num_attention_heads=4,
         image_size=112,
         patch_size=16,
-        select_layer=-1,  # trained for this alone, no block is left out
+        select_layer=-1,  # trained for this alone, so that no block is skipped
     ),
     lang_encoder=dict(
         type='mmllava.LanguageModel',
@@ -30,3 +30,4 @@ model = dict(
     mm_proj_depth=2,
     template='vicuna_v1',
 )
+resize = dict(type='mmllava.CLIPResize', size=112, aspect='pad')

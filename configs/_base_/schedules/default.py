@@ -1,7 +1,7 @@
-"""What every training run shares: AdamW, 3 % warm-up then cosine, one checkpoint kept.
+"""Shared by every training run: AdamW, 3 % warm-up then cosine, one checkpoint kept.
 
 As LLaVA trains (Hugging Face's Trainer, 4.37): no weight decay, gradients clipped to
-norm 1, bfloat16. A leaf gives rate, batch size and passes.
+norm 1, bfloat16. A schedule gives learning rate and samples per step, a leaf the epochs.
 """
 
 _base_ = ['../default_runtime.py']
@@ -15,7 +15,7 @@ optim_wrapper = dict(
 )
 param_scheduler = dict(type='mmllava.WarmupCosineLR', ratio=0.03, by_epoch=False)
 default_hooks = dict(
-    # One line a step, as the original logs; each says its own loss, not a mean over lines.
+    # One line per step, as the original logs, with the loss of that step alone.
     logger=dict(interval=1, log_metric_by_epoch=False),
     checkpoint=dict(
         _delete_=True, type='mmllava.SafeCheckpointHook', interval=500, max_keep_ckpts=1

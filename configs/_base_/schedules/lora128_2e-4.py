@@ -1,4 +1,4 @@
-"""Stage 2 from v1.5 on by adapters of rank 128: 2e-4, projector 2e-5, 128 samples a step."""
+"""Stage 2 from v1.5 on with LoRA of rank 128: 2e-4, projector 2e-5, 128 samples per step."""
 
 _base_ = ['./default.py']
 

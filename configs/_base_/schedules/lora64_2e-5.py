@@ -1,4 +1,4 @@
-"""Stage 2 of v1 by adapters of rank 64, beside the projector; 2e-5, 128 samples a step."""
+"""Stage 2 of v1 with LoRA of rank 64: adapters and projector at 2e-5, 128 samples per step."""
 
 _base_ = ['./default.py']
 

@@ -1,4 +1,4 @@
-"""Stage 1 of v1.5 and v1.6: the projector alone; 1e-3 at the top, 256 samples a step."""
+"""Stage 1 of v1.5 and v1.6: the projector alone; peak rate 1e-3, 256 samples per step."""
 
 _base_ = ['./default.py']
 

@@ -1,4 +1,4 @@
-"""Stage 1 of v1: the projector alone; 2e-3 at the top, 128 samples a step."""
+"""Stage 1 of v1: the projector alone; peak rate 2e-3, 128 samples per step."""
 
 _base_ = ['./default.py']
 

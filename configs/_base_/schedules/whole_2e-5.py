@@ -1,4 +1,4 @@
-"""Stage 2 of v1 and v1.5: language model and projector; 2e-5 at the top, 128 samples a step."""
+"""Stage 2 of v1 and v1.5: language model and projector; peak rate 2e-5, 128 samples per step."""
 
 _base_ = ['./default.py']
 

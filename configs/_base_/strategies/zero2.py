@@ -1,6 +1,6 @@
-"""ZeRO-2: what was gathered for a forward pass stays for the backward pass.
+"""ZeRO-2: parameters gathered for the forward pass stay for the backward pass.
 
-More memory within a step than zero3, and a third less to send; between two steps the same.
+More memory within a step than zero3 and a third less communication; the same between steps.
 """
 
 strategy = dict(type='FSDP', reshard_after_forward=False)

@@ -8,7 +8,7 @@ Run:     python projects/llava_tiny/tools/make_data.py data/tiny-brown --train 4
 
 _base_ = [
     '../../../configs/_base_/models/llava_tiny.py',
-    '../../../configs/_base_/datasets/train_tiny_112_pad.py',
+    './_base_/scenes.py',
     '../../../configs/_base_/schedules/default.py',
 ]
 
@@ -23,3 +23,4 @@ stage = dict(train=['projector'], lora=dict(r=32, alpha=64))
 train_cfg = dict(global_batch=16)
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=2e-3))
 default_hooks = dict(logger=dict(interval=10))
+_base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

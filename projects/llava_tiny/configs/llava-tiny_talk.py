@@ -9,7 +9,7 @@ Run:     torchrun --nproc_per_node 2 tools/train.py projects/llava_tiny/configs/
 
 _base_ = [
     '../../../configs/_base_/models/llava_tiny.py',
-    '../../../configs/_base_/datasets/train_tiny_112_pad.py',
+    './_base_/scenes.py',
     '../../../configs/_base_/schedules/default.py',
 ]
 
@@ -30,3 +30,4 @@ optim_wrapper = dict(
     paramwise_cfg=dict(tower_lr=1e-4),  # it sees already, held-out combinations too
 )
 default_hooks = dict(logger=dict(interval=20), checkpoint=dict(interval=500))
+_base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

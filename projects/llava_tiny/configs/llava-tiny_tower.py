@@ -22,7 +22,7 @@ train_dataloader = dict(
         img_root='data/tiny/images',
         pipeline=[
             dict(type='mmllava.LoadImage'),
-            dict(type='mmllava.CLIPResize', size=112, aspect='pad'),
+            _base_.resize,
             dict(type='mmpretrain.PackInputs', algorithm_keys=['things'], meta_keys=['ori_shape']),
         ],
     ),

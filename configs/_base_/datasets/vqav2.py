@@ -1,6 +1,6 @@
 """VQAv2 test-dev, as mmpretrain lays it out under data/coco. The server scores it.
 
-Writes the submission file. Pictures: 224 px, aspect 'square'.
+Writes the submission file.
 """
 
 test_dataloader = dict(
@@ -16,7 +16,7 @@ test_dataloader = dict(
         question_file='annotations/v2_OpenEnded_mscoco_test-dev2015_questions.json',
         pipeline=[
             dict(type='mmllava.LoadImage', on_error='record'),
-            dict(type='mmllava.CLIPResize', size=224, aspect='square'),
+            dict(type='mmllava.CLIPResize'),  # with the model's `resize`, which a leaf fills in
             dict(
                 type='mmpretrain.PackInputs',
                 algorithm_keys=['question'],

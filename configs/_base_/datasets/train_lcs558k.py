@@ -1,10 +1,7 @@
-"""LCS-558K (blip_laion_cc_sbu_558k.json, 558,128 rows): captions that align the projector.
-
-Pictures: 224 px, aspect 'square'.
-"""
+"""LCS-558K (blip_laion_cc_sbu_558k.json, 558,128 samples): captions that align the projector."""
 
 train_dataloader = dict(
-    batch_size=16,  # a process
+    batch_size=16,  # per process
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
@@ -16,7 +13,7 @@ train_dataloader = dict(
         template='plain',
         pipeline=[
             dict(type='mmllava.LoadImage'),
-            dict(type='mmllava.CLIPResize', size=224, aspect='square'),
+            dict(type='mmllava.CLIPResize'),  # with the model's `resize`, which a leaf fills in
             dict(
                 type='mmpretrain.PackInputs',
                 algorithm_keys=['conversations'],

@@ -1,9 +1,9 @@
-"""LLaVA-Instruct-158K (llava_instruct_150k.json, 157,712 rows) on COCO's train2017.
+"""LLaVA-Instruct-158K (llava_instruct_150k.json, 157,712 samples) on COCO's train2017.
 
-Pictures: 224 px, aspect 'square'.
+The smaller LLaVA-Instruct-80K is llava_instruct_80k.json in the same folder.
 """
 
-_base_ = ['./train_lcs558k_224_square.py']
+_base_ = ['./train_lcs558k.py']
 
 train_dataloader = dict(
     dataset=dict(

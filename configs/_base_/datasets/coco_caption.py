@@ -1,7 +1,4 @@
-"""COCO captions, Karpathy's validation split, as mmpretrain lays it out under data/coco.
-
-Pictures: 224 px, aspect 'square'.
-"""
+"""COCO captions, Karpathy's validation split, as mmpretrain lays it out under data/coco."""
 
 test_dataloader = dict(
     batch_size=8,
@@ -15,7 +12,7 @@ test_dataloader = dict(
         ann_file='annotations/coco_karpathy_val.json',
         pipeline=[
             dict(type='mmllava.LoadImage', on_error='record'),
-            dict(type='mmllava.CLIPResize', size=224, aspect='square'),
+            dict(type='mmllava.CLIPResize'),  # with the model's `resize`, which a leaf fills in
             dict(
                 type='mmpretrain.PackInputs',
                 meta_keys=['image_id', 'img_path', 'ori_shape', 'error'],

@@ -1,8 +1,0 @@
-"""Your own data: data/mine.json, its pictures below data/images (docs/datasets.md).
-
-Pictures: 336 px, aspect 'pad'. A batch is of pictures or of text.
-"""
-
-_base_ = ['./train_mix665k_336_pad.py']
-
-train_dataloader = dict(dataset=dict(ann_file='data/mine.json', img_root='data/images'))

@@ -1,15 +1,17 @@
 """mmllava: LLaVA for OpenMMLab.
 
-The floors; a file imports from a lower floor or from its own folder:
+A file imports from a lower floor or from its own folder:
 
-    floor 4  apis                          a name or a path becomes a running model
-    floor 3  training  generation  benchmarks   a model is changed, made to speak, examined
-    floor 2  models  datasets              pictures and ids become losses; files become samples
-    floor 1  prompts  images  evaluation  checkpoints       pure parts; none knows another
-    floor 0  registry  structures  errors  compat  version
+    floor 6  serving                  HTTP and a web page in front of a model
+    floor 5  evaluation integrations  long runs and reports; other people's harnesses
+    floor 4  apis                     a name or a path becomes a running model
+    floor 3  training benchmarks      a model is trained; a benchmark's files and scores
+    floor 2  models datasets          images and ids -> loss, logits; files -> samples
+    floor 1  prompts images metrics checkpoints generation teacher      parts without a model
+    floor 0  errors structures version io compat registry
 
-``import mmllava`` is light. Once mmpretrain is imported too, before or after,
-its LLaVA names mean ours (`mmllava/apis/mmpretrain_patch.py`).
+``import mmllava`` imports neither torch nor mmpretrain. Once mmpretrain is imported, before or
+after, its LLaVA names mean our models (`mmllava/apis/mmpretrain_patch.py`).
 """
 
 from typing import Any
@@ -29,7 +31,7 @@ __all__ = [
 _FROM_MMPRETRAIN = ('get_model', 'inference_model', 'list_models')
 
 
-def _take_over() -> None:
+def _patch_mmpretrain() -> None:
     from mmllava.apis import mmpretrain_patch
 
     mmpretrain_patch.apply()
@@ -54,4 +56,4 @@ def __getattr__(name: str) -> Any:
 compat.when_imported('mmcv.cnn', around=compat.without_noise)
 compat.when_imported('mmpretrain.datasets', around=compat.without_noise)
 compat.when_imported('mmpretrain.models', around=compat.with_transformers_names)
-compat.when_imported('mmpretrain', after=_take_over)
+compat.when_imported('mmpretrain', after=_patch_mmpretrain)

@@ -84,6 +84,13 @@ FUNCTIONS = Registry(
     scope='mmllava',
     locations=['mmllava.datasets'],
 )
+# mmpretrain has no child of this one either.
+INFERENCERS = Registry(
+    'inferencer',
+    parent=mmengine.registry.INFERENCERS,
+    scope='mmllava',
+    locations=['mmllava.apis.inferencers'],
+)
 MODELS = _child('MODELS', 'mmllava.models')
 MODEL_WRAPPERS = _child('MODEL_WRAPPERS')
 WEIGHT_INITIALIZERS = _child('WEIGHT_INITIALIZERS')

@@ -17,7 +17,7 @@ from mmllava.errors import ConfigError, ImageError, PromptError
 from mmllava.generation.config import GENERATION_SETTINGS
 from mmllava.images.annotate import annotate, side_by_side
 from mmllava.images.load import list_images, load_image
-from mmllava.registry import TRANSFORMS
+from mmllava.registry import INFERENCERS, TRANSFORMS
 
 _LOADERS = ('LoadImageFromFile', 'LoadImage')
 
@@ -101,6 +101,7 @@ class _PillowPictures:
         return pictures
 
 
+@INFERENCERS.register_module(name='ImageCaptionInferencer')
 class CaptionInferencer(_PillowPictures, ImageCaptionInferencer):
     """Captions pictures: paths, folders, Pillow pictures, BGR arrays, or a list of them."""
 
@@ -132,6 +133,7 @@ class CaptionInferencer(_PillowPictures, ImageCaptionInferencer):
         return [pred.get('pred_caption')]
 
 
+@INFERENCERS.register_module(name='VisualQuestionAnsweringInferencer')
 class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
     """Answers questions about pictures.
 

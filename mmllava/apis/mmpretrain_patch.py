@@ -1,18 +1,13 @@
-"""mmpretrain's own functions, made to serve our models.
+"""Patches mmpretrain's and mmengine's own functions so that they serve our models.
 
-``get_model``, ``inference_model`` and ``list_models`` stay mmpretrain's. Four
-places in them know only mmpretrain's models, and have no hook; each gets a
-branch for ours and is left as it was for every other model:
-
-- the table of names: our metafile's names replace upstream's;
-- ``load_checkpoint``, alone and in mmengine's ``Runner``: ours never runs code from
-  a pickle, reads folders and safetensors, and refuses a checkpoint that does not fit;
-- the caption and VQA inferencers: ours read pictures as LLaVA does;
-- ``dispatch_model``, behind ``get_model(device_map=...)``: ours are readied for it.
+``get_model``, ``inference_model`` and ``list_models`` stay mmpretrain's. The places below know
+only mmpretrain's models and have no hook. Each gets a branch for ours and behaves as before
+for every other model.
 """
 
 import functools
-import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,21 +21,65 @@ from mmpretrain.apis import (
     ModelHub,
     VisualQuestionAnsweringInferencer,
     get_model,
+    list_models,
 )
 
 __all__ = [
+    'PATCHES',
     'ImageCaptionInferencer',
+    'ModelHub',
+    'Patch',
     'VisualQuestionAnsweringInferencer',
     'apply',
     'get_model',
+    'list_models',
     'root',
+    'undo',
 ]
 
 PACKAGE = Path(__file__).parents[1]
+_ORIGINAL = '_before_mmllava'  # attribute of a replacement: the value that it took the place of
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One attribute of another library and its replacement.
+
+    Args:
+        owner: module or class.
+        attribute: name in the owner.
+        wrap: the owner's value -> the replacement.
+        why: what the owner cannot do.
+        until: the change of the other library with which the patch goes.
+    """
+
+    owner: Any
+    attribute: str
+    wrap: Callable[[Any], Any]
+    why: str
+    until: str
+
+
+def apply() -> None:
+    """Puts every patch in place; a patch that is in place stays as it is."""
+    for patch in PATCHES:
+        original = vars(patch.owner)[patch.attribute]
+        if not hasattr(original, _ORIGINAL):
+            replacement = patch.wrap(original)
+            setattr(replacement, _ORIGINAL, original)
+            setattr(patch.owner, patch.attribute, replacement)
+
+
+def undo() -> None:
+    """Restores the values that `apply` found."""
+    for patch in PATCHES:
+        replacement = vars(patch.owner)[patch.attribute]
+        if hasattr(replacement, _ORIGINAL):
+            setattr(patch.owner, patch.attribute, getattr(replacement, _ORIGINAL))
 
 
 def root() -> Path:
-    """The folder that holds ``model-index.yml`` and ``configs/``.
+    """Returns the folder that holds ``model-index.yml`` and ``configs/``.
 
     ``mmllava/.mim`` in an installed package, the repository in an editable one.
     """
@@ -48,76 +87,79 @@ def root() -> Path:
     return packed if packed.is_dir() else PACKAGE.parent
 
 
-def apply() -> None:
-    """Makes mmpretrain's functions serve our models. Calling it again changes nothing."""
-    _take_over_names()
-    _take_over_loading()
-    _take_over_inferencers()
-    _take_over_dispatch()
+class _Models(dict):
+    """Holds mmpretrain's models by name, ours among them. A plain dict takes no attribute."""
 
 
-def _take_over_names() -> None:
-    """Puts our models under their names in mmpretrain's hub, upstream's LLaVA included.
+def _add_models(upstream: dict[str, Any]) -> _Models:
+    """Adds our models to mmpretrain's, in place of its own LLaVA entries.
 
-    Upstream's index is registered first: it registers itself lazily and fails
-    for good if it meets a name that is taken.
+    mmpretrain's index is registered first: it registers itself lazily and fails for good if it
+    meets a name that is taken.
     """
     from modelindex.load_model_index import load
 
     ModelHub._register_mmpretrain_models()
+    models = _Models(upstream)
     index = load(str(root() / 'model-index.yml'))
     index.build_models_with_collections()
     for model in index.models:
-        ModelHub._models_dict.pop(model.name.lower(), None)
-    ModelHub.register_model_index(root() / 'model-index.yml', config_prefix=root())
-    for model in index.models:
-        entry = ModelHub._models_dict[model.name.lower()]
-        if entry.weights and entry.weights.startswith('mmllava/'):  # they are in the package
-            entry.weights = str(PACKAGE.parent / entry.weights)
+        model.config = str(root() / model.config)
+        if model.weights and model.weights.startswith('mmllava/'):  # they are in the package
+            model.weights = str(PACKAGE.parent / model.weights)
+        models[model.name.lower()] = model
+    return models
 
 
-def _take_over_loading() -> None:
-    """Gives a model that has ``load_weights`` its own way in mmengine's ``load_checkpoint``.
+def _load_safely(original: Callable) -> Callable:
+    """Wraps mmengine's ``load_checkpoint(model, filename)``."""
 
-    mmengine's falls back to an unpickler that runs code, knows no folders, and
-    only prints when nothing fits.
-    """
-    for module in (mmengine.runner, mmengine.runner.checkpoint, mmpretrain.apis.base):
-        original = inspect.unwrap(module.load_checkpoint)
+    @functools.wraps(original)
+    def load_checkpoint(model: Any, filename: Any, *args: Any, **kwargs: Any) -> Any:
+        if not _is_our_model(model):
+            return original(model, filename, *args, **kwargs)
+        _unwrap(model).load_weights(filename)
+        return {}
 
-        @functools.wraps(original)
-        def load_checkpoint(
-            model: Any, filename: Any, *args: Any, _original: Any = original, **kwargs: Any
-        ) -> Any:
-            if _is_our_model(model):
-                _bare(model).load_weights(filename)
-                return {}
-            return _original(model, filename, *args, **kwargs)
-
-        module.load_checkpoint = load_checkpoint
-    _take_over_runner()
+    return load_checkpoint
 
 
-def _take_over_runner() -> None:
-    """The same in mmengine's ``Runner``, for ``load_from`` and ``load_checkpoint``."""
-    original = inspect.unwrap(mmengine.runner.Runner.load_checkpoint)
+def _load_safely_in_runner(original: Callable) -> Callable:
+    """Wraps the method of mmengine's ``Runner`` behind ``load_from``."""
 
     @functools.wraps(original)
     def load_checkpoint(self: Any, filename: Any, *args: Any, **kwargs: Any) -> Any:
-        if _is_our_model(self.model):
-            _bare(self.model).load_weights(filename)
-            self._has_loaded = True
-            return {}
-        return original(self, filename, *args, **kwargs)
+        if not _is_our_model(self.model):
+            return original(self, filename, *args, **kwargs)
+        _unwrap(self.model).load_weights(filename)
+        self._has_loaded = True
+        return {}
 
-    mmengine.runner.Runner.load_checkpoint = load_checkpoint
+    return load_checkpoint
 
 
-def _take_over_dispatch() -> None:
-    """Has our models choose their dtype and look for a GPU before accelerate moves them."""
-    current = mmpretrain.apis.utils.dispatch_model
-    # Not unwrapped: where accelerate is missing, upstream's wrapper is what says so.
-    original = getattr(current, 'upstream', current)
+def _choose_inferencer(original: Callable) -> Callable:
+    """Wraps the ``__init__`` that mmpretrain's inferencers share.
+
+    One that is made for a model of ours becomes the class of its name in our registry of
+    inferencers. (A ``__new__`` would be the usual place, and cannot be taken back: after
+    ``del``, ``object.__new__`` refuses the arguments of ``__init__``.)
+    """
+
+    @functools.wraps(original)
+    def __init__(self: Any, model: Any, *args: Any, **kwargs: Any) -> None:
+        replaced = (ImageCaptionInferencer, VisualQuestionAnsweringInferencer)
+        if type(self) in replaced and _serves(model):
+            from mmllava.registry import INFERENCERS
+
+            self.__class__ = INFERENCERS.get(f'mmllava.{type(self).__name__}')
+        original(self, model, *args, **kwargs)
+
+    return __init__
+
+
+def _prepare_dispatch(original: Callable) -> Callable:
+    """Wraps mmpretrain's ``dispatch_model``; its check for accelerate is copied along."""
 
     @functools.wraps(original)
     def dispatch_model(model: Any, device_map: Any, *args: Any, **kwargs: Any) -> Any:
@@ -125,42 +167,14 @@ def _take_over_dispatch() -> None:
             model.prepare_device_map(device_map)
         return original(model, device_map, *args, **kwargs)
 
-    dispatch_model.upstream = original
-    mmpretrain.apis.utils.dispatch_model = dispatch_model
+    return dispatch_model
 
 
-def _take_over_inferencers() -> None:
-    """Lets mmpretrain's inferencer classes make ours when the model is one of ours."""
-    for upstream, ours in (
-        (ImageCaptionInferencer, 'CaptionInferencer'),
-        (VisualQuestionAnsweringInferencer, 'VQAInferencer'),
-    ):
-
-        def __new__(
-            cls: type,
-            model: Any = None,
-            *args: Any,
-            _name: str = ours,
-            _up: type = upstream,
-            **kwargs: Any,
-        ) -> Any:
-            if cls is _up and model is not None and serves(model):
-                from mmllava.apis import inferencers
-
-                cls = getattr(inferencers, _name)
-            return object.__new__(cls)
-
-        # inference_model reads the class's signature to sort its keyword arguments
-        __new__.__signature__ = inspect.signature(upstream.__init__)
-        upstream.__new__ = __new__
-
-
-def serves(model: Any) -> bool:
-    """Whether a model is ours, or what its name, config or config file describes."""
-    if isinstance(model, str) and model.lower() in ModelHub._models_dict:
-        config = ModelHub._models_dict[model.lower()].config
-        return str(getattr(config, 'filename', config)).startswith(str(root() / 'configs'))
-    if isinstance(model, (str, Path)) and Path(model).suffix == '.py' and Path(model).is_file():
+def _serves(model: Any) -> bool:
+    """Tells whether a model, or the one that a name, config or config file describes, is ours."""
+    if isinstance(model, str) and ModelHub.has(model.lower()):
+        model = ModelHub.get(model).config
+    elif isinstance(model, (str, Path)) and Path(model).suffix == '.py' and Path(model).is_file():
         model = Config.fromfile(model)
     if isinstance(model, Config):
         return str(model.get('model', {}).get('type', '')) == 'mmllava.Llava'
@@ -168,9 +182,47 @@ def serves(model: Any) -> bool:
 
 
 def _is_our_model(model: Any) -> bool:
-    """Whether a model, in a wrapper or not, is ours."""
-    return type(_bare(model)).__module__.split('.')[0] == 'mmllava'
+    """Tells whether a model, in a wrapper or not, is a `Llava`; nothing is imported for it."""
+    return any(c.__module__ == 'mmllava.models.llava' for c in type(_unwrap(model)).__mro__)
 
 
-def _bare(model: Any) -> Any:
+def _unwrap(model: Any) -> Any:
     return getattr(model, 'module', model)
+
+
+_WHY_LOAD = (
+    'falls back to an unpickler that runs code, knows neither folders nor safetensors, and only '
+    'prints when nothing fits'
+)
+_UNTIL_LOAD = 'mmengine asks the model to load its checkpoint'
+#: in the order in which they are applied
+PATCHES = (
+    Patch(
+        ModelHub,
+        '_models_dict',
+        _add_models,
+        'refuses a name that is taken, and mmpretrain has LLaVA entries of its own',
+        'mmpretrain lets another package replace a model',
+    ),
+    *(
+        Patch(module, 'load_checkpoint', _load_safely, _WHY_LOAD, _UNTIL_LOAD)
+        for module in (mmengine.runner, mmengine.runner.checkpoint, mmpretrain.apis.base)
+    ),
+    Patch(
+        mmengine.runner.Runner, 'load_checkpoint', _load_safely_in_runner, _WHY_LOAD, _UNTIL_LOAD
+    ),
+    Patch(
+        mmpretrain.apis.base.BaseInferencer,
+        '__init__',
+        _choose_inferencer,
+        'reads images with OpenCV, and inference_model has a fixed list of classes',
+        'inference_model takes its inferencers from a registry',
+    ),
+    Patch(
+        mmpretrain.apis.utils,
+        'dispatch_model',
+        _prepare_dispatch,
+        'hands the model to accelerate before it has weights, a dtype and devices that are there',
+        'mmpretrain asks the model to prepare for a device map',
+    ),
+)

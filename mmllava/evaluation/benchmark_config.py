@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from mmllava.apis.mmpretrain_patch import ModelHub
+from mmllava.apis.mmpretrain_patch import ModelHub, list_models
 from mmllava.benchmarks.protocols import get_protocol
 from mmllava.benchmarks.registry import get_benchmark
 from mmllava.checkpoints.storage.hub import fetch
@@ -98,7 +98,7 @@ def _of_name(model: str) -> tuple[Any, dict[str, Any]]:
             raise ConfigError(f'no config file at {model}; check the path given as --model.')
         found = Config.fromfile(model)
     else:
-        known = {name for name in ModelHub._models_dict if name.startswith('llava-')}
+        known = set(list_models('llava-'))
         name = model.lower() if model.lower() in known else f'{model.lower()}_vqa'
         if name not in known:
             raise unknown_name('model', model, {n.rsplit('_', 1)[0] for n in known})

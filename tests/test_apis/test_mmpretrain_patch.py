@@ -59,7 +59,7 @@ def test_other_models_still_load_through_mmengines_loader(tmp_path):
     assert torch.equal(other.head.fc.weight, model.head.fc.weight)
 
 
-def test_taking_over_twice_changes_nothing():
+def test_applying_the_patches_twice_changes_nothing():
     from mmllava.apis import mmpretrain_patch
 
     before = mmllava.list_models()
@@ -67,6 +67,43 @@ def test_taking_over_twice_changes_nothing():
     importlib.reload(mmpretrain_patch).apply()
     assert mmllava.list_models() == before
     assert mmllava.get_model('llava-7b-v1_caption').task == 'caption'
+
+
+def values(patches):
+    return [vars(patch.owner)[patch.attribute] for patch in patches]
+
+
+def test_undo_restores_what_was_there_and_apply_patches_it_again(checkpoints):
+    from mmpretrain import ImageCaptionInferencer
+
+    from mmllava.apis import mmpretrain_patch as ours
+
+    patched = values(ours.PATCHES)
+    assert all(hasattr(value, '_before_mmllava') for value in patched)
+    model = mmllava.get_model(tiny_config('v1.5', task='caption'), str(checkpoints['v1.5']))
+    try:
+        ours.undo()
+        restored = values(ours.PATCHES)
+        assert restored == [value._before_mmllava for value in patched]
+        for value in filter(callable, restored):
+            assert value.__module__.split('.')[0] in ('mmengine', 'mmpretrain')
+        assert type(ImageCaptionInferencer(model)) is ImageCaptionInferencer
+        assert mmllava.list_models('llava') == sorted(NAMES)  # mmpretrain's own
+        ours.undo()
+        assert values(ours.PATCHES) == restored
+    finally:
+        ours.apply()
+    assert [v._before_mmllava for v in values(ours.PATCHES)] == restored
+    assert 'llava-tiny_caption' in mmllava.list_models('llava')
+    assert type(ImageCaptionInferencer(model)) is not ImageCaptionInferencer
+
+
+def test_every_patch_says_why_it_is_there_and_when_it_goes():
+    from mmllava.apis.mmpretrain_patch import PATCHES
+
+    assert all(len(patch.why) > 20 and len(patch.until) > 20 for patch in PATCHES)
+    places = [(patch.owner, patch.attribute) for patch in PATCHES]
+    assert len(set(places)) == len(places)
 
 
 def test_a_model_from_a_config_or_its_path_is_served_by_inference_model(checkpoints, tmp_path):
@@ -104,7 +141,7 @@ def run(code):
     [
         'import mmllava, mmpretrain',
         'import mmpretrain, mmllava',
-        'from mmllava.apis import hub',
+        'from mmllava.apis import mmpretrain_patch',
         'import mmllava.models',
     ],
 )
@@ -179,4 +216,5 @@ def test_inferencers_of_others_are_made_and_copied_as_before(tiny_model):
             self.weights = weights
 
     assert copy.copy(Mine(weights=1)).weights == 1
+    assert copy.copy(ImageCaptionInferencer(tiny_model)).model is tiny_model
     assert type(Mine()) is Mine

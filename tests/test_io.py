@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 
 from mmllava import io
 from mmllava.errors import CheckpointError, DataError
+from tests.conftest import ROOT
 
 
 def written(folder, content, name='file.json'):
@@ -117,3 +119,11 @@ def test_the_commit_of_a_tree_tells_whether_it_was_changed(tmp_path):
     assert io.git_commit(tmp_path) == head + '+'
     (tmp_path / 'inside').mkdir()
     assert io.git_commit(tmp_path / 'inside') is None
+
+
+def test_provenance_says_commit_versions_and_machine():
+    row = io.provenance('pytest', 'no-such-package', root=ROOT)
+    assert list(row) == ['commit', 'python', 'pytest', 'no-such-package', 'machine', 'cpus']
+    assert row['commit'] == io.git_commit(ROOT) and row['pytest'] == pytest.__version__
+    assert row['no-such-package'] is None and row['cpus'] >= 1
+    assert sys.version.startswith(row['python'])

@@ -1,12 +1,15 @@
 #!/usr/bin/env python
-"""Talks about pictures in a terminal.
+"""Chats about images in a terminal.
 
   python demo/chat.py llava-7b-v1.5_chat CHECKPOINT demo/cat-dog.png
 
+  # without a config: a LLaVA folder or hub id, or tiny, the model in the package
+  python demo/chat.py tiny demo/cat-dog.png
+
 Type a question; the answer is streamed, Ctrl-C ends it. An empty line or Ctrl-D leaves.
 
-  /image PATH   shows another picture with the next question
-  /reset        begins a new dialogue
+  /image PATH   adds an image to the next question
+  /reset        starts a new dialogue
   /save FILE    writes the dialogue as JSON
 
 Exit status: 0 done, 2 refused (the reason is on stderr).
@@ -15,21 +18,20 @@ Exit status: 0 done, 2 refused (the reason is on stderr).
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from mmllava.errors import MMLlavaError
+sys.path.append(str(Path(__file__).parents[1] / 'tools'))
+from _cli import make_parser, run_tool
+from _model import add_model_arguments, open_model, split_names
+
+from mmllava.errors import ConfigError, MMLlavaError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('config', help='name or config file')
-    parser.add_argument('checkpoint', help='weight file, folder, or hub id')
-    parser.add_argument('image', nargs='*', help='pictures of the first question')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1; default: a GPU if there is one')
-    parser.add_argument('--dtype', help='float32, float16, bfloat16; default: by device')
-    parser.add_argument('--base', help='language model, for a checkpoint that holds changes to it')
+    parser = make_parser(__doc__)
+    add_model_arguments(parser)
+    parser.add_argument('--base', help='language model of a partial checkpoint (LoRA, projector)')
     parser.add_argument('--temperature', type=float, default=0.2, help='0 is greedy')
     parser.add_argument('--max-new-tokens', type=int, default=512, help='of one answer')
     parser.add_argument('--seed', type=int, help='makes sampled answers repeatable')
@@ -37,18 +39,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def open_session(args: argparse.Namespace) -> Any:
-    import torch
-
     import mmllava
     from mmllava.images.load import load_image
 
-    for picture in args.image:  # before the weights: a typing error costs no minute
-        load_image(picture)
-    device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
-    options = dict(dtype=args.dtype) if args.dtype else {}
-    if args.base:
-        options['lang_encoder'] = dict(pretrained=args.base)
-    model = mmllava.get_model(args.config, pretrained=args.checkpoint, device=device, **options)
+    split_names(args)
+    for image in args.images:  # before the weights: a typing error costs no minute
+        load_image(image)
+    if args.base and args.checkpoint is None:
+        raise ConfigError('--base goes with a config and a CHECKPOINT, not with a LLaVA folder.')
+    options = dict(lang_encoder=dict(pretrained=args.base)) if args.base else {}
+    model = open_model(args, 'chat', options)
     return mmllava.ChatSession(
         model, seed=args.seed, temperature=args.temperature, max_new_tokens=args.max_new_tokens
     )
@@ -66,7 +66,7 @@ def answer(chat: Any, question: str, images: list[str]) -> None:
 
 
 def talk(chat: Any, images: list[str], read: Callable[[str], str] = input) -> None:
-    """The dialogue; an error is printed, and the dialogue goes on."""
+    """Runs the dialogue; an error is printed, and the dialogue goes on."""
     from mmllava.images.load import load_image
 
     while True:
@@ -92,18 +92,18 @@ def talk(chat: Any, images: list[str], read: Callable[[str], str] = input) -> No
             else:
                 answer(chat, line, images)
                 images = []
+        except BrokenPipeError:
+            raise
         except (MMLlavaError, OSError) as error:
             print(error, file=sys.stderr)
 
 
+def run(args: argparse.Namespace) -> None:
+    talk(open_session(args), list(args.images))
+
+
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        talk(open_session(args), list(args.image))
-    except (MMLlavaError, OSError, ValueError) as error:  # mmpretrain's, for an unknown name
-        print(f'chat: {error}', file=sys.stderr)
-        return 2
-    return 0
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

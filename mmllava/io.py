@@ -8,6 +8,7 @@ key once, no NaN, no lone surrogate.
 import hashlib
 import json
 import os
+import platform
 import re
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ __all__ = [
     'dump_json',
     'git_commit',
     'parse_json',
+    'provenance',
     'read_json',
     'read_json_lines',
     'read_text',
@@ -263,6 +265,30 @@ def git_commit(root: str | Path = _ROOT) -> str | None:
         return _git(root, 'rev-parse', 'HEAD') + '+' * bool(changed)
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def provenance(*packages: str, root: str | Path = _ROOT) -> dict[str, Any]:
+    """Describes where a figure comes from: commit, versions, machine; for benchmark rows.
+
+    Args:
+        packages: whose versions are kept; None where one is not installed.
+        root: top folder of the source tree.
+    """
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
+    versions: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return dict(
+        commit=git_commit(root),
+        python=platform.python_version(),
+        **versions,
+        machine=platform.machine(),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count(),
+    )
 
 
 def _git(root: str | Path, *arguments: str) -> str:

@@ -4,11 +4,13 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 
 import pytest
 
 from mmllava import io
 from mmllava.errors import CheckpointError, DataError
+from tests.conftest import ROOT
 
 
 def written(folder, content, name='file.json'):
@@ -134,3 +136,11 @@ def test_a_path_that_leads_out_of_its_folder_is_refused(tmp_path, name):
         io.resolve_below(tmp_path / 'images', name, 'record 3', CheckpointError)
     with pytest.raises(DataError, match='has a NUL character in it'):
         io.resolve_below(tmp_path, f'a{chr(0)}', 'record 3')
+
+
+def test_provenance_says_commit_versions_and_machine():
+    row = io.provenance('pytest', 'no-such-package', root=ROOT)
+    assert list(row) == ['commit', 'python', 'pytest', 'no-such-package', 'machine', 'cpus']
+    assert row['commit'] == io.git_commit(ROOT) and row['pytest'] == pytest.__version__
+    assert row['no-such-package'] is None and row['cpus'] >= 1
+    assert sys.version.startswith(row['python'])

@@ -28,6 +28,9 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parent))
+from _cli import make_parser, run_tool
+
 from mmllava.checkpoints import (
     LAYOUTS,
     TARGETS,
@@ -42,9 +45,8 @@ from mmllava.checkpoints.conversion.prepare import DTYPES
 from mmllava.checkpoints.conversion.progress import Progress, peak_rss_mb
 from mmllava.checkpoints.conversion.run import find_leftover, why_not_resumable
 from mmllava.checkpoints.conversion.verify import verify_conversion
-from mmllava.errors import CheckpointError, MMLlavaError
+from mmllava.errors import CheckpointError
 
-NAME = 'convert'
 LOGITS_BYTES = 4e9  # of a result; twice that is in memory, and more in float16
 ALONE = ('hf', 'original', 'mmllava')  # layouts of models that run by themselves
 _UNITS = {'': 1, 'k': 10**3, 'm': 10**6, 'g': 10**9, 't': 10**12}
@@ -59,9 +61,7 @@ def size(text: str) -> int:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=NAME, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('source', help='file, folder or hub id')
     parser.add_argument('--to', required=True, choices=TARGETS, help='layout of the result')
     parser.add_argument('--out', help='a folder to be made, or a file that ends in .pth')
@@ -174,7 +174,7 @@ def run(args: argparse.Namespace) -> dict:
     anew = why_not_resumable(conversion, args.out, args.shard_size) if args.resume else ''
     if anew:
         print(f'note: it begins anew: {anew}.')
-    progress = Progress(NAME, conversion.nbytes)
+    progress = Progress('convert', conversion.nbytes)
     try:
         write_conversion(
             conversion, args.out, args.overwrite, progress, args.shard_size, args.resume
@@ -184,7 +184,7 @@ def run(args: argparse.Namespace) -> dict:
     args.written = True
     figures |= dict(destination=args.out, seconds=round(time.monotonic() - start, 2))
     if args.verify:
-        progress = Progress(NAME, 2 * conversion.nbytes)
+        progress = Progress('convert', 2 * conversion.nbytes)
         try:
             figures['verified'] = verify_conversion(conversion, Path(args.out), progress)
         finally:
@@ -193,29 +193,19 @@ def run(args: argparse.Namespace) -> dict:
     return figures | dict(peak_rss_mb=peak_rss_mb())
 
 
-def what_is_there(args: argparse.Namespace) -> str:
-    """What an interrupted run leaves at its destination."""
+def what_is_left(args: argparse.Namespace) -> str:
+    """Says what an interrupted run leaves at its destination."""
     if args.written:
-        return f'{args.out} is written and whole, and not verified yet'
+        return f'interrupted; {args.out} is written and whole, and not verified yet'
     if args.out and Path(args.out).exists() and not args.dry_run:
-        return f'see {args.out}: it is whole, or what was there before'
-    return 'nothing was written'
+        return f'interrupted; see {args.out}: it is whole, or what was there before'
+    return 'interrupted; nothing was written'
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
     # A polite kill cleans up like a Ctrl-C; Python's default is to die on the spot.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        figures = run(args)
-    except (MMLlavaError, OSError) as error:
-        print(f'{NAME}: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f'{NAME}: interrupted; {what_is_there(args)}', file=sys.stderr)
-        return 130
-    print(json.dumps(figures))
-    return 0
+    return run_tool(__file__, parse_args, run, argv, stopped=what_is_left)
 
 
 if __name__ == '__main__':

@@ -15,20 +15,28 @@ JSON object with the scores. Exit status: 0 done, 2 refused (the reason is on st
 """
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parent))
+from _cli import (
+    add_cfg_options,
+    make_parser,
+    merge_options,
+    parse_cfg_options,
+    read_config,
+    run_tool,
+)
+
 from mmllava.checkpoints.storage.hub import is_hub_id, is_local
-from mmllava.errors import CheckpointError, ConfigError, MMLlavaError
+from mmllava.errors import CheckpointError, ConfigError
+from mmllava.io import atomic_path
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='weight file, folder, or hub id')
     parser.add_argument(
@@ -42,7 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--out', help='also write results here: .pkl, .json or .yaml')
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds: pred')
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    add_cfg_options(parser)
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument('--show', action='store_true', help='open each picture with its text')
     parser.add_argument('--show-dir', help='save each picture with its text here')
@@ -66,26 +74,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def load_config(args: argparse.Namespace) -> Any:
     """The config with the command line's changes in it."""
     import torch
-    from mmengine.config import Config, DictAction
 
     from mmllava.evaluation.benchmark_config import add_model, is_benchmark, name_run
 
-    if not Path(args.config).is_file():
-        raise ConfigError(f'no config file at {args.config}; configs/llava/README.md lists ours.')
+    cfg = read_config(args.config, args.cfg_options, 'configs/llava/README.md')
     if not (is_local(args.checkpoint) or is_hub_id(args.checkpoint)):
         raise CheckpointError(
             f'{args.checkpoint} does not exist; expected weights. Check the path.'
         )
-    cfg = Config.fromfile(args.config)
-    options = {}
-    if args.cfg_options:
-        parser = argparse.ArgumentParser()
-        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-        options = parser.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
-        cfg.merge_from_dict(options)
     if args.model or args.tower or is_benchmark(cfg):
         add_model(cfg, args.model, args.checkpoint, args.tower)
-        cfg.merge_from_dict(options)  # now that there is a model to change
+        # Again, now that there is a model to change.
+        merge_options(cfg, parse_cfg_options(args.cfg_options))
     cfg.default_scope = 'mmllava'  # a bare COCOCaption is our metric, without Java
     cfg.launcher = args.launcher
     folder = f'work_dirs/{Path(args.config).stem}'
@@ -135,13 +135,11 @@ def dump(value: Any, file: str) -> None:
     """Writes --out whole or not at all, in the format that its name ends in."""
     import mmengine
 
-    from mmllava.evaluation.prediction_store import whole
-
-    with whole(file) as part:
+    with atomic_path(file) as part:
         mmengine.dump(value, part, file_format=Path(file).suffix[1:])
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> dict[str, Any] | None:
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
 
     cfg = load_config(args)
@@ -155,26 +153,17 @@ def run(args: argparse.Namespace) -> None:
         records = getattr(runner.test_loop, 'records', [])
         if args.out and args.out_item != 'metrics' and records and runner.rank == 0:
             dump(records, args.out)
-    if runner.rank == 0:
-        if args.out and args.out_item == 'metrics':
-            dump(metrics, args.out)
-        print(json.dumps(metrics))
+    if runner.rank != 0:
+        return None
+    if args.out and args.out_item == 'metrics':
+        dump(metrics, args.out)
+    return metrics
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        run(args)
-    except MMLlavaError as error:
-        print(f'test: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'test: {error}. Check the paths in {args.config}.', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('test: stopped; the same command goes on from here', file=sys.stderr)
-        return 130
-    return 0
+    return run_tool(
+        __file__, parse_args, run, argv, stopped='stopped; the same command goes on from here'
+    )
 
 
 if __name__ == '__main__':

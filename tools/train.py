@@ -13,19 +13,19 @@ on stderr), 130 stopped.
 """
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from mmllava.errors import ConfigError, MMLlavaError
+sys.path.append(str(Path(__file__).parent))
+from _cli import add_cfg_options, make_parser, read_config, run_tool
+
+from mmllava.errors import ConfigError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='default: work_dirs/NAME_OF_CONFIG')
     parser.add_argument(
@@ -35,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='CHECKPOINT',
         help='go on from the latest checkpoint of the work folder, or from this one',
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    add_cfg_options(parser)
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -51,16 +51,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def load_config(args: argparse.Namespace) -> Any:
     """The config with the command line's changes in it."""
-    from mmengine.config import Config, DictAction
-
-    if not Path(args.config).is_file():
-        raise ConfigError(f'no config file at {args.config}; configs/train/README.md lists ours.')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        parser = argparse.ArgumentParser()
-        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-        options = parser.parse_args(['--cfg-options', *args.cfg_options])
-        cfg.merge_from_dict(options.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, 'configs/train/README.md')
     missing = [k for k in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(k)]
     if missing:
         raise ConfigError(
@@ -91,7 +82,7 @@ def load_config(args: argparse.Namespace) -> Any:
     return cfg
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> dict[str, Any] | None:
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
 
     cfg = load_config(args)
@@ -102,25 +93,16 @@ def run(args: argparse.Namespace) -> None:
     prepare_processes(cfg)
     runner = TrainRunner.from_cfg(cfg)
     runner.train()
-    if runner.rank == 0:
-        last = checkpoint.find_latest(runner.work_dir)
-        print(json.dumps(dict(steps=runner.iter, checkpoint=last and str(last))))
+    if runner.rank != 0:
+        return None
+    last = checkpoint.find_latest(runner.work_dir)
+    return dict(steps=runner.iter, checkpoint=last and str(last))
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        run(args)
-    except MMLlavaError as error:
-        print(f'train: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'train: {error}. Check the paths in {args.config}.', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('train: stopped; the same command with --resume goes on', file=sys.stderr)
-        return 130
-    return 0
+    return run_tool(
+        __file__, parse_args, run, argv, stopped='stopped; the same command with --resume goes on'
+    )
 
 
 if __name__ == '__main__':

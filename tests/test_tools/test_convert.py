@@ -160,7 +160,9 @@ def test_a_resume_that_begins_anew_says_why(tmp_path, capsys, monkeypatch):
         assert tool.main([str(V15), '--to', 'mmllava', '--out', name, '--resume']) == 0
         told = capsys.readouterr().out
         assert 'note: it begins anew: ' in told and reason in told
-    assert tool.what_is_there(argparse.Namespace(written=True, out='a')).startswith('a is written')
+    assert tool.what_is_left(argparse.Namespace(written=True, out='a')).startswith(
+        'interrupted; a is written'
+    )
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ def test_one_bad_picture_is_named_counted_and_the_others_are_done(merged, photos
     assert run(CONFIG, merged, photos, '--device', 'cpu', '--batch-size', 2) == 2
     said = capsys.readouterr()
     assert len(said.out.splitlines()) == 5
-    assert '3.png could not be decoded' in said.err and '1 of 6 pictures failed' in said.err
+    assert '3.png could not be decoded' in said.err and '1 of 6 images failed' in said.err
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_help_comes_at_once_without_heavy_packages_or_noise():
     assert time.monotonic() - start < 2
     assert done.stderr == ''
     assert done.stdout.splitlines()[-1] == 'loaded []'
-    assert 'usage: llava-delta2mmpre BASE DELTA DST' in done.stdout
+    assert 'usage: llava-delta2mmpre.py BASE DELTA DST' in done.stdout
 
 
 @pytest.mark.parametrize('kind', [signal.SIGINT, signal.SIGTERM])

@@ -33,7 +33,7 @@ def test_it_writes_beside_the_problems_by_default(tool, folder, capsys):
     (row,) = json.loads((folder / 'llava_train_QCM-LEA.json').read_text())
     assert row['image'] == '7/image.png'
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert last['rows'] == last['pictures'] == 1
+    assert last['records'] == last['images'] == 1
 
 
 def test_it_writes_where_it_is_told(tool, folder):

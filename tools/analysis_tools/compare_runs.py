@@ -13,19 +13,19 @@ versions are printed too, and are no difference by themselves.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from mmllava.errors import MMLlavaError
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
 from mmllava.evaluation.runs import Comparison, answer_of, compare, read_run
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('a', help='work folder of a run')
     parser.add_argument('b', help='work folder of another')
     parser.add_argument(
@@ -80,13 +80,8 @@ def _short(value: Any) -> str:
     return text if len(text) <= 200 else text[:197] + '...'
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        found = compare(read_run(args.a), read_run(args.b))
-    except (MMLlavaError, OSError) as error:
-        print(f'compare_runs: {error}', file=sys.stderr)
-        return 2
+def run(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
+    found = compare(read_run(args.a), read_run(args.b))
     show(found, args.limit)
     summary = dict(
         equal=found.equal,
@@ -97,8 +92,11 @@ def main(argv: list[str] | None = None) -> int:
         changed=len(found.changed),
         shared=found.shared,
     )
-    print(json.dumps(summary))
-    return 0 if found.equal else 1
+    return 0 if found.equal else 1, summary
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

@@ -15,7 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmllava.errors import DataError, MMLlavaError
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
+from mmllava.errors import DataError
 
 #: what is drawn, and what its axis says
 PANELS = {
@@ -30,9 +33,7 @@ Steps = dict[int, dict[str, Any]]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('work_dir', nargs='+', type=Path, help='work folder of a run')
     parser.add_argument('--out', type=Path, help='default: log.png in the first work folder')
     return parser.parse_args(argv)
@@ -110,18 +111,16 @@ def draw(runs: Mapping[str, Steps], out: Path) -> None:
     pyplot.close(figure)
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        runs = dict(zip(names_of(args.work_dir), map(read_log, args.work_dir), strict=True))
-        out = args.out or args.work_dir[0] / 'log.png'
-        draw(runs, out)
-    except (MMLlavaError, OSError) as error:
-        print(f'plot_log: {error}', file=sys.stderr)
-        return 2
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    runs = dict(zip(names_of(args.work_dir), map(read_log, args.work_dir), strict=True))
+    out = args.out or args.work_dir[0] / 'log.png'
+    draw(runs, out)
     last = {name: list(steps.values())[-1]['loss'] for name, steps in runs.items()}
-    print(json.dumps(dict(png=str(out), steps={n: max(s) for n, s in runs.items()}, loss=last)))
-    return 0
+    return dict(png=str(out), steps={n: max(s) for n, s in runs.items()}, loss=last)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

@@ -10,17 +10,18 @@ refused (the reason is on stderr).
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
-from mmllava.errors import ConfigError, MMLlavaError
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
+from mmllava.errors import ConfigError
+from mmllava.io import atomic_path, write_text
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('run', type=Path, help='work folder of a run of tools/test.py')
     parser.add_argument('--out', type=Path, help='default: report.html in that folder')
     parser.add_argument('--png', type=Path, help='also draw the worst samples here')
@@ -34,7 +35,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def run(args: argparse.Namespace) -> dict[str, str]:
-    from mmllava.evaluation.prediction_store import whole, write_text
     from mmllava.evaluation.report import choose, make_html, make_sheet
     from mmllava.evaluation.runs import read_run
 
@@ -44,25 +44,15 @@ def run(args: argparse.Namespace) -> dict[str, str]:
         if path and path.suffix.lower() != suffix:
             raise ConfigError(f'{path} does not end in {suffix}, which is what would be written.')
     choice = choose(found, args.count, args.by, args.seed)
-    write_text(make_html(found, choice), out)
+    write_text(out, make_html(found, choice))
     if args.png:
-        with whole(args.png) as part:
+        with atomic_path(args.png) as part:
             make_sheet(found, choice).save(part, 'PNG')
     return dict(report=str(out), **(dict(png=str(args.png)) if args.png else {}))
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        made = run(args)
-    except MMLlavaError as error:
-        print(f'report: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'report: cannot write: {error}.', file=sys.stderr)
-        return 2
-    print(json.dumps(made))
-    return 0
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

@@ -18,20 +18,20 @@ The last line of output is one JSON object, for scripts. Exit status: 0 done, 2 
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from mmllava.errors import ConfigError, MMLlavaError
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import add_cfg_options, make_parser, read_config, run_tool
+
+from mmllava.errors import ConfigError
 
 SHOWN = 5  # of the ids without an answer
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('config', help='of configs/benchmarks')
     parser.add_argument('answers', type=Path, help='.jsonl, or a .json list or object')
     parser.add_argument('--out-dir', type=Path, help="folder for the server's file")
@@ -39,30 +39,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--model-id',
         help="who answered, for LLaVA-Bench's judge (default: model_id in the file, else its name)",
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 def load_dataset(args: argparse.Namespace) -> Any:
     """The dataset's part of the config, the command line's changes in it."""
-    from mmengine.config import Config, DictAction
-
     from mmllava.evaluation.benchmark_config import is_benchmark
 
-    if not Path(args.config).is_file():
-        raise ConfigError(f'no config file at {args.config}; docs/benchmarks.md lists ours.')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        parser = argparse.ArgumentParser()
-        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-        options = parser.parse_args(['--cfg-options', *args.cfg_options]).cfg_options
-        cfg.merge_from_dict(options)
+    cfg = read_config(args.config, args.cfg_options, 'docs/benchmarks.md')
     if not is_benchmark(cfg):
         raise ConfigError(f'{args.config} is no benchmark; expected one of configs/benchmarks.')
     return cfg.test_dataloader.dataset
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> dict[str, Any]:
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
     from mmllava.benchmarks.answer_files import answered_by, read_answers
     from mmllava.benchmarks.registry import get_benchmark
@@ -93,20 +84,11 @@ def run(args: argparse.Namespace) -> None:
         )
     for name, score in scores.items():
         print(f'{name:<20} {score:.4f}')
-    print(json.dumps(dict(items=len(items), missing=missing, **scores)))
+    return dict(items=len(items), missing=missing, **scores)
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        run(args)
-    except MMLlavaError as error:
-        print(f'score_answers: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'score_answers: {error}. Check the paths.', file=sys.stderr)
-        return 2
-    return 0
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

@@ -14,17 +14,18 @@ Exit status: 0 done, 2 refused (the reason is on stderr).
 """
 
 import argparse
-import json
-import os
 import sys
-import tempfile
 from pathlib import Path
+from typing import Any
 
-from mmllava.errors import MMLlavaError
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
+from mmllava.errors import ConfigError
+from mmllava.io import write_json
 from mmllava.metrics.captions import (
     DEFAULT_METRICS,
     SCORERS,
-    CaptionScores,
     read_captions,
     read_references,
     score_captions,
@@ -32,9 +33,7 @@ from mmllava.metrics.captions import (
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('references', type=Path, help='COCO caption annotation file')
     parser.add_argument('predictions', type=Path, help='list of {"image_id", "caption"}')
     parser.add_argument(
@@ -44,43 +43,24 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def write(scores: CaptionScores, path: Path) -> None:
-    """Writes the scores whole or not at all."""
-    per_image = [dict(image_id=key, **row) for key, row in scores.per_image.items()]
-    content = dict(corpus=scores.corpus, failed=scores.failed, per_image=per_image)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with open(handle, 'w', encoding='utf-8') as file:
-            json.dump(content, file, indent=1)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.out and not args.out.resolve().parent.is_dir():
-        print(f'score_captions: no folder {args.out.parent} to write into.', file=sys.stderr)
-        return 2
-    try:
-        references = read_references(args.references)
-        scores = score_captions(references, read_captions(args.predictions), args.metrics)
-        if args.out:
-            write(scores, args.out)
-    except MMLlavaError as error:
-        print(f'score_captions: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'score_captions: cannot write {args.out}: {error.strerror}.', file=sys.stderr)
-        return 2
+        raise ConfigError(f'no folder {args.out.parent} to write into. Make it, or check --out.')
+    references = read_references(args.references)
+    scores = score_captions(references, read_captions(args.predictions), args.metrics)
+    if args.out:
+        per_image = [dict(image_id=key, **row) for key, row in scores.per_image.items()]
+        content = dict(corpus=scores.corpus, failed=scores.failed, per_image=per_image)
+        write_json(args.out, content, indent=1)
     for metric, reason in scores.failed.items():
         print(f'score_captions: no {metric}: {reason}', file=sys.stderr)
     for name, score in scores.corpus.items():
         print(f'{name:<8} {score:.4f}')
-    print(json.dumps(dict(images=len(scores.per_image), **scores.corpus, failed=scores.failed)))
-    return 0
+    return dict(images=len(scores.per_image), **scores.corpus, failed=scores.failed)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

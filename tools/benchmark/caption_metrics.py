@@ -13,15 +13,15 @@ The last line of output is the row. Exit status: 0 done, 2 a side failed or scor
 import argparse
 import json
 import os
-import platform
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / 'results' / 'caption_metrics.jsonl'
@@ -128,22 +128,11 @@ def largest_difference(folder: Path) -> float:
 
 
 def describe(images: int, rounds: int) -> dict:
-    """What a row needs to be read years later."""
-    git = subprocess.run(
-        ['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, capture_output=True, text=True
-    )
+    """Describes where and what was measured, for a row that is read years later."""
     java = subprocess.run(['java', '-version'], capture_output=True, text=True).stderr
-    try:
-        peer = version('pycocoevalcap')
-    except PackageNotFoundError:
-        peer = None
     return dict(
-        commit=git.stdout.strip() or None,
-        python=platform.python_version(),
-        pycocoevalcap=peer,
+        **provenance('pycocoevalcap'),
         java=java.split('"')[1] if '"' in java else None,
-        cpus=os.cpu_count(),
-        machine=platform.machine(),
         images=images,
         references=REFERENCES,
         rounds=rounds,

@@ -17,7 +17,6 @@ conversion to tools/benchmark/results/convert.jsonl and deletes what it made.
 import argparse
 import json
 import os
-import platform
 import shutil
 import struct
 import subprocess
@@ -26,10 +25,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from merge import ROOT, commit, forget, llama_layout, timed, watch
+from merge import ROOT, forget, llama_layout, timed, watch
 
 from mmllava.checkpoints.storage.tensor_entry import nbytes_of
 from mmllava.checkpoints.storage.writer import Layout, SafetensorsSink, TorchSink
+from mmllava.io import provenance
 
 TOOL = ROOT / 'tools/convert.py'
 RESULTS = ROOT / 'tools/benchmark/results/convert.jsonl'
@@ -250,8 +250,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             for row in CASES[case](Bench(args.folder, layers, hidden, words)):
                 row = dict(
-                    commit=commit(), python=platform.python_version(), numpy=np.__version__,
-                    cpus=len(os.sched_getaffinity(0)), nice=os.nice(0),
+                    **provenance('numpy'), nice=os.nice(0),
                     layers=layers, hidden=hidden, words=words,
                     cache='inputs evicted before cat and before the conversion',
                     order='dd, conversion, cat', **row,

@@ -17,12 +17,13 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / 'tests/golden/models'
@@ -96,21 +97,13 @@ def captions(model: Any, pictures: list[str], batch_size: int) -> list[str]:
 
 
 def describe(args: argparse.Namespace) -> dict[str, Any]:
-    """Where and what was measured."""
+    """Describes where and what was measured."""
     import torch
-    import transformers
 
-    git = ['git', '-C', str(ROOT)]
-    name = subprocess.run([*git, 'rev-parse', '--short=12', 'HEAD'], capture_output=True, text=True)
-    change = subprocess.run([*git, 'status', '--porcelain'], capture_output=True, text=True)
     cuda = args.device.startswith('cuda')
     return dict(
-        commit=name.stdout.strip() + '+' * bool(change.stdout.strip()),
-        python=platform.python_version(),
-        torch=torch.__version__,
-        transformers=transformers.__version__,
+        **provenance('torch', 'transformers'),
         device=torch.cuda.get_device_name(args.device) if cuda else platform.machine(),
-        cpus=len(os.sched_getaffinity(0)),
         threads=torch.get_num_threads(),
         checkpoint=Path(args.checkpoint).name,
         rounds=args.rounds,

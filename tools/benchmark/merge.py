@@ -16,7 +16,6 @@ and deletes what it made. The row's `commit` ends in `+` where the tree had chan
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 
 from mmllava.checkpoints.storage.tensor_entry import nbytes_of
 from mmllava.checkpoints.storage.writer import Layout, TorchSink
+from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
 TOOL = ROOT / 'tools/model_converters/llava-delta2mmpre.py'
@@ -152,14 +152,6 @@ def measure(folder: Path, args: argparse.Namespace) -> dict:
     )
 
 
-def commit() -> str:
-    """The commit that is measured; `+` where files differ from it."""
-    git = ['git', '-C', str(ROOT)]
-    name = subprocess.run([*git, 'rev-parse', '--short=12', 'HEAD'], capture_output=True, text=True)
-    change = subprocess.run([*git, 'status', '--porcelain'], capture_output=True, text=True)
-    return name.stdout.strip() + '+' * bool(change.stdout.strip())
-
-
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -180,10 +172,7 @@ def main(argv: list[str] | None = None) -> int:
     finally:
         shutil.rmtree(args.folder)
     row = dict(
-        commit=commit(),
-        python=platform.python_version(),
-        numpy=np.__version__,
-        cpus=len(os.sched_getaffinity(0)),
+        **provenance('numpy'),
         layers=args.layers,
         hidden=args.hidden,
         words=args.words,

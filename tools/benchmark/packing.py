@@ -16,11 +16,12 @@ import argparse
 import json
 import platform
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / 'results' / 'packing.jsonl'
@@ -94,13 +95,6 @@ def step(language: Any, lengths: list[int], side: str) -> tuple[float, float]:
     return time.process_time() - start, loss.item()
 
 
-def commit() -> str:
-    """The commit that is measured; `+` where files differ from it."""
-    run = dict(cwd=ROOT, capture_output=True, text=True)
-    name = subprocess.run(['git', 'rev-parse', '--short=12', 'HEAD'], **run).stdout.strip()
-    return name + '+' * bool(subprocess.run(['git', 'status', '--short'], **run).stdout.strip())
-
-
 def measure(language: Any, batches: list[list[int]]) -> dict[str, Any]:
     """Medians over the batches, and the largest difference of two losses."""
     seconds: dict[str, list[float]] = dict(right=[], packed=[])
@@ -134,13 +128,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--results', type=Path, default=RESULTS, help='file to append to')
     args = parser.parse_args(argv)
     import torch
-    import transformers
 
     from mmllava.models import LanguageModel
 
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    name = commit()  # before a row makes the tree another
+    made = provenance('torch', 'transformers')  # before a row makes the tree another
     language = LanguageModel(
         vocab_size=1000,
         hidden_size=args.hidden,
@@ -152,9 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     lengths = draw_lengths(64 * args.batch_size, seed=0)
     for order in ('shuffled', 'grouped'):
         row = dict(
-            commit=name,
-            torch=torch.__version__,
-            transformers=transformers.__version__,
+            **made,
             device=platform.machine(),
             threads=torch.get_num_threads(),
             hidden=args.hidden,

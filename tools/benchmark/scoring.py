@@ -14,13 +14,14 @@ line of output is the last row. Exit status: 0 done, 2 the scoring failed.
 import argparse
 import json
 import os
-import platform
 import random
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / 'results' / 'scoring.jsonl'
@@ -112,14 +113,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--answers', type=int, default=200000, help='questions')
     parser.add_argument('--out', type=Path, default=RESULTS, help='file to append rows to')
     args = parser.parse_args(argv)
-    git = ['git', 'rev-parse', '--short', 'HEAD']
-    done = subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False)
-    about = dict(
-        commit=done.stdout.strip() or None,
-        python=platform.python_version(),
-        machine=platform.machine(),
-        cores=1,
-    )
+    about = dict(provenance(), cores=1)
     for make, count in ((make_captions, args.captions), (make_answers, args.answers)):
         with tempfile.TemporaryDirectory() as scratch:
             config, answers = make(Path(scratch), count)

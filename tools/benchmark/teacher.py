@@ -10,10 +10,8 @@ The last line of output is the row. Exit status: 0 done, 2 a request failed.
 """
 
 import argparse
-import importlib.metadata
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / 'results/teacher.jsonl'
 sys.path.insert(0, str(ROOT))
 
+from mmllava.io import provenance  # noqa: E402
 from mmllava.teacher.client import Teacher  # noqa: E402
 from mmllava.teacher.endpoint import Endpoint, Request  # noqa: E402
 from mmllava.teacher.image_context import Picture  # noqa: E402
@@ -82,8 +81,7 @@ def measure(url: str, args: argparse.Namespace) -> dict:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     command = [sys.executable, ROOT / 'tools/dev/teacher_server.py', '--delay-s', str(args.delay_s)]
-    git = ['git', 'rev-parse', '--short', 'HEAD']
-    commit = subprocess.run(git, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    made = provenance('openai')  # before a row makes the tree another
     load = round(os.getloadavg()[0], 1)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -96,12 +94,8 @@ def main(argv: list[str] | None = None) -> int:
             server.terminate()
             server.communicate()
     row = dict(
-        commit=commit or None,
+        **made,
         date=time.strftime('%Y-%m-%d'),
-        python=platform.python_version(),
-        openai=importlib.metadata.version('openai'),
-        cpus=os.cpu_count(),
-        machine=platform.machine(),
         load_before=load,
         requests=args.requests,
         concurrency=args.concurrency,

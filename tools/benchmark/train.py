@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from packing import PICTURE, commit, draw_lengths
+from packing import PICTURE, draw_lengths
 
 from mmllava.errors import ConfigError
+from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / 'results' / 'train.jsonl'
@@ -362,14 +363,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--results', type=Path, default=RESULTS, help='file to append to')
     args = parser.parse_args(argv)
     import torch
-    import transformers
 
     import mmllava.models.llava  # noqa: F401  the registry
 
     torch.manual_seed(0)
     if args.device == 'cpu':
         torch.set_num_threads(1)
-    name = commit()  # before a row makes the tree another
+    made = provenance('torch', 'transformers')  # before a row makes the tree another
     dtype = 'bfloat16' if args.device == 'cuda' else 'float32'
     try:
         figures = measure(args, dtype)
@@ -377,9 +377,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f'train: {error}', file=sys.stderr)
         return 1
     row = dict(
-        commit=name,
-        torch=torch.__version__,
-        transformers=transformers.__version__,
+        **made,
         device=torch.cuda.get_device_name() if args.device == 'cuda' else platform.machine(),
         threads=torch.get_num_threads(),
         size=args.size,

@@ -16,20 +16,20 @@ Exit status: 0 done, 2 refused (the reason is on stderr).
 """
 
 import argparse
-import json
-import os
 import sys
-import tempfile
 from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
 
 from mmllava.datasets.scienceqa import ANSWERS, QUESTIONS, convert
-from mmllava.errors import MMLlavaError
+from mmllava.errors import ConfigError
+from mmllava.io import write_json
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('folder', type=Path, help='with problems.json and pid_splits.json')
     parser.add_argument('--split', required=True, help='train, val, test, minival or minitest')
     parser.add_argument(
@@ -43,39 +43,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def write(rows: list[dict], path: Path) -> None:
-    """Writes the rows whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
-    try:
-        with open(handle, 'w', encoding='utf-8') as file:
-            json.dump(rows, file, indent=2)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    out = args.out or args.folder / f'llava_{args.split}_{args.format}.json'
+    records = convert(args.folder, args.split, args.format)
+    if out.name in ('problems.json', 'pid_splits.json') or out.is_dir():
+        raise ConfigError(f'cannot write {out}: it is a folder or one of the inputs.')
+    if not out.resolve().parent.is_dir():
+        raise ConfigError(f'cannot write {out}: there is no folder {out.parent}. Make it first.')
+    if out.exists() and not args.overwrite:
+        raise ConfigError(
+            f'cannot write {out}: it exists already. Name another by --out, or add --overwrite.'
+        )
+    write_json(out, records)
+    images = sum('image' in record for record in records)
+    print(f'{out}: {len(records)} records, {images} with an image')
+    return dict(out=str(out), records=len(records), images=images)
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    out = args.out or args.folder / f'llava_{args.split}_{args.format}.json'
-    try:
-        rows = convert(args.folder, args.split, args.format)
-        if out.name in ('problems.json', 'pid_splits.json') or out.is_dir():
-            raise OSError(0, 'it is a folder or one of the inputs')
-        if out.exists() and not args.overwrite:
-            raise OSError(0, 'it exists already. Name another by --out, or add --overwrite')
-        write(rows, out)
-    except MMLlavaError as error:
-        print(f'scienceqa: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'scienceqa: cannot write {out}: {error.strerror}.', file=sys.stderr)
-        return 2
-    pictures = sum('image' in row for row in rows)
-    print(f'{out}: {len(rows)} rows, {pictures} with a picture')
-    print(json.dumps(dict(out=str(out), rows=len(rows), pictures=pictures)))
-    return 0
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

@@ -23,10 +23,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from mutation_table import MUTANTS, Mutant
+
+from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
 COPIED = (
@@ -126,17 +127,6 @@ def try_mutants(root: Path, mutants: Sequence[Mutant]) -> list[dict]:
     return rows
 
 
-def provenance() -> dict[str, str]:
-    """Commit and versions of a run; a commit with changes on top ends in ``+``."""
-    git = ['git', '-C', str(ROOT)]
-    commit = subprocess.run(
-        [*git, 'rev-parse', '--short=12', 'HEAD'], capture_output=True, text=True
-    ).stdout.strip()
-    changed = subprocess.run([*git, 'status', '--porcelain'], capture_output=True, text=True).stdout
-    made = dict(commit=commit + '+' * bool(changed), python=sys.version.split()[0])
-    return made | {name: version(name) for name in ('torch', 'transformers', 'hypothesis')}
-
-
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -159,7 +149,9 @@ def main(
         print('\n'.join(f'mutate: {line}' for line in wrong), file=sys.stderr)
         return 2
     chosen = [mutant for mutant in mutants if not args.only or mutant.name in args.only]
-    made = provenance()  # before the minutes in which the tree may go on
+    made = provenance(
+        'torch', 'transformers', 'hypothesis'
+    )  # before the minutes in which the tree may go on
     try:
         rows = try_mutants(root, chosen)
     except ValueError as error:

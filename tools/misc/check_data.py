@@ -22,22 +22,24 @@ be learned, 1 some cannot, 2 refused (the reason is on stderr).
 """
 
 import argparse
-import json
 import os
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from mmllava.errors import ConfigError, MMLlavaError
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import add_cfg_options, make_parser, read_config, run_tool
+
+from mmllava.errors import ConfigError
+from mmllava.io import write_json
 
 SHOWN = 5  # findings of a kind that are printed; the file has all
+Outcome = tuple[int, dict[str, Any]]  # exit status and the last line
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument(
         'config', help='of training, with train_dataloader and model; or of configs/benchmarks'
     )
@@ -49,24 +51,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--workers', type=int, default=min(os.cpu_count() or 1, 8), help='0: none beside this one'
     )
-    parser.add_argument('--cfg-options', nargs='+', metavar='KEY=VALUE', help='change the config')
+    add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 def load_config(args: argparse.Namespace) -> Any:
     """The config with the command line's changes in it."""
-    from mmengine.config import Config, DictAction
-
     from mmllava.evaluation.benchmark_config import is_benchmark
 
-    if not Path(args.config).is_file():
-        raise ConfigError(f'no config file at {args.config}; check the path.')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options:
-        parser = argparse.ArgumentParser()
-        parser.add_argument('--cfg-options', nargs='+', action=DictAction)
-        options = parser.parse_args(['--cfg-options', *args.cfg_options])
-        cfg.merge_from_dict(options.cfg_options)
+    cfg = read_config(args.config, args.cfg_options, 'configs/train/README.md')
     if args.workers < 0:
         raise ConfigError(f'--workers is {args.workers}, expected 0 or more.')
     if is_benchmark(cfg):
@@ -216,16 +209,15 @@ def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
     os.replace(part, file)
 
 
-def run_benchmark(cfg: Any, out: Path, workers: int) -> int:
+def run_benchmark(cfg: Any, out: Path, workers: int) -> Outcome:
     """The check of a benchmark; reading its files checks them."""
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
     from mmllava.benchmarks.check_images import KINDS, check_images
-    from mmllava.evaluation.prediction_store import write_json
     from mmllava.registry import DATASETS
 
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     count, findings = check_images(dataset.items, workers)
-    write_json(findings, out / 'findings.json')
+    write_json(out / 'findings.json', findings)
     truths = sum(item.truth is not None for item in dataset.items)
     print(
         f'{len(dataset):,} questions, {truths:,} with their answer; {count:,} pictures, '
@@ -241,13 +233,12 @@ def run_benchmark(cfg: Any, out: Path, workers: int) -> int:
                 print(f'  ... and {len(own) - SHOWN} more')
     print(f'\nthe first question:\n{dataset.ask(dataset.items[0]) or "(a caption)"}')
     bad = dict(Counter(f['kind'] for f in findings))
-    print(json.dumps(dict(questions=len(dataset), answers=truths, pictures=count, bad=bad)))
-    return 1 if findings else 0
+    status = 1 if findings else 0
+    return status, dict(questions=len(dataset), answers=truths, images=count, bad=bad)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> Outcome:
     from mmllava.evaluation.benchmark_config import is_benchmark
-    from mmllava.evaluation.prediction_store import write_json
 
     cfg = load_config(args)
     out = Path(args.out or f'work_dirs/{Path(args.config).stem}')
@@ -262,7 +253,7 @@ def run(args: argparse.Namespace) -> int:
         for kind, message in [*([e.bad] if e.bad else []), *e.notes]
     ]
     summary = summarise(dataset, found, max_tokens)
-    write_json(findings, out / 'findings.json')
+    write_json(out / 'findings.json', findings)
     draw_lengths(found, max_tokens, out / 'lengths.png')
     tokens = summary['tokens']
     print(
@@ -277,23 +268,11 @@ def run(args: argparse.Namespace) -> int:
     good = [e for e in found if not e.bad]
     if good:  # one with a picture says more
         print_sample(dataset, model, next((e for e in good if e.pictures), good[0]).index)
-    print(json.dumps(summary))
-    return 1 if summary['bad'] else 0
+    return 1 if summary['bad'] else 0, summary
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        return run(args)
-    except MMLlavaError as error:
-        print(f'check_data: {error}', file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f'check_data: {error}. Check the paths.', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print('check_data: stopped; nothing was written', file=sys.stderr)
-        return 130
+    return run_tool(__file__, parse_args, run, argv, stopped='stopped; nothing was written')
 
 
 if __name__ == '__main__':

@@ -22,14 +22,17 @@ reason is on stderr).
 
 import argparse
 import hashlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from mmllava.errors import ConfigError, MMLlavaError
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
+from mmllava.errors import ConfigError
+from mmllava.io import write_json, write_json_lines, write_text
 from mmllava.teacher import cli, data_report
-from mmllava.teacher.files import claim, write_json, write_lines, write_text
+from mmllava.teacher.files import claim
 from mmllava.teacher.generate import Written, generate, requests_of
 from mmllava.teacher.image_context import Picture, read_coco, read_pictures
 from mmllava.teacher.prompts import KINDS, OURS, Recipe, read_recipe
@@ -38,9 +41,7 @@ FILES = ('instruct.json', 'rejected.jsonl', 'report.json', 'report.png', 'sample
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('--pictures', type=Path, help='JSON lines of pictures')
     parser.add_argument('--captions', type=Path, help="COCO's captions_*.json")
     parser.add_argument('--instances', type=Path, help="COCO's instances_*.json")
@@ -89,7 +90,7 @@ def describe(args: argparse.Namespace, recipes: dict[str, Recipe], model: str) -
 
 def write(written: Written, figures: dict[str, Any], args: argparse.Namespace) -> None:
     write_json(args.out / 'instruct.json', written.rows)
-    write_lines(args.out / 'rejected.jsonl', [*written.rejected, *written.failed])
+    write_json_lines(args.out / 'rejected.jsonl', [*written.rejected, *written.failed])
     write_json(args.out / 'report.json', figures)
     write_text(args.out / 'samples.md', data_report.write_samples(written, args.seed))
     data_report.draw(written, figures['kinds'], args.out / 'report.png')
@@ -103,7 +104,7 @@ def tell(figures: dict[str, Any]) -> None:
         print(f'generate_data: {figures["teacher"]["stopped"]}', file=sys.stderr)
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> dict[str, Any] | tuple[int, dict[str, Any]]:
     pictures = read(args)
     recipes = {kind: read_recipe(kind, args.recipes) for kind in args.kinds}
     teacher = cli.open_teacher(args, args.out / 'cache')
@@ -112,8 +113,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         asked = list(requests)
         cli.print_first(asked)
-        print(json.dumps(cli.estimate(asked, teacher)))
-        return 0
+        return cli.estimate(asked, teacher)
     claim(args.out, 'generate_data', describe(args, recipes, teacher.endpoint.model), FILES)
     written = generate(pictures, recipes, teacher, requests, args.seed)
     figures = dict(
@@ -126,23 +126,18 @@ def run(args: argparse.Namespace) -> int:
     )
     write(written, figures, args)
     tell(figures)
-    print(json.dumps({name: figures[name] for name in figures if name != 'kinds'}))
-    return 1 if written.failed or written.not_asked else 0
+    status = 1 if written.failed or written.not_asked else 0
+    return status, {name: figures[name] for name in figures if name != 'kinds'}
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        return run(args)
-    except MMLlavaError as error:
-        print(f'generate_data: {error}', file=sys.stderr)
-    except OSError as error:
-        print(f'generate_data: {error.filename or args.out}: {error.strerror}.', file=sys.stderr)
-    except KeyboardInterrupt:
-        told = 'interrupted; what was answered is kept, and the same command goes on.'
-        print(f'generate_data: {told}', file=sys.stderr)
-        return 130
-    return 2
+    return run_tool(
+        __file__,
+        parse_args,
+        run,
+        argv,
+        stopped='interrupted; what was answered is kept, and the same command goes on.',
+    )
 
 
 if __name__ == '__main__':

@@ -24,26 +24,26 @@ The last line of output is one JSON object, for scripts. Exit status: 0 done, 1 
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmllava.errors import MMLlavaError
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import Unfinished, make_parser, run_tool
+
+from mmllava.io import write_json, write_json_lines
 from mmllava.teacher import cli, judge
 from mmllava.teacher.cache import Answer
 from mmllava.teacher.client import Failure, Teacher
-from mmllava.teacher.files import claim, write_json, write_lines
+from mmllava.teacher.files import claim
 
 PRESETS = ('llava-2023', 'careful')
 Reviews = dict[str, Answer]  # name of a review (judge.name_review) -> what the judge wrote
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     for name in ('questions', 'references', 'answers'):
         parser.add_argument(f'--{name}', type=Path, required=True, help='JSON lines')
     parser.add_argument('--context', type=Path, help='JSON lines: what is in each picture')
@@ -86,10 +86,6 @@ def review(
             if judge.parse_careful(answers[judge.name_review(item, swapped)].text) is None
         ]
     return first, last
-
-
-class Unfinished(Exception):
-    """There is no score yet; the message says why."""
 
 
 def score(
@@ -148,7 +144,7 @@ def tell(scores: dict[str, Any]) -> None:
         )
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
     bench = args.bench or judge.guess_bench(args.context)
     items = judge.read_items(args.questions, args.references, args.answers, args.context, bench)
     rules = judge.read_rules(bench, args.rules)
@@ -157,8 +153,7 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         asked = [judge.to_request(item, rules, swapped) for item in items for swapped in orders]
         cli.print_first(asked)
-        print(json.dumps(cli.estimate(asked, teacher)))
-        return 0
+        return 0, cli.estimate(asked, teacher)
     said = {n: str(getattr(args, n).absolute()) for n in ('questions', 'references', 'answers')}
     run = said | dict(bench=bench, rules=rules.digest(), model=teacher.endpoint.model)
     claim(args.out, 'judge', run, ('scores.json', 'reviews.jsonl'))
@@ -166,8 +161,7 @@ def run(args: argparse.Namespace) -> int:
         first, last = review(items, rules, orders, teacher)
     except Unfinished as error:
         print(f'judge: {error}', file=sys.stderr)
-        print(json.dumps(dict(scores=None, judge=cli.spent(teacher))))
-        return 1
+        return 1, dict(scores=None, judge=cli.spent(teacher))
     scores = score(items, first, last, args)
     result = dict(
         scores=scores,
@@ -177,26 +171,20 @@ def run(args: argparse.Namespace) -> int:
         rules_digest=rules.digest(),
         files={n: str(getattr(args, n)) for n in ('questions', 'references', 'answers')},
     )
-    write_lines(args.out / 'reviews.jsonl', to_rows(items, first, last))
+    write_json_lines(args.out / 'reviews.jsonl', to_rows(items, first, last))
     write_json(args.out / 'scores.json', result)
     tell(scores)
-    print(json.dumps({p: c['all'] for p, c in scores.items()} | dict(judge=result['judge'])))
-    return 0
+    return 0, {p: c['all'] for p, c in scores.items()} | dict(judge=result['judge'])
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        return run(args)
-    except MMLlavaError as error:
-        print(f'judge: {error}', file=sys.stderr)
-    except OSError as error:
-        print(f'judge: {error.filename or args.out}: {error.strerror}.', file=sys.stderr)
-    except KeyboardInterrupt:
-        told = 'interrupted; what was answered is kept, and the same command goes on.'
-        print(f'judge: {told}', file=sys.stderr)
-        return 130
-    return 2
+    return run_tool(
+        __file__,
+        parse_args,
+        run,
+        argv,
+        stopped='interrupted; what was answered is kept, and the same command goes on.',
+    )
 
 
 if __name__ == '__main__':

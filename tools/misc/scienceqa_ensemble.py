@@ -26,26 +26,24 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from mmllava.errors import ConfigError, DataError, MMLlavaError, unknown_name
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import Unfinished, make_parser, run_tool
+
+from mmllava.errors import ConfigError, DataError, unknown_name
+from mmllava.io import read_json, write_json, write_text
 from mmllava.metrics.multiple_choice import scienceqa_choice, scienceqa_letter
 from mmllava.teacher import cli, scienceqa_ensemble
 from mmllava.teacher.cache import Answer
 from mmllava.teacher.client import Failure, Teacher
 from mmllava.teacher.endpoint import Request
-from mmllava.teacher.files import claim, read_object, write_json, write_text
+from mmllava.teacher.files import claim
 
 FILES = ('scores.json', 'teacher.json', 'judge.json')
 Texts = dict[str, str]
 
 
-class Unfinished(Exception):
-    """There is no score yet; the message says why."""
-
-
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('folder', type=Path, help='with problems.json and pid_splits.json')
     parser.add_argument('--split', default='test', help='default: %(default)s')
     parser.add_argument('--answers', type=Path, required=True, help="the model's")
@@ -63,8 +61,8 @@ def draw_examples(args: argparse.Namespace) -> list[tuple[str, str]]:
     """Questions and answers of the train split."""
     from mmllava.datasets.scienceqa import write_problem
 
-    problems = read_object(args.folder / 'problems.json')
-    splits = read_object(args.folder / 'pid_splits.json')
+    problems = read_json(args.folder / 'problems.json')
+    splits = read_json(args.folder / 'pid_splits.json')
     if 'train' not in splits:
         raise unknown_name('split of ScienceQA', 'train', splits)
     if not 0 <= args.num_shots <= len(splits['train']):
@@ -176,7 +174,7 @@ def gather(args: argparse.Namespace, items: list[Any], ours: Texts) -> tuple[Any
     return theirs, judged, teacher
 
 
-def run(args: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> dict[str, float] | None:
     from mmllava.benchmarks.scienceqa import read_scienceqa
 
     files = (args.folder / 'problems.json', args.folder / 'pid_splits.json')
@@ -185,35 +183,24 @@ def run(args: argparse.Namespace) -> int:
     check(args.answers, ours, items, args.split)
     theirs, judged, teacher = gather(args, items, ours)
     if args.dry_run:
-        return 0
+        return None
     scores = combine(items, ours, theirs, judged)
     result: dict[str, Any] = dict(scores=scores, count=len(items))
     if teacher:
         result['teacher'] = cli.spent(teacher)
     write_json(args.out / 'scores.json', result)
     tell(scores)
-    print(json.dumps({name: row['accuracy'] for name, row in scores.items()}))
-    return 0
+    return {name: row['accuracy'] for name, row in scores.items()}
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    try:
-        return run(args)
-    except Unfinished as error:
-        print(f'scienceqa_ensemble: {error}', file=sys.stderr)
-        return 1
-    except MMLlavaError as error:
-        print(f'scienceqa_ensemble: {error}', file=sys.stderr)
-    except OSError as error:
-        print(
-            f'scienceqa_ensemble: {error.filename or args.out}: {error.strerror}.', file=sys.stderr
-        )
-    except KeyboardInterrupt:
-        told = 'interrupted; what was answered is kept, and the same command goes on.'
-        print(f'scienceqa_ensemble: {told}', file=sys.stderr)
-        return 130
-    return 2
+    return run_tool(
+        __file__,
+        parse_args,
+        run,
+        argv,
+        stopped='interrupted; what was answered is kept, and the same command goes on.',
+    )
 
 
 if __name__ == '__main__':

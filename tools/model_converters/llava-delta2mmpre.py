@@ -16,10 +16,13 @@ two cases nothing is left behind.
 """  # noqa: E501
 
 import argparse
-import json
 import signal
 import sys
 import time
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
 
 from mmllava.checkpoints import (
     Conversion,
@@ -30,17 +33,12 @@ from mmllava.checkpoints import (
     write_conversion,
 )
 from mmllava.checkpoints.conversion.progress import Progress, peak_rss_mb
-from mmllava.errors import MMLlavaError
-
-NAME = 'llava-delta2mmpre'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=NAME,
+    parser = make_parser(
+        __doc__,
         usage='%(prog)s BASE DELTA DST [options]\n       %(prog)s BASE DST --delta DELTA [options]',
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         'paths',
@@ -94,7 +92,7 @@ def run(args: argparse.Namespace) -> dict:
         )
     for note in notes:
         print(f'note: {note}', flush=True)
-    progress = Progress(NAME, merge.nbytes)
+    progress = Progress('llava-delta2mmpre', merge.nbytes)
     try:
         write_conversion(merge, args.dst, args.overwrite, progress)
     finally:
@@ -111,19 +109,9 @@ def run(args: argparse.Namespace) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
     # A polite kill cleans up like a Ctrl-C; Python's default is to die on the spot.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        figures = run(args)
-    except (MMLlavaError, OSError) as error:
-        print(f'{NAME}: {error}', file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f'{NAME}: interrupted; nothing was written', file=sys.stderr)
-        return 130
-    print(json.dumps(figures))
-    return 0
+    return run_tool(__file__, parse_args, run, argv, 'interrupted; nothing was written')
 
 
 if __name__ == '__main__':

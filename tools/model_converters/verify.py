@@ -13,24 +13,22 @@ Exit status: 0 the same, 1 different (from the manifest: what differs is on stde
 """
 
 import argparse
-import json
 import signal
 import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
 
 from mmllava.checkpoints import compare, read_entries, verify
 from mmllava.checkpoints.conversion.compare import Difference
 from mmllava.checkpoints.conversion.manifest import ChangedError
 from mmllava.checkpoints.conversion.progress import Progress
 from mmllava.checkpoints.layouts.identify import weights_of
-from mmllava.errors import MMLlavaError
-
-NAME = 'verify'
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=NAME, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('checkpoint', help='file or folder')
     parser.add_argument('--against', help='another checkpoint, of any layout')
     parser.add_argument('--base', help='of whichever is a delta, a projector or an adapter')
@@ -53,14 +51,17 @@ def describe(found: Difference) -> None:
     print(f'difference          max {found.max_difference:g}, mean {found.mean_difference:g}')
 
 
-def run(args: argparse.Namespace) -> tuple[int, dict]:
-    """Verifies or compares; gives the exit status and the figures of the last line."""
+def run(args: argparse.Namespace) -> int | tuple[int, dict]:
+    """Verifies or compares; returns the exit status and the figures of the last line."""
     total = sum(entry.nbytes for entry in read_entries(weights_of(args.checkpoint)).values())
-    progress = Progress(NAME, total)
+    progress = Progress('verify', total)
     try:
         if not args.against:
             return 0, dict(verify(args.checkpoint, progress), same=True)
         found = compare(args.checkpoint, args.against, progress, args.base)
+    except ChangedError as error:
+        print(f'verify: {error}', file=sys.stderr)
+        return 1
     finally:
         progress.close()
     describe(found)
@@ -68,18 +69,8 @@ def run(args: argparse.Namespace) -> tuple[int, dict]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        status, figures = run(args)
-    except (MMLlavaError, OSError) as error:
-        print(f'{NAME}: {error}', file=sys.stderr)
-        return 1 if isinstance(error, ChangedError) else 2
-    except KeyboardInterrupt:
-        print(f'{NAME}: interrupted', file=sys.stderr)
-        return 130
-    print(json.dumps(figures))
-    return status
+    return run_tool(__file__, parse_args, run, argv, 'interrupted')
 
 
 if __name__ == '__main__':

@@ -13,7 +13,6 @@ row goes to tools/benchmark/results/tiny.jsonl, and is the last line of output.
 import argparse
 import json
 import random
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -23,13 +22,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 import torch
-import transformers
 from PIL import Image
 
 import mmllava
 from mmllava.apis.inferencers import CaptionInferencer, VQAInferencer
 from mmllava.apis.load import WEIGHTS
 from mmllava.errors import MMLlavaError
+from mmllava.io import provenance
 from mmllava.metrics.captions import score_captions
 from projects.llava_tiny.build_dataset import scored_questions
 from projects.llava_tiny.caption_check import facts_of, is_right, read_facts
@@ -145,22 +144,12 @@ def share(right: Iterable[bool]) -> float:
     return round(sum(right) / len(right), 4)
 
 
-def commit() -> str:
-    """The short commit, with a + if the tree differs."""
-    git = ['git', '-C', str(ROOT)]
-    name = subprocess.run([*git, 'rev-parse', '--short=12', 'HEAD'], capture_output=True, text=True)
-    change = subprocess.run([*git, 'status', '--porcelain'], capture_output=True, text=True)
-    return name.stdout.strip() + '+' * bool(change.stdout.strip())
-
-
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     path = args.checkpoint
     try:
         row = dict(
-            commit=commit(),
-            torch=torch.__version__,
-            transformers=transformers.__version__,
+            **provenance('torch', 'transformers'),
             threads=torch.get_num_threads(),
             checkpoint='package' if path == str(WEIGHTS) else Path(path).name,
             scenes=args.scenes,

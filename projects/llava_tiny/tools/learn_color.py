@@ -20,10 +20,11 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 import mmllava
 from mmllava.apis.inferencers import CaptionInferencer
 from mmllava.apis.load import WEIGHTS
+from mmllava.io import provenance
 from projects.llava_tiny.caption_check import is_right
 from projects.llava_tiny.draw import draw_scene
 from projects.llava_tiny.scenes import NEW_COLOR, make_scene
-from projects.llava_tiny.tools.evaluate import BATCH, RESULTS, ROOT, commit, share
+from projects.llava_tiny.tools.evaluate import BATCH, RESULTS, ROOT, share
 
 CONFIG = 'projects/llava_tiny/configs/llava-tiny_brown-lora.py'
 WORK = 'work_dirs/llava-tiny_brown-lora'
@@ -52,7 +53,7 @@ def measure(checkpoint: str) -> dict[str, float]:
 
 
 def main() -> int:
-    name = commit()
+    made = provenance('torch', 'transformers')
     if not (ROOT / 'data/tiny-brown/test_answers.json').is_file():
         data = ('data/tiny-brown', '--train', '4000', '--test', '8', '--questions', '8')
         run('projects/llava_tiny/tools/make_data.py', *data, '--color', NEW_COLOR)
@@ -63,7 +64,7 @@ def main() -> int:
     (checkpoint,) = (ROOT / WORK).glob('iter_*')
     after = measure(str(checkpoint))
     row = dict(
-        commit=name,
+        **made,
         config=CONFIG,
         scenes=SCENES,
         train_s=round(seconds, 1),

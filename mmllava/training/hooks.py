@@ -1,4 +1,4 @@
-"""Checkpoints in the right order, and what a log line says of speed."""
+"""Hooks of training: checkpoints in the right order, schedulers, and speed in the log."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import CheckpointHook, Hook, ParamSchedulerHook
 from mmengine.runner import Runner
 
 from mmllava.checkpoints.storage.reader import read_json
@@ -46,8 +46,18 @@ class SafeCheckpointHook(CheckpointHook):
         save_best: str | None = None,
         rule: str = 'greater',
     ) -> None:
+        for name, value in dict(interval=interval, max_keep_ckpts=max_keep_ckpts).items():
+            if not isinstance(value, int) or (value < 1 and value != -1):
+                raise ConfigError(
+                    f'SafeCheckpointHook has {name}={value!r}, expected a whole number from 1 on; '
+                    '-1 keeps the last step alone (interval), or all (max_keep_ckpts).'
+                )
+        if not isinstance(save_best, str | None):
+            raise ConfigError(
+                f'SafeCheckpointHook has save_best={save_best!r}, expected the name of one score.'
+            )
         if rule not in ('greater', 'less'):
-            raise unknown_name('rule of SafeCheckpointHook', rule, ('greater', 'less'))
+            raise unknown_name('rule of SafeCheckpointHook', str(rule), ('greater', 'less'))
         super().__init__(
             interval=interval,
             by_epoch=False,
@@ -92,6 +102,12 @@ class SafeCheckpointHook(CheckpointHook):
         resumed = runner.iter > 0 and file.is_file()
         self.best: dict[str, Any] = read_json(file) if resumed else {}
 
+    def after_train(self, runner: Runner) -> None:
+        """Writes the last step of a run that was stopped early (mmengine's EarlyStoppingHook)."""
+        last = Path(runner.message_hub.runtime_info.get('last_ckpt') or '').name
+        if runner.iter > 0 and last != self.filename_tmpl.format(runner.iter):
+            self._save_checkpoint_with_step(runner, runner.iter, {})
+
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keeps the checkpoint where its score is the best so far."""
         if self.score is None:
@@ -121,6 +137,46 @@ def write_beside(file: Path, text: str) -> None:
     part = file.with_name(f'.{file.name}.part')
     part.write_text(text, encoding='utf-8')
     os.replace(part, file)
+
+
+@HOOKS.register_module()
+class StepSchedulerHook(ParamSchedulerHook):
+    """mmengine's ``ParamSchedulerHook``, for checkpoints between two epochs.
+
+    Schedulers counted in epochs move right after the last step of one, before the checkpoint
+    of that step is written; those that follow a score move after the val loop, and after the
+    checkpoint that it may write: a resumed run has the val loop of its step once more.
+    """
+
+    _scores: dict[str, float] | None = None
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Moves what counts steps, and at the end of an epoch what counts epochs."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if (runner.iter + 1) % runner.train_loop.steps_per_epoch == 0:
+            super().after_train_epoch(runner)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Nothing: the last step has done it."""
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Keeps the scores until every other hook has had them."""
+        self._scores = metrics
+
+    def after_val(self, runner: Runner) -> None:
+        """Moves what follows a score.
+
+        Raises:
+            ConfigError: the val loop gives no such score.
+        """
+        for scheduler in runner.param_schedulers or []:
+            monitor = getattr(scheduler, 'monitor', None)
+            if monitor is not None and monitor not in (self._scores or {}):
+                kind = type(scheduler).__name__
+                raise unknown_name(f'score of {kind}.monitor', monitor, self._scores or {})
+        super().after_val_epoch(runner, self._scores)
 
 
 @HOOKS.register_module()

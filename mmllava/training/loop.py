@@ -116,11 +116,21 @@ class StepLoop(BaseLoop):
             runner.model.train()
             self.began = time.perf_counter()
             self._step(next(steps))
-            self._epoch = self._iter // self.steps_per_epoch
+            self._end_epoch()
             self._validate()
-        runner.call_hook('after_train_epoch')
+        if self._iter % self.steps_per_epoch:
+            runner.call_hook('after_train_epoch')
         runner.call_hook('after_train')
         return runner.model
+
+    def _end_epoch(self) -> None:
+        """Calls the hooks between two epochs, where it is time."""
+        if self._iter % self.steps_per_epoch:
+            return
+        self.runner.call_hook('after_train_epoch')
+        self._epoch = self._iter // self.steps_per_epoch
+        if self._iter < self._max_iters:
+            self.runner.call_hook('before_train_epoch')
 
     def _validate(self) -> None:
         """Runs the val loop where it is time; training goes on as if it had not."""

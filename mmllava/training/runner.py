@@ -1,5 +1,6 @@
 """mmengine's runner, with a stage, and with checkpoints that a kill cannot harm."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier
+from mmengine.hooks import EarlyStoppingHook, ParamSchedulerHook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
@@ -17,8 +19,10 @@ from mmllava.datasets.transforms import CLIPResize
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.llava_config import to_llava_config
 from mmllava.models.weights import tower_mark
-from mmllava.registry import RUNNERS
+from mmllava.registry import HOOKS, RUNNERS
 from mmllava.training import checkpoint, fsdp, resume, stages
+from mmllava.training.config_check import check_config
+from mmllava.training.config_settings import building, resolve
 from mmllava.training.inspect_data import check_learned, check_settings
 from mmllava.training.loop import StepLoop
 
@@ -37,6 +41,16 @@ class TrainRunner(Runner):
     - Resuming restores the random numbers of every process too, and refuses a run that
       would not go on where it was.
     """
+
+    @classmethod
+    def from_cfg(cls, cfg: Config) -> Runner:
+        """Builds the runner of a config.
+
+        Raises:
+            ConfigError: `check_config` refuses it.
+        """
+        check_config(cfg)
+        return super().from_cfg(cfg)
 
     def setup_env(self, env_cfg: dict) -> None:
         """Starts the processes, and has the work folder hold whole checkpoints only."""
@@ -116,6 +130,57 @@ class TrainRunner(Runner):
             dataset.add_check(partial(check_learned, model=model, max_tokens=limit))
         return loop
 
+    def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Mapping[str, Any] | None = None) -> None:
+        """Scales every learning rate by what a step learns, accumulated micro-batches included.
+
+        Args:
+            optim_wrapper: built; no scheduler is yet.
+            auto_scale_lr: ``enable``, and ``base_batch_size``, for which the rates are written.
+        """
+        if not (auto_scale_lr or {}).get('enable', False):
+            return
+        loop: StepLoop = self.train_loop
+        base = auto_scale_lr['base_batch_size']
+        found = self.world_size * loop.dataloader.batch_size * loop.accumulate
+        self.logger.info(
+            f'auto_scale_lr: a step learns {found} samples, base_batch_size is {base}; '
+            f'learning rates x {found / base:g}.'
+        )
+        for group in optim_wrapper.optimizer.param_groups:
+            group['lr'] *= found / base
+
+    def _build_param_scheduler(self, scheduler: Any, optim_wrapper: Any) -> list[Any]:
+        """Builds the schedulers; one that is converted to steps counts optimizer steps."""
+        given = [scheduler] if isinstance(scheduler, Mapping) else scheduler
+        steps = dict(epoch_length=self.train_loop.steps_per_epoch)  # mmengine: micro-batches
+        with building('param_scheduler'):
+            return super()._build_param_scheduler([{**s, **steps} for s in given], optim_wrapper)
+
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Builds the optimizer."""
+        with building('optim_wrapper'):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_visualizer(self, visualizer: Any = None) -> Any:
+        """Builds what writes logs and images."""
+        with building('visualizer'):
+            return super().build_visualizer(visualizer)
+
+    def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
+        """Registers mmengine's default hooks, with ours for checkpoints and schedulers."""
+        ours = dict(
+            param_scheduler=dict(type='mmllava.StepSchedulerHook'),
+            checkpoint=dict(type='mmllava.SafeCheckpointHook'),
+        )
+        super().register_default_hooks({**ours, **(hooks or {})})
+
+    def register_hook(self, hook: Any, priority: Any = None) -> None:
+        """Registers a hook; ours in place of mmengine's ``ParamSchedulerHook``."""
+        if isinstance(hook, Mapping) and resolve(HOOKS, hook['type']) is ParamSchedulerHook:
+            hook = dict(type='mmllava.StepSchedulerHook')
+        with building(f'the hook {hook}'):
+            super().register_hook(hook, priority)
+
     def build_val_loop(self, loop: Any) -> Any:
         """Builds the val loop; its workers take no random number from training."""
         loop = super().build_val_loop(loop)
@@ -141,7 +206,11 @@ class TrainRunner(Runner):
                 seed=self.seed,
                 **self._run,
                 optimizer=optimizer,
-                schedules=[scheduler.state_dict() for scheduler in self.param_schedulers or []],
+                schedules=[_plain_state(scheduler) for scheduler in self.param_schedulers or []],
+                stopping=[
+                    dict(wait_count=hook.wait_count, best_score=float(hook.best_score))
+                    for hook in self._early_stopping()
+                ],
                 random=random_states,
                 info={k: v for k, v in info if k != 'cfg' and _is_plain(v)},
             )
@@ -154,6 +223,9 @@ class TrainRunner(Runner):
             }
             checkpoint.write(folder, self.bare_model, files, state, texts, self._base)
         barrier()
+
+    def _early_stopping(self) -> list[EarlyStoppingHook]:
+        return [hook for hook in self.hooks if isinstance(hook, EarlyStoppingHook)]
 
     def _config(self) -> Config:
         """The run's config without what the command line says anew each time."""
@@ -216,11 +288,18 @@ class TrainRunner(Runner):
         )
         for scheduler, stored in zip(self.param_schedulers or [], state['schedules'], strict=True):
             scheduler.load_state_dict(stored)
+        for hook, stored in zip(self._early_stopping(), state.get('stopping', []), strict=False):
+            vars(hook).update(stored)
         self.message_hub.update_info_dict(state['info'])
         loop: StepLoop = self.train_loop
         loop.resume_at(state['step'])
         checkpoint.restore_random_state(state['random'][self.rank])
         self.logger.info(f'resumed from {folder}: {state["step"]} of {loop.max_iters} steps done')
+
+
+def _plain_state(scheduler: Any) -> dict[str, Any]:
+    """The state of a scheduler without functions: OneCycleLR's has one, that its config names."""
+    return {name: v for name, v in scheduler.state_dict().items() if not callable(v)}
 
 
 def _is_plain(value: Any) -> bool:

@@ -89,8 +89,10 @@ def build(cfg: Any) -> tuple[Any, Any]:
     from mmllava.datasets import InstructDataset
     from mmllava.models import Llava
     from mmllava.registry import DATASETS, MODELS
+    from mmllava.training.config_check import check_no_wrapper
     from mmllava.training.inspect_data import check_settings
 
+    check_no_wrapper(cfg.train_dataloader.dataset)
     for registry, wanted, found in (
         (DATASETS, InstructDataset, cfg.train_dataloader.dataset.get('type')),
         (MODELS, Llava, cfg.model.get('type')),

@@ -18,8 +18,8 @@ from mmllava.training.config_check import (
     check_config,
 )
 from tests.conftest import ROOT
+from tests.helpers.training_run import losses, train, training_config
 from tests.test_training.test_validation import data, validating  # noqa: F401
-from tests.test_training.tiny import losses, train, training_config
 
 PROJECTOR = dict(train=['projector'])
 

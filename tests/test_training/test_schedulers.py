@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmllava.registry import HOOKS
+from tests.helpers.training_run import losses, train, training_config
 from tests.test_training.test_validation import data, validating  # noqa: F401
-from tests.test_training.tiny import losses, train, training_config
 
 PROJECTOR = dict(train=['projector'])
 EPOCHS, STEPS = 4, 3  # steps of an epoch, each of two micro-batches

@@ -171,7 +171,7 @@ class InstructDataset(BaseDataset):
         return packed
 
     def describe(self, index: int) -> str:
-        """Where a sample stands: file, row and, where it has one, id."""
+        """Locates a sample: file, record number and, if it has one, id."""
         info = self.get_data_info(index)
         row = info['row']
         id_ = f' (id {row["id"]!r})' if isinstance(row, dict) and 'id' in row else ''

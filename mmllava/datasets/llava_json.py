@@ -83,7 +83,7 @@ def count_words(row: Any) -> int:
 
 
 def to_sample(row: Any, img_root: str, template: str) -> dict[str, Any]:
-    """What a pipeline starts from.
+    """Makes the dict that a pipeline starts from.
 
     Args:
         row: of a training file.

@@ -15,7 +15,7 @@ from mmllava.registry import TRANSFORMS
 
 
 def _map(function: Callable[[Any], Any], value: Any) -> Any:
-    """Of one picture, or of each in a list."""
+    """Applies a function to one image, or to each in a list."""
     return [function(v) for v in value] if isinstance(value, list) else function(value)
 
 
@@ -53,7 +53,7 @@ class LoadImage(BaseTransform):
 
 @TRANSFORMS.register_module()
 class CLIPResize(BaseTransform):
-    """What CLIP sees of a picture: one square, or for v1.6 the whole and its tiles.
+    """Prepares an image for CLIP: one square, or for v1.6 the whole image and its tiles.
 
     One square is uint8 RGB ``(size, size, 3)``, tiles are ``(T, 3, size, size)``.
     A picture that could not be decoded becomes a black square; its ``error``

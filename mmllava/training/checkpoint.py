@@ -143,7 +143,7 @@ def _write_json(file: Path, value: Mapping[str, Any]) -> None:
 
 
 def describe_base(model: nn.Module) -> dict[str, Any] | None:
-    """What ``base.json`` says: where the rest of the weights is, and how to know it again.
+    """Describes the base for ``base.json``: where the other weights are, and their fingerprint.
 
     None where the checkpoint will hold all weights, or the base is random.
     """
@@ -159,7 +159,7 @@ def describe_base(model: nn.Module) -> dict[str, Any] | None:
 
 
 def read_base(folder: Path) -> dict[str, Any] | None:
-    """What ``base.json`` of a checkpoint says; None where all weights are inside."""
+    """Reads ``base.json`` of a checkpoint; None where all weights are inside."""
     file = folder / BASE_FILE
     return read_json(file) if file.is_file() else None
 
@@ -183,7 +183,7 @@ def read_weights(folder: Path, model: nn.Module) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """What ``resume.pth`` holds; never runs code from it.
+    """Reads ``resume.pth`` without running code from it.
 
     Raises:
         CheckpointError: there is none, or it cannot be read.

@@ -53,7 +53,7 @@ def check_settings(
 
 
 def _parameters(kind: Any) -> tuple[dict[str, inspect.Parameter], bool]:
-    """What a class takes by name, and whether it takes any other name too."""
+    """Lists the keyword arguments of a class, and tells whether it takes any other name too."""
     found: dict[str, inspect.Parameter] = {}
     for owner in kind.__mro__ if isinstance(kind, type) else [kind]:
         if isinstance(owner, type) and '__init__' not in vars(owner):

@@ -148,7 +148,7 @@ def shard_like(value: Tensor, like: Tensor) -> Tensor:
 
 
 def share_optimizer(state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """What `gather` made of an optimizer's state, for this process's optimizer."""
+    """Converts what `gather` returned into the state of this process's optimizer."""
     parameters = [p for group in optimizer.param_groups for p in group['params']]
     parts = {
         number: {

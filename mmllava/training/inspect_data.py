@@ -33,7 +33,7 @@ _BYTES = re.compile('(?:<0x[0-9A-F]{2}>)+')
 
 @dataclass(frozen=True)
 class Examined:
-    """What there is to say of one sample.
+    """The findings about one sample.
 
     Args:
         index: in the dataset.

@@ -236,7 +236,7 @@ def _after(loader: DataLoader, skip: int) -> DataLoader:
 
 
 def _gather(outputs: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """What is logged of a step: the mean of its losses, the sum of what is counted."""
+    """Reduces a step's log values: the mean of its losses, the sum of its counts."""
     merged = {}
     for name in outputs[0]:
         values = torch.stack([torch.as_tensor(out[name]).float().detach() for out in outputs])

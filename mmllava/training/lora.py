@@ -43,7 +43,7 @@ def add_lora(lm: nn.Module, r: int, alpha: int, dropout: float = 0.0) -> None:
 
 
 def is_adapter(name: str) -> bool:
-    """Whether a parameter belongs to an adapter."""
+    """Tells whether a parameter belongs to an adapter."""
     return '.lora_A.' in name or '.lora_B.' in name
 
 
@@ -53,7 +53,7 @@ def plain_name(name: str) -> str:
 
 
 def adapter_config(lm: nn.Module) -> dict[str, Any] | None:
-    """What PEFT's ``adapter_config.json`` says of our adapters; None without any."""
+    """Makes PEFT's ``adapter_config.json`` for our adapters; None without any."""
     settings = getattr(lm, 'adapter_settings', None)
     if settings is None:
         return None

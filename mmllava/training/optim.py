@@ -94,7 +94,7 @@ class BFloat16OptimWrapper(OptimWrapper):
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        """What a forward pass runs in."""
+        """Returns the context that a forward pass runs in."""
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, torch.bfloat16):
             yield
@@ -132,7 +132,7 @@ class WarmupCosineLR(_ParamScheduler):
         super().__init__(optimizer, 'lr', begin=0, end=end + 1, last_step=last_step, by_epoch=False)
 
     def factor(self, step: int) -> float:
-        """What the rate is multiplied with in a step, 0 the first."""
+        """Returns the factor of the learning rate at a step; the first is 0."""
         if step < self.warmup:
             return step / max(1, self.warmup)
         share = (step - self.warmup) / max(1, self.total - self.warmup)

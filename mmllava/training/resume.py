@@ -1,4 +1,4 @@
-"""Whether a run may go on from a checkpoint: what must be as it was, and the seed."""
+"""Decides whether a run may resume from a checkpoint: unchanged settings, data and seed."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -41,7 +41,7 @@ _SHOWN = 3  # settings that an error names
 def describe_run(
     config: Config, loop: StepLoop, processes: int, tower: str | None = None
 ) -> dict[str, Any]:
-    """What must be the same for a resumed run to learn what an undisturbed one would.
+    """Collects the settings that must be unchanged for a resumed run to equal an uninterrupted one.
 
     Args:
         config: the run's.
@@ -167,7 +167,7 @@ def _check_latest(folder: Path, latest: Path) -> None:
 
 
 def _is_free(name: str) -> bool:
-    """Whether a setting may be another in a resumed run."""
+    """Tells whether a setting may change in a resumed run."""
     own = name.startswith('model.') and name.rpartition('.')[2] in _PATHS
     return own or any(name == free or name.startswith(f'{free}.') for free in _FREE)
 

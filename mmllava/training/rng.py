@@ -1,4 +1,4 @@
-"""What is done beside training, and leaves no trace in it."""
+"""Runs evaluation inside training without changing its mode or RNG state."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What learns and what is frozen: said once, in the config's ``stage``."""
+"""Freezes and trains the parts of a model that the config's ``stage`` names."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _EMBEDDING = 'language.lm.model.embed_tokens.weight'
 
 @dataclass(frozen=True)
 class Stage:
-    """What a training run changes.
+    """Settings of a training run: which parts are trained, and how.
 
     Args:
         train: of `PARTS`. ``projector`` includes v1.6's newline. ``tower`` is its blocks
@@ -126,7 +126,7 @@ def _check_packed(bits: int, stage: Stage) -> None:
 
 
 def cast_trainable_to_fp32(module: nn.Module) -> None:
-    """What is trained in float32, as a copy of its own: as loaded it lies in its file's pages."""
+    """Copies the trained parameters to float32; as loaded, they are mapped pages of their file."""
     for parameter in module.parameters():
         if parameter.requires_grad and not isinstance(parameter, DTensor):
             parameter.data = parameter.data.float().clone()

@@ -19,7 +19,7 @@ from mmllava.errors import CheckpointError
 
 @dataclass
 class Difference:
-    """What two checkpoints have in common.
+    """Counts what two checkpoints have in common.
 
     Args:
         equal: tensors of the same bits.
@@ -41,7 +41,7 @@ class Difference:
 
     @property
     def same(self) -> bool:
-        """Whether they are the same model, up to its type."""
+        """Tells whether they are the same model, up to the dtype."""
         return not (self.different or self.only_first or self.only_second)
 
     def as_dict(self) -> dict[str, Any]:

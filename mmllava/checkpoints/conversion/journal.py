@@ -1,4 +1,4 @@
-"""What of a conversion is written already, so that a killed one can go on.
+"""Records which bytes of a conversion are written, so that a killed one can resume.
 
 A line per tensor, beside the unfinished result. The first line is the plan's SHA-256: what was
 begun by another plan, or from files that changed since, is not gone on with.

@@ -1,4 +1,4 @@
-"""What was written, from what, with checksums; and whether it still is so.
+"""Writes and checks the manifest of a conversion: sources, results and their checksums.
 
 In a folder it is ``manifest.json``; a ``.pth`` or ``.bin`` has it inside, since two files
 cannot appear in one step. It holds no time and no path: the same conversion gives the same one.

@@ -1,4 +1,4 @@
-"""Any layout in, any layout out: what will be written, decided from headers alone.
+"""Plans a conversion between any two layouts, from headers alone.
 
 conversion = prepare_conversion('llava-v1.5-7b', 'hf', tower='clip-vit-large-patch14-336')
 write_conversion(conversion, 'llava-v1.5-7b-hf')
@@ -225,7 +225,7 @@ def _refuse_other_tower(
 
 
 def _notes(model: Model, to: str) -> list[str]:
-    """What a user should know about the result."""
+    """Lists what a user should know about the result."""
     kept, named = model.kept, model.config.get('mm_vision_tower')
     if named and not has_tower(kept) and to in ('mmllava', 'original'):
         return [

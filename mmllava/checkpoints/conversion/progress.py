@@ -1,4 +1,4 @@
-"""What a terminal shows of a conversion: bytes, rate, time left; memory at the end."""
+"""Shows a conversion's progress in a terminal: bytes, rate, time left; peak memory at the end."""
 
 import sys
 import time

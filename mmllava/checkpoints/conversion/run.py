@@ -101,7 +101,7 @@ def check_write(conversion: Conversion, destination: str | Path, overwrite: bool
 
 
 def find_leftover(destination: str | Path) -> Path | None:
-    """What a killed run left beside the destination, the newest; None where there is nothing."""
+    """Finds the newest leftover of a killed run next to the destination; None without one."""
     return next(iter(leftovers(Path(destination).resolve())), None)
 
 

@@ -1,4 +1,4 @@
-"""What lies beside the weights of a converted model: config, tokenizer, processor."""
+"""Makes the files next to a converted model's weights: config, tokenizer, processor."""
 
 import json
 from collections.abc import Mapping
@@ -83,7 +83,7 @@ def files_beside(
 def _hf(
     model: Model, config: dict[str, Any], vision: Mapping[str, Any] | None, source: Path
 ) -> dict[str, bytes]:
-    """What transformers needs."""
+    """Makes the files that transformers needs."""
     if vision is None:
         raise CheckpointError(
             f'how many attention heads the vision tower in {source} has stands in no file there. '

@@ -51,7 +51,7 @@ class Slice(NamedTuple):
 
 
 class PerThread(local):
-    """What every thread makes for itself, once."""
+    """A value that each thread makes once, for itself."""
 
     def __init__(self, make: Callable[[], Adapters]) -> None:
         self._made = make()

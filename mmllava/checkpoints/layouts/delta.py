@@ -98,7 +98,7 @@ def plan_tower(tower: Entries) -> list[TensorPlan]:
 
 
 def size_name(hidden: int) -> str:
-    """What people call a LLaMA of this hidden size."""
+    """Names the LLaMA of a hidden size, as people call it."""
     return f'LLaMA {LLAMA_SIZES[hidden]}' if hidden in LLAMA_SIZES else 'no released LLaMA'
 
 

@@ -1,4 +1,4 @@
-"""What transformers' processor needs beside the weights: pictures and chat template."""
+"""Writes the files of transformers' processor: image settings and chat template."""
 
 import json
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ def processor_name(tiles: bool) -> str:
 
 
 def template_name(config: Mapping[str, Any], rows: int) -> str:
-    """Which template the model was trained with; told by its language model."""
+    """Derives the chat template that the model was trained with from its language model."""
     if 'mistral' in str(config.get('model_type')).lower():
         return 'mistral_instruct'
     return 'chatml_direct' if rows == _YI_ROWS else 'vicuna_v1'

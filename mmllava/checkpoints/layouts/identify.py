@@ -1,4 +1,4 @@
-"""What kind of checkpoint is this? Told by tensor names and config.json, never a name.
+"""Identifies a checkpoint's layout by its tensor names and config.json, never by a file's name.
 
 kind = identify('weights/some-folder')
 print(kind.layout, kind.reason)
@@ -63,7 +63,7 @@ _MODEL_TYPES = {
 
 @dataclass(frozen=True)
 class Kind:
-    """What a checkpoint is.
+    """A checkpoint's layout and the reason for it.
 
     Args:
         layout: a key of ``LAYOUTS``.

@@ -1,4 +1,4 @@
-"""What a tensor is called in each layout, as tables; the way back is derived.
+"""Tables of tensor names in each layout; the inverse maps are derived.
 
 Every table goes between a layout and LLaVA's own names ('original'), which all
 conversions pass through.

@@ -102,7 +102,7 @@ def merged_config(delta: dict[str, Any], rows: int, ids: dict[str, int]) -> dict
 
 
 def uses_start_end(folder: Path, rows: int) -> bool:
-    """Whether a delta whose config does not say so was trained with words around pictures.
+    """Tells whether a delta whose config does not say so was trained with tokens around images.
 
     LLaVA added the two words where it was, and only there: its chat models have them, and
     v0 for ScienceQA does not.

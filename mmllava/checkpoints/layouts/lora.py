@@ -1,4 +1,4 @@
-"""What is trained beside a model, put onto it: LoRA adapters and bare projectors."""
+"""Merges LoRA adapters and bare projectors into their base."""
 
 import re
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class _Source(Protocol):
 
 
 def read_trained(source: _Source) -> dict[str, TensorEntry]:
-    """What LLaVA's training leaves beside an adapter; ``{}`` beside an adapter of others.
+    """Reads the tensors that LLaVA's training saves next to an adapter; ``{}`` for other adapters.
 
     Raises:
         CheckpointError: LLaVA's own ``config.json`` is there, and what was trained is not.

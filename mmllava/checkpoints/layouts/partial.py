@@ -21,7 +21,7 @@ _SAMPLE = 4096  # bytes of each tensor that a fingerprint reads
 
 
 def read_base(folder: Path) -> tuple[str, str]:
-    """What ``base.json`` says: (where the base was, its fingerprint).
+    """Reads ``base.json``: (location of the base, its fingerprint).
 
     Raises:
         CheckpointError: it says neither.

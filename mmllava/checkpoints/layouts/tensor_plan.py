@@ -36,7 +36,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """What becomes of one tensor.
+    """The plan of one tensor of the result.
 
     Args:
         name: in the result; for a dropped one, in its source.

@@ -265,7 +265,7 @@ def _lora(source: Source, base: Source | None) -> Model:
 
 
 def _changes(source: Source, base: Source | None) -> Model:
-    """What tools/train.py trained: tensors whole, adapters, or both."""
+    """Plans a checkpoint of tools/train.py: whole tensors, adapters, or both."""
     check_base(source.folder, base.path)
     file, settings = source.folder / ADAPTER_FILE, source.folder / ADAPTER_CONFIG
     if settings.is_file() and not file.is_file():

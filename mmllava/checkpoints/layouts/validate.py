@@ -45,7 +45,7 @@ def projector_depth(names: Mapping[str, TensorPlan]) -> int:
 
 
 def has_tower(names: Mapping[str, TensorPlan]) -> bool:
-    """Whether a vision tower is inside."""
+    """Tells whether a vision tower is inside."""
     return any(name.startswith(TOWER) for name in names)
 
 

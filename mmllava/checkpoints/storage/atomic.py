@@ -175,12 +175,12 @@ def _busy(part: Path) -> CheckpointError:
 
 
 def _remains(destination: Path) -> list[Path]:
-    """What runs that are over left beside the destination."""
+    """Leftovers of finished or killed runs next to the destination."""
     return [path for path in _beside(destination) if is_over(path)]
 
 
 def _beside(destination: Path) -> list[Path]:
-    """What runs, over or not, have beside the destination: unfinished or earlier results."""
+    """Lists every run's unfinished or earlier results next to the destination."""
     if not destination.parent.is_dir():
         return []
     name = re.compile(rf'\.{re.escape(destination.name)}\.(part|old)-[0-9]+')
@@ -198,7 +198,7 @@ def _lock_of(path: Path) -> Path:
 
 
 def _old_of(part: Path) -> Path:
-    """Where an earlier result lies while a folder takes its place."""
+    """Names the path of an earlier result while a folder takes its place."""
     return _sibling(part, 'old')
 
 
@@ -213,7 +213,7 @@ def _kind(path: Path) -> str:
 
 
 def _files(part: Path) -> Iterator[Path]:
-    """What must reach the disk: the files, then the folder that lists them."""
+    """Lists what must reach the disk: the files, then the folder that lists them."""
     if part.is_dir():
         yield from sorted(part.iterdir())
     yield part

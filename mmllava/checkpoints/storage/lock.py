@@ -88,7 +88,7 @@ def _lock(handle: int, *ways: str) -> None:
 
 
 def _is_at(handle: int, file: Path) -> bool:
-    """Whether the open file is still the one of that name: it may be deleted meanwhile."""
+    """Tells whether the open file is still the one of that name; it may have been deleted."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(handle), os.stat(file))
     return False

@@ -1,4 +1,4 @@
-"""Where one tensor lies in a file, and how to look at it without reading it."""
+"""Locates one tensor in a file and maps it without reading it."""
 
 import math
 import mmap

@@ -57,7 +57,7 @@ _BROKEN_PICKLE = (
 # Tuples, because the pickle that named a tensor goes on with it in its hands: its opcode
 # BUILD sets attributes, even those of a frozen dataclass, and can change no tuple.
 class _Storage(NamedTuple):
-    """What the pickle says about one ``data/<key>``."""
+    """A storage in the pickle: one ``data/<key>``."""
 
     dtype: str
     key: str
@@ -65,7 +65,7 @@ class _Storage(NamedTuple):
 
 
 class _Tensor(NamedTuple):
-    """What the pickle says about one tensor; ``first`` counts values, not bytes."""
+    """A tensor in the pickle; ``first`` counts values, not bytes."""
 
     storage: _Storage
     first: int

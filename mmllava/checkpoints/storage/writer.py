@@ -38,7 +38,7 @@ _SHORT_BYTES = (2**31 - 1) / 1.05  # up to which the standard library takes zip'
 
 
 class Sink(Protocol):
-    """Where tensors go: ``begin`` the next of the layout, ``write`` its bytes, ``close``.
+    """Writes tensors in order: ``begin`` the next of the layout, ``write`` its bytes, ``close``.
 
     ``begin`` of the tensor that is begun already does nothing. ``abort`` instead of
     ``close`` lets go of the files, whatever state they are in. A sink that is opened over

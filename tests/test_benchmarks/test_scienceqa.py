@@ -108,6 +108,8 @@ def test_questions_of_llavas_own_file_stand_for_those_that_are_made(files, tmp_p
         ('problems.json', lambda p: p['101'].update(grade='first'), "the grade 'first'"),
         ('problems.json', lambda p: p['100'].update(image='../../../x.png'), 'lies outside of'),
         ('pid_splits.json', lambda s: s['test'].append('101'), "id '101' of .* again"),
+        ('pid_splits.json', lambda s: s.update(test=[]), "has no id in 'test'"),
+        ('pid_splits.json', lambda s: s.update(test=None), 'has "test" .* a list'),
     ],
 )
 def test_a_bad_file_is_refused_with_the_record(copied, spoil, file, change, message):

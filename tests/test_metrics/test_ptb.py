@@ -17,7 +17,7 @@ def rows(path):
     return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
 
 
-def test_every_recorded_sentence_gives_the_recorded_words():
+def test_every_recorded_sentence_gives_the_recorded_tokens():
     recorded = rows(OURS)
     assert len(recorded) > 1500
     words = tokenize_all([row['text'] for row in recorded])
@@ -25,7 +25,7 @@ def test_every_recorded_sentence_gives_the_recorded_words():
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason=f'no {SHARED.name} beside the checkout')
-def test_every_shared_sentence_gives_the_recorded_words():
+def test_every_shared_sentence_gives_the_recorded_tokens():
     recorded = rows(SHARED)
     for row in recorded:
         assert tokenize(row['text']) == row['tokens']

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+SCORE = 'analysis_tools/score_captions.py'
 RECORDED = ROOT / 'tests/golden/captions/scores.json'
 
 
 def tool(name, *arguments, cwd):
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     return subprocess.run(
-        [sys.executable, str(ROOT / 'tools/analysis_tools' / name), *map(str, arguments)],
+        [sys.executable, str(ROOT / 'tools' / name), *map(str, arguments)],
         cwd=cwd,
         env={**os.environ, 'PYTHONPATH': paths},
         capture_output=True,
@@ -34,7 +35,7 @@ def predictions(tmp_path):
 
 def test_the_last_line_is_the_scores_and_out_holds_each_image(predictions, tmp_path):
     out = tmp_path / 'scores.json'
-    done = tool('score_captions.py', RECORDED, predictions, '--out', out, cwd=tmp_path)
+    done = tool(SCORE, RECORDED, predictions, '--out', out, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     expected = json.loads(RECORDED.read_text())['corpus']
     last = json.loads(done.stdout.splitlines()[-1])
@@ -49,7 +50,7 @@ def test_the_last_line_is_the_scores_and_out_holds_each_image(predictions, tmp_p
 
 def test_a_refusal_is_on_stderr_and_leaves_no_file(tmp_path):
     out = tmp_path / 'scores.json'
-    done = tool('score_captions.py', RECORDED, RECORDED, '--out', out, cwd=tmp_path)
+    done = tool(SCORE, RECORDED, RECORDED, '--out', out, cwd=tmp_path)
     assert done.returncode == 2
     assert 'score_captions: ' in done.stderr and 'expected a list' in done.stderr
     assert done.stdout == '' and not out.exists()
@@ -57,7 +58,7 @@ def test_a_refusal_is_on_stderr_and_leaves_no_file(tmp_path):
 
 def test_a_missing_folder_for_the_scores_is_refused_first(predictions, tmp_path):
     out = tmp_path / 'no' / 's.json'
-    done = tool('score_captions.py', RECORDED, predictions, '--out', out, cwd=tmp_path)
+    done = tool(SCORE, RECORDED, predictions, '--out', out, cwd=tmp_path)
     assert done.returncode == 2
     assert 'no folder' in done.stderr and done.stdout == ''
 

@@ -1,7 +1,7 @@
 """GQA, SEED-Bench and MMBench beside second implementations, the same answers through both.
 
 lmms-eval 0.7.3 and VLMEvalKit 0.2rc1 (ms-vlmeval 0.0.20), where they are installed; the rules
-are worked by hand in test_readers.py and test_evaluation/test_choice.py, which always run. Where a
+are worked by hand in the tests of each benchmark and of mmllava.metrics, which always run. Where a
 peer differs, the test says by which rule, and whose is right.
 """
 

@@ -1,16 +1,14 @@
-"""Answers of other programs are matched with a set, or refused with the record."""
+"""Answers of other programs are matched with a benchmark, or refused with the record."""
 
 import json
 
 import pytest
 
 from mmllava.benchmarks.answer_files import read_answers
-from mmllava.benchmarks.check_images import check_images
 from mmllava.benchmarks.types import Item
 from mmllava.errors import DataError
-from tests.conftest import ROOT
+from tests.test_benchmarks.conftest import tool_arguments
 from tools.analysis_tools import score_answers
-from tools.misc import check_data
 
 ITEMS = [Item(7), Item(8), Item('9')]
 
@@ -49,13 +47,8 @@ def test_a_bad_answer_file_is_refused(tmp_path, text, message):
         read_answers(tmp_path / 'a.json', ITEMS)
 
 
-def options(made, config, root):
-    config = ROOT / f'configs/benchmarks/{config}.py'
-    return config, f'test_dataloader.dataset.data_root={made / root}'
-
-
 def test_files_are_scored_without_a_model(made, tmp_path, capsys):
-    config, root = options(made, 'gqa', 'gqa')
+    config, root = tool_arguments(made, 'gqa', 'gqa')
     answers = tmp_path / 'a.json'
     answers.write_text(json.dumps({'2000': 'Yes.', '2001': 'green'}))
     args = [str(config), str(answers), '--out-dir', str(tmp_path / 'sent'), '--cfg-options', root]
@@ -73,7 +66,7 @@ def test_files_are_scored_without_a_model(made, tmp_path, capsys):
 
 
 def test_a_set_without_truth_says_where_it_is_scored(made, tmp_path, capsys):
-    config, root = options(made, 'mmvet', 'mm-vet')
+    config, root = tool_arguments(made, 'mmvet', 'mm-vet')
     (tmp_path / 'a.json').write_text('{"v1_0": "a square"}')
     assert score_answers.main([str(config), str(tmp_path / 'a.json'), '--cfg-options', root]) == 2
     assert 'MM-Vet is scored by a server or a judge; --out-dir' in capsys.readouterr().err
@@ -89,43 +82,13 @@ def test_a_set_without_truth_says_where_it_is_scored(made, tmp_path, capsys):
     ],
 )
 def test_the_judge_is_told_who_answered(made, tmp_path, given, more, name, capsys):
-    config, root = options(made, 'llava_bench_wild', 'llava-bench-in-the-wild')
+    config, root = tool_arguments(made, 'llava_bench_wild', 'llava-bench-in-the-wild')
     file = tmp_path / 'mine-7b.jsonl'
     file.write_text(f'{{"question_id": 0, "text": "A square."{more}}}')
     args = [str(config), str(file), '--out-dir', str(tmp_path), *given, '--cfg-options', root]
     assert score_answers.main(args) == 0
     (row,) = map(json.loads, (tmp_path / 'answers.jsonl').read_text().splitlines())
     assert row['model_id'] == name
-
-
-def test_every_picture_of_a_set_is_looked_at_once(made, copied, tmp_path, capsys):
-    folder = copied('coco')
-    (folder / 'val2014/COCO_val2014_000000000001.jpg').unlink()
-    (folder / 'val2014/COCO_val2014_000000000002.jpg').write_bytes(b'no picture')
-    config, root = options(tmp_path, 'vqav2_val', 'coco')
-    args = [str(config), '--workers', '0', '--out', str(tmp_path / 'out'), '--cfg-options', root]
-    assert check_data.main(args) == 1
-    said = capsys.readouterr().out
-    assert json.loads(said.splitlines()[-1]) == dict(
-        questions=12, answers=12, pictures=6, bad=dict(missing=1, broken=1)
-    )
-    assert 'question 0: no picture at' in said
-    assert 'question 20: ' in said
-    assert 'Is square 0 red?\nAnswer the question using' in said
-    assert len(json.loads((tmp_path / 'out/findings.json').read_text())) == 2
-    args[-1] = options(made, 'vqav2_val', 'coco')[1]
-    assert check_data.main(args) == 0
-    args[-1] = options(made, 'vqav2_val', 'gone')[1]
-    assert check_data.main(args) == 2
-    assert 'cannot read' in capsys.readouterr().err
-    assert check_images([Item(1, image=b'no'), Item(2)])[1][0]['kind'] == 'broken'
-
-
-@pytest.mark.parametrize('flag', ['--tokenizer', '--max-tokens'])
-def test_what_only_training_data_takes_is_refused_for_a_benchmark(flag, capsys):
-    config = ROOT / 'configs/benchmarks/pope.py'
-    assert check_data.main([str(config), flag, '3']) == 2
-    assert f'{flag} goes with a config of training' in capsys.readouterr().err
 
 
 ASK = '\nAnswer the question using a single word or phrase.'

@@ -1,4 +1,4 @@
-"""What each sample's own answer got, as its benchmark counts it."""
+"""Scores of each sample by itself, as its benchmark counts it."""
 
 import pytest
 

@@ -20,7 +20,7 @@ def test_every_image_of_a_benchmark_is_decoded_once(made, copied, tmp_path, caps
     assert check_data.main(args) == 1
     said = capsys.readouterr().out
     assert json.loads(said.splitlines()[-1]) == dict(
-        questions=12, answers=12, pictures=6, bad=dict(missing=1, broken=1)
+        questions=12, answers=12, images=6, bad=dict(missing=1, broken=1)
     )
     assert 'question 0: no picture at' in said
     assert 'question 20: ' in said

@@ -21,6 +21,9 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
 from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +94,7 @@ def make_files(folder: Path, images: int) -> None:
     (folder / 'preds.json').write_text(json.dumps(predictions))
 
 
-def run(code: str, folder: Path, name: str) -> tuple[float, float]:
+def run_side(code: str, folder: Path, name: str) -> tuple[float, float]:
     """Runs one side; returns wall seconds and peak MB, children included."""
     command = [sys.executable, '-c', code, 'refs.json', 'preds.json', f'{name}.json']
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
@@ -139,14 +142,15 @@ def describe(images: int, rounds: int) -> dict:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
     parser.add_argument('--images', type=int, default=5000)
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--out', type=Path, default=RESULTS, help='file to append the row to')
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int | dict:
     seconds: dict[str, list[float]] = dict(ours=[], theirs=[])
     peak_mb: dict[str, list[float]] = dict(ours=[], theirs=[])
     with tempfile.TemporaryDirectory() as name:
@@ -155,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             for _ in range(args.rounds):
                 for side, code in (('ours', OURS), ('theirs', THEIRS)):
-                    wall, peak = run(code, folder, side)
+                    wall, peak = run_side(code, folder, side)
                     seconds[side].append(round(wall, 3))
                     peak_mb[side].append(round(peak, 1))
             difference = largest_difference(folder)
@@ -173,8 +177,11 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     with args.out.open('a', encoding='utf-8') as file:
         file.write(json.dumps(row) + '\n')
-    print(json.dumps(row))
-    return 0
+    return row
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

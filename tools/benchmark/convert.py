@@ -27,6 +27,9 @@ from pathlib import Path
 import numpy as np
 from merge import ROOT, forget, llama_layout, timed, watch
 
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
 from mmllava.checkpoints.storage.tensor_entry import nbytes_of
 from mmllava.checkpoints.storage.writer import Layout, SafetensorsSink, TorchSink
 from mmllava.io import provenance
@@ -225,9 +228,7 @@ CASES: dict[str, Callable[[Bench], Iterator[dict]]] = {
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('folder', type=Path, help='on the disk to measure; must not exist')
     parser.add_argument('--size', choices=SIZES, default='7B')
     parser.add_argument('--only', choices=CASES, help='one case; all by default')
@@ -238,8 +239,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> int:
     layers, hidden, words = (
         given or own
         for given, own in zip((args.layers, args.hidden, args.words), SIZES[args.size], strict=True)
@@ -261,6 +261,10 @@ def main(argv: list[str] | None = None) -> int:
         finally:
             shutil.rmtree(args.folder)
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

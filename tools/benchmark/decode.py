@@ -23,6 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
 from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
@@ -139,31 +142,33 @@ def row_of(args: argparse.Namespace) -> dict[str, Any]:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
     parser.add_argument('--checkpoint', default=str(GOLDEN / 'llava-v1.5'), help='folder')
     parser.add_argument('--tower', default=None, help='CLIP, where the checkpoint has none inside')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--rounds', type=int, default=15)
     parser.add_argument('--tokens', type=int, default=128, help='new ones of each row')
     parser.add_argument('--out', type=Path, default=RESULTS, help='file to append the row to')
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int | dict:
     if args.tower is None and Path(args.checkpoint).parent == GOLDEN:
         args.tower = str(GOLDEN / 'clip-tiny')
-    from mmllava.errors import MMLlavaError
-
     try:
         measured = row_of(args)
-    except (RuntimeError, MMLlavaError) as error:
+    except RuntimeError as error:
         print(f'decode: {error}', file=sys.stderr)
         return 2
     row = {**describe(args), **measured}
     with args.out.open('a', encoding='utf-8') as file:
         file.write(json.dumps(row) + '\n')
-    print(json.dumps(row))
-    return 0
+    return row
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

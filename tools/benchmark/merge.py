@@ -24,6 +24,9 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
 from mmllava.checkpoints.storage.tensor_entry import nbytes_of
 from mmllava.checkpoints.storage.writer import Layout, TorchSink
 from mmllava.io import provenance
@@ -153,9 +156,7 @@ def measure(folder: Path, args: argparse.Namespace) -> dict:
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('folder', type=Path, help='on the disk to measure; must not exist')
     parser.add_argument('--layers', type=int, default=32)
     parser.add_argument('--hidden', type=int, default=4096)
@@ -164,8 +165,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> dict:
     args.folder.mkdir(parents=True)
     try:
         row = measure(args.folder, args)
@@ -183,8 +183,11 @@ def main(argv: list[str] | None = None) -> int:
     args.results.parent.mkdir(parents=True, exist_ok=True)
     with open(args.results, 'a') as results:
         results.write(json.dumps(row) + '\n')
-    print(json.dumps(row))
-    return 0
+    return row
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

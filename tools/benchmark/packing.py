@@ -21,6 +21,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
 from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
@@ -118,15 +121,16 @@ def measure(language: Any, batches: list[list[int]]) -> dict[str, Any]:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
     parser.add_argument('--batch-size', type=int, default=8, help='rows of a batch')
     parser.add_argument('--hidden', type=int, default=256)
     parser.add_argument('--layers', type=int, default=4)
     parser.add_argument('--results', type=Path, default=RESULTS, help='file to append to')
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
     import torch
 
     from mmllava.models import LanguageModel
@@ -159,6 +163,10 @@ def main(argv: list[str] | None = None) -> int:
             file.write(json.dumps(row) + '\n')
         print(json.dumps(row))
     return int(worst > 1e-4)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

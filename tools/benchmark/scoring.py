@@ -21,6 +21,9 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
 from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
@@ -105,14 +108,15 @@ def measure(root: Path, config: str, answers: Path) -> dict:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
     parser.add_argument('--captions', type=int, default=40504, help='pictures')
     parser.add_argument('--answers', type=int, default=200000, help='questions')
     parser.add_argument('--out', type=Path, default=RESULTS, help='file to append rows to')
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> int:
     about = dict(provenance(), cores=1)
     for make, count in ((make_captions, args.captions), (make_answers, args.answers)):
         with tempfile.TemporaryDirectory() as scratch:
@@ -127,6 +131,10 @@ def main(argv: list[str] | None = None) -> int:
             file.write(json.dumps(row) + '\n')
         print(json.dumps(row))
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

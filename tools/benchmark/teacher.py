@@ -21,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / 'results/teacher.jsonl'
 sys.path.insert(0, str(ROOT))
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool  # noqa: E402
 
 from mmllava.io import provenance  # noqa: E402
 from mmllava.teacher.client import Teacher  # noqa: E402
@@ -30,9 +32,7 @@ from mmllava.teacher.prompts import read_recipe  # noqa: E402
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('--requests', type=int, default=5000)
     parser.add_argument('--concurrency', type=int, default=64)
     parser.add_argument('--delay-s', type=float, default=0.2)
@@ -78,8 +78,7 @@ def measure(url: str, args: argparse.Namespace) -> dict:
     )
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> int | dict:
     command = [sys.executable, ROOT / 'tools/dev/teacher_server.py', '--delay-s', str(args.delay_s)]
     made = provenance('openai')  # before a row makes the tree another
     load = round(os.getloadavg()[0], 1)
@@ -105,8 +104,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     with args.out.open('a', encoding='utf-8') as file:
         file.write(json.dumps(row) + '\n')
-    print(json.dumps(row))
-    return 0
+    return row
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

@@ -28,9 +28,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import Unfinished, make_parser, run_tool
 from packing import PICTURE, draw_lengths
 
-from mmllava.errors import ConfigError
 from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
@@ -316,7 +317,7 @@ def measure(args: argparse.Namespace, dtype: str) -> dict[str, Any]:
     # The first batch warms up; its losses are those of the same weights.
     first = [step(batches[0]) for step in steps.values()]
     if not abs(first[0] - first[1]) <= LIMITS[dtype]:  # nor where one is no number
-        raise ConfigError(
+        raise Unfinished(
             f'the first losses are {first[0]} and {first[1]}, expected the same up to '
             f'{LIMITS[dtype]}: the two sides do not compute the same, and no row is written.'
         )
@@ -352,16 +353,17 @@ def measure(args: argparse.Namespace, dtype: str) -> dict[str, Any]:
     return row
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
     parser.add_argument('--size', choices=['small', '7B'], default='small')
     parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu')
     parser.add_argument('--batch-size', type=int, default=8, help='samples of a step')
     parser.add_argument('--rounds', type=int, default=6, help='steps of each side')
     parser.add_argument('--results', type=Path, default=RESULTS, help='file to append to')
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> dict:
     import torch
 
     import mmllava.models.llava  # noqa: F401  the registry
@@ -371,11 +373,7 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(1)
     made = provenance('torch', 'transformers')  # before a row makes the tree another
     dtype = 'bfloat16' if args.device == 'cuda' else 'float32'
-    try:
-        figures = measure(args, dtype)
-    except ConfigError as error:
-        print(f'train: {error}', file=sys.stderr)
-        return 1
+    figures = measure(args, dtype)
     row = dict(
         **made,
         device=torch.cuda.get_device_name() if args.device == 'cuda' else platform.machine(),
@@ -388,8 +386,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     with open(args.results, 'a') as file:
         file.write(json.dumps(row) + '\n')
-    print(json.dumps(row))
-    return 0
+    return row
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

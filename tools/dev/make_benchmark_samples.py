@@ -23,6 +23,11 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+sys.path.append(str(Path(__file__).parents[1]))
+from _cli import make_parser, run_tool
+
+from mmllava.errors import ConfigError
+from mmllava.io import write_json_lines
 from mmllava.metrics.yes_no import COGNITION, PERCEPTION
 
 COUNT = 6  # pictures of a set
@@ -236,11 +241,6 @@ def textvqa(root: Path) -> None:
     write_json(root / 'TextVQA_Rosetta_OCR_v0.2_val.json', dict(head, data=words))
 
 
-def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(''.join(json.dumps(row) + '\n' for row in rows), encoding='utf-8')
-
-
 def pope(root: Path) -> None:
     """Three files about COCO's pictures; question numbers start again in each."""
     for k, kind in enumerate(('random', 'popular', 'adversarial')):
@@ -253,7 +253,7 @@ def pope(root: Path) -> None:
             )
             for n in range(6)
         ]
-        write_lines(root / f'coco_pope_{kind}.json', rows)
+        write_json_lines(root / f'coco_pope_{kind}.json', rows)
 
 
 def mme(root: Path) -> None:
@@ -347,7 +347,7 @@ def llava_bench_in_the_wild(root: Path) -> None:
         )
         for n in range(3)
     ]
-    write_lines(root / 'questions.jsonl', rows)
+    write_json_lines(root / 'questions.jsonl', rows)
 
 
 def llava_bench_coco(root: Path) -> None:
@@ -356,7 +356,7 @@ def llava_bench_coco(root: Path) -> None:
         dict(question_id=n, image=f'{n + 1:012d}.jpg', text=f'What is {n}?', category='conv')
         for n in range(3)
     ]
-    write_lines(root / 'qa90_questions.jsonl', rows)
+    write_json_lines(root / 'qa90_questions.jsonl', rows)
 
 
 MAKERS: dict[str, Callable[[Path], None]] = {
@@ -377,22 +377,22 @@ MAKERS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = make_parser(__doc__)
     parser.add_argument('folder', type=Path, help='new or empty; a folder for each set goes here')
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> dict:
     if args.folder.exists() and (not args.folder.is_dir() or any(args.folder.iterdir())):
-        print(
-            f'benchmark_samples: {args.folder} is not empty; expected a new folder. Name another.',
-            file=sys.stderr,
-        )
-        return 2
+        raise ConfigError(f'{args.folder} is not empty; expected a new folder. Name another.')
     for name, make in MAKERS.items():
         make(args.folder / name)
-    print(json.dumps(dict(folder=str(args.folder), sets=list(MAKERS))))
-    return 0
+    return dict(folder=str(args.folder), sets=list(MAKERS))
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

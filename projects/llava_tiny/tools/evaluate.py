@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
+sys.path.append(str(Path(__file__).parents[3] / 'tools'))
 import torch
+from _cli import make_parser, run_tool
 from PIL import Image
 
 import mmllava
 from mmllava.apis.inferencers import CaptionInferencer, VQAInferencer
 from mmllava.apis.load import WEIGHTS
-from mmllava.errors import MMLlavaError
 from mmllava.io import provenance
 from mmllava.metrics.captions import score_captions
 from projects.llava_tiny.build_dataset import scored_questions
@@ -43,9 +44,7 @@ BATCH = 50
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('--checkpoint', default=str(WEIGHTS), help='default: the package')
     parser.add_argument('--scenes', type=int, default=1000, help='of each caption test')
     parser.add_argument('--questions', type=int, default=2000)
@@ -144,32 +143,30 @@ def share(right: Iterable[bool]) -> float:
     return round(sum(right) / len(right), 4)
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> dict:
     path = args.checkpoint
-    try:
-        row = dict(
-            **provenance('torch', 'transformers'),
-            threads=torch.get_num_threads(),
-            checkpoint='package' if path == str(WEIGHTS) else Path(path).name,
-            scenes=args.scenes,
-            questions=args.questions,
-            talks=args.talks,
-            captions=test_captions(path, 'test', args.scenes),
-            held_out=test_captions(path, 'held-out', args.scenes),
-            vqa=test_questions(path, args.questions),
-            vqa_blind=test_questions(path, args.questions, blind=True),
-            chat=test_talks(path, args.talks),
-            caption_s=time_caption(path),
-        )
-    except MMLlavaError as error:
-        print(f'evaluate: {error}', file=sys.stderr)
-        return 2
+    row = dict(
+        **provenance('torch', 'transformers'),
+        threads=torch.get_num_threads(),
+        checkpoint='package' if path == str(WEIGHTS) else Path(path).name,
+        scenes=args.scenes,
+        questions=args.questions,
+        talks=args.talks,
+        captions=test_captions(path, 'test', args.scenes),
+        held_out=test_captions(path, 'held-out', args.scenes),
+        vqa=test_questions(path, args.questions),
+        vqa_blind=test_questions(path, args.questions, blind=True),
+        chat=test_talks(path, args.talks),
+        caption_s=time_caption(path),
+    )
     if not args.no_row:
         with RESULTS.open('a', encoding='utf-8') as file:
             file.write(json.dumps(row) + '\n')
-    print(json.dumps(row))
-    return 0
+    return row
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

@@ -8,19 +8,20 @@ The same files each time. The last line of output is one JSON object.
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
+sys.path.append(str(Path(__file__).parents[3] / 'tools'))
+from _cli import make_parser, run_tool
+
+from mmllava.errors import ConfigError
 from projects.llava_tiny import build_dataset
 from projects.llava_tiny.draw import PAINTS
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = make_parser(__doc__)
     parser.add_argument('folder', type=Path, nargs='?', default=Path('data/tiny'))
     parser.add_argument('--train', type=int, default=84000, help='scenes to learn from')
     parser.add_argument(
@@ -31,26 +32,22 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
+def run(args: argparse.Namespace) -> dict:
     if min(args.train, args.test, args.questions) < 8:
-        print('make_data: --train, --test and --questions take 8 or more.', file=sys.stderr)
-        return 2
+        raise ConfigError('--train, --test and --questions take 8 or more.')
     folder = args.folder
-    try:
-        build_dataset.write_tokenizer(folder / 'tokenizer')
-        build_dataset.write_training(
-            folder, build_dataset.write_pictures(folder, 'train', args.train, args.color)
-        )
-        for split in ('test', 'held-out'):
-            scenes = build_dataset.write_pictures(folder, split, args.test)
-            build_dataset.write_captions(folder, scenes, split)
-            build_dataset.write_questions(folder, scenes, split, args.questions)
-    except OSError as error:
-        print(f'make_data: cannot write {error.filename}: {error.strerror}.', file=sys.stderr)
-        return 2
-    print(json.dumps(dict(folder=str(folder), train=args.train, test=args.test)))
-    return 0
+    build_dataset.write_tokenizer(folder / 'tokenizer')
+    scenes = build_dataset.write_pictures(folder, 'train', args.train, args.color)
+    build_dataset.write_training(folder, scenes)
+    for split in ('test', 'held-out'):
+        scenes = build_dataset.write_pictures(folder, split, args.test)
+        build_dataset.write_captions(folder, scenes, split)
+        build_dataset.write_questions(folder, scenes, split, args.questions)
+    return dict(folder=str(folder), train=args.train, test=args.test)
+
+
+def main(argv: list[str] | None = None) -> int:
+    return run_tool(__file__, parse_args, run, argv)
 
 
 if __name__ == '__main__':

@@ -37,7 +37,6 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> dict[str, str]:
     from mmllava.evaluation.report import choose, make_html, make_sheet
     from mmllava.evaluation.runs import read_run
-    from mmllava.io import atomic_path, write_text
 
     found = read_run(args.run)
     out = args.out or args.run / 'report.html'

@@ -82,7 +82,7 @@ def parse_json(
     text: str | bytes,
     where: str | Path,
     error: type[MMLlavaError] = DataError,
-    allow_nan: bool = False,
+    strict: bool = True,
 ) -> Any:
     """Parses one JSON document.
 
@@ -90,8 +90,8 @@ def parse_json(
         text: the document; bytes are UTF-8.
         where: file, or file and line, for the message.
         error: class of the error to raise.
-        allow_nan: accept ``NaN`` and ``Infinity``, which are not JSON, but which Python
-            writes; for logs of numbers.
+        strict: refuse ``NaN``, ``Infinity`` and half of a surrogate pair, which Python writes;
+            False for files that `dump_json` wrote.
 
     Raises:
         MMLlavaError: of class ``error``, if it is not JSON, a key stands twice in one object,
@@ -103,9 +103,9 @@ def parse_json(
         value = json.loads(
             text,
             object_pairs_hook=_unique_keys,
-            parse_constant=None if allow_nan else _refuse_constant,
+            parse_constant=_refuse_constant if strict else None,
         )
-        if _SURROGATE_ESCAPE.search(text):
+        if strict and _SURROGATE_ESCAPE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as reason:
         near = reason.object[max(reason.start - 60, 0) : reason.end]

@@ -68,7 +68,8 @@ def test_a_missing_file_and_a_path_with_a_nul_say_what_was_expected(tmp_path):
 
 
 def test_nan_is_accepted_in_logs_only():
-    assert str(io.parse_json('NaN', 'log', allow_nan=True)) == 'nan'
+    assert str(io.parse_json('NaN', 'log', strict=False)) == 'nan'
+    assert io.parse_json('"\\ud800"', 'log', strict=False) == '\ud800'
 
 
 def test_json_lines_skip_blank_lines_and_keep_line_separators_in_strings(tmp_path):

@@ -1,11 +1,11 @@
-"""Long evaluation runs: the test loop, its files, its reports.
+"""Long evaluation runs: the test loop, its files and reports.
 
 Floor 5. Files:
 
-    benchmark_config.py  a benchmark's config and a model's become one
-    prediction_store.py  predictions on disk, appended as they come
-    report.py            a run as one page
-    run_metadata.py      protocol cards: how a score came about
-    runs.py              a finished run; what tells two apart
-    test_loop.py         the test loop that survives a kill
+    benchmark_config.py  puts a model into the config of a benchmark
+    prediction_store.py  predictions on disk, appended as they are made
+    report.py            a run as one HTML page or image
+    run_metadata.py      run.json: protocol, scoring, environments
+    runs.py              reads a finished run and compares two
+    test_loop.py         mmengine's test loop, resumable
 """

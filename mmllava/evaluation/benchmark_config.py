@@ -1,4 +1,4 @@
-"""A benchmark's config and a model's become one: any set with any model."""
+"""Puts a model into the config of a benchmark: any benchmark runs with any model."""
 
 import copy
 import re
@@ -20,15 +20,15 @@ _TYPES = ('BenchmarkDataset', 'mmllava.BenchmarkDataset')
 
 
 def is_benchmark(cfg: Config) -> bool:
-    """Whether a config tests on a `BenchmarkDataset`."""
+    """Tells whether a config tests on a `BenchmarkDataset`."""
     loader = cfg.get('test_dataloader') or {}
     return (loader.get('dataset') or {}).get('type') in _TYPES
 
 
 def name_run(model: str | None, checkpoint: str) -> str:
-    """What to call the results of a model: its name, or that of its file or folder.
+    """Names the results of a model after the model, or after its checkpoint's file or folder.
 
-    A step of a training run (``iter_100``, ``checkpoint-100``) has the run's name before its own.
+    The name of a training step (``iter_100``, ``checkpoint-100``) is prefixed with the run's.
     """
     path = Path(model or checkpoint)
     if model is None and path.exists():
@@ -36,46 +36,49 @@ def name_run(model: str | None, checkpoint: str) -> str:
     name = path.stem if path.suffix in _SUFFIXES else path.name
     if re.fullmatch(r'(best_.+_)?iter_\d+|checkpoint-\d+', name) and path.parent.name:
         name = f'{path.parent.name}_{name}'
-    return name.encode(errors='replace').decode()  # it goes into files that are UTF-8
+    return name.encode(errors='replace').decode()  # file names may not be UTF-8; reports are
 
 
 def add_model(cfg: Config, model: str | None, checkpoint: str, tower: str | None = None) -> None:
-    """Puts a model, and the way it sees pictures, into a benchmark's config.
+    """Puts a model and its image preprocessing into a benchmark's config.
 
     Prompt and decoding become those of the dataset's preset.
 
     Args:
-        cfg: of a benchmark; changed in place. One with a model of its own keeps it when
-            ``model`` is None.
-        model: name, as ``llava-7b-v1.5``, or a config file. None: what the checkpoint,
-            an original LLaVA folder, says it is.
+        cfg: of a benchmark; changed in place. A model that it has already stays if ``model``
+            is None.
+        model: name, such as ``llava-7b-v1.5``, or a config file. None: the model is detected
+            from the checkpoint, a LLaVA folder.
         checkpoint: the weights.
-        tower: CLIP, a folder or hub id, where ``model`` is None: in the place of the one
-            that the checkpoint's config.json names.
+        tower: CLIP, a folder or hub id, if ``model`` is None: replaces the one that the
+            checkpoint's config.json names.
 
     Raises:
-        ConfigError: no such model, a tower beside a model, or a config that is no
-            benchmark's.
-        CheckpointError: ``model`` is None and the checkpoint does not say what it is.
+        ConfigError: no such model, a tower together with a model, or a config of another
+            dataset.
+        CheckpointError: ``model`` is None and the checkpoint is not a folder of a known model.
     """
     if not is_benchmark(cfg):
         raise ConfigError(
-            '--model and --tower go with a config of configs/benchmarks, and this one tests on '
+            '--model and --tower need a config of configs/benchmarks, and this one tests on '
             'another dataset. Leave them out: the config has its own.'
         )
     if model and tower:
         raise ConfigError(
-            '--tower goes without --model: a config names its own. Change that with '
-            '--cfg-options model.vision_encoder.pretrained=PATH.'
+            '--tower and --model exclude each other: a config names its own tower. Change it '
+            'with --cfg-options model.vision_encoder.pretrained=PATH.'
         )
     dataset = cfg.test_dataloader.dataset
     protocol = get_protocol(dataset.benchmark, dataset.get('preset', 'llava'))
-    own, resize = _of_name(model) if model else _of_config(cfg) or _of_folder(checkpoint, tower)
+    if model:
+        config, resize = _from_name(model)
+    else:
+        config, resize = _from_config(cfg) or _from_folder(checkpoint, tower)
     caption = get_benchmark(dataset.benchmark).caption
-    own.task, own.preset = 'caption' if caption else 'vqa', protocol.preset
-    own.generation_cfg = dict(protocol.generation)
-    own.pop('prompt_tmpl', None)
-    cfg.model = own
+    config.task, config.preset = 'caption' if caption else 'vqa', protocol.preset
+    config.generation_cfg = dict(protocol.generation)
+    config.pop('prompt_tmpl', None)
+    cfg.model = config
     dataset.pipeline = _pipeline(resize)
 
 
@@ -91,20 +94,19 @@ def _pipeline(resize: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _of_name(model: str) -> tuple[Any, dict[str, Any]]:
-    """Model and CLIPResize of a config, by its path or its name."""
+def _from_name(model: str) -> tuple[Any, dict[str, Any]]:
+    """Returns model and CLIPResize of a config, given its path or its model's name."""
     if model.endswith('.py'):
         if not Path(model).is_file():
             raise ConfigError(f'no config file at {model}; check the path given as --model.')
-        found = Config.fromfile(model)
+        cfg = Config.fromfile(model)
     else:
         known = set(list_models('llava-'))
         name = model.lower() if model.lower() in known else f'{model.lower()}_vqa'
         if name not in known:
             raise unknown_name('model', model, {n.rsplit('_', 1)[0] for n in known})
-        found = ModelHub.get(name).config
-        found = found if isinstance(found, Config) else Config.fromfile(found)
-    result = _of_config(found)
+        cfg = ModelHub.get(name).config
+    result = _from_config(cfg)
     if result is None:
         raise ConfigError(
             f'{model} has no model with a CLIPResize in its test_dataloader; expected a config '
@@ -113,23 +115,23 @@ def _of_name(model: str) -> tuple[Any, dict[str, Any]]:
     return result
 
 
-def _of_config(cfg: Config) -> tuple[Any, dict[str, Any]] | None:
-    """Model and CLIPResize of a config that has both."""
+def _from_config(cfg: Config) -> tuple[Any, dict[str, Any]] | None:
+    """Returns model and CLIPResize of a config, None if it lacks one of them."""
     pipeline = (cfg.get('test_dataloader') or {}).get('dataset', {}).get('pipeline') or []
     steps = [dict(step) for step in pipeline if str(step.get('type')).endswith('CLIPResize')]
     if not cfg.get('model') or not steps:
         return None
     model = copy.deepcopy(cfg.model)
-    model.pop('generation_cfg', None)  # the preset's, in the place of that config's
+    model.pop('generation_cfg', None)  # the preset's is used instead
     return model, steps[0]
 
 
-def _of_folder(checkpoint: str, tower: str | None) -> tuple[Any, dict[str, Any]]:
-    """What an original folder says of itself."""
+def _from_folder(checkpoint: str, tower: str | None) -> tuple[Any, dict[str, Any]]:
+    """Returns model and CLIPResize that are detected from a LLaVA folder."""
     path = fetch(checkpoint)
     if not path.is_dir():
         raise CheckpointError(
-            f'{checkpoint} is a file, which does not say what model it is for. Name it: '
+            f'{checkpoint} is a file, which does not describe its model. Name the model: '
             '--model llava-7b-v1.5, or --model CONFIG.'
         )
     found = config_from_checkpoint(path, tower)

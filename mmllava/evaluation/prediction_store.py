@@ -1,23 +1,20 @@
-"""Predictions on disk, appended as they come, so that a killed run goes on."""
+"""Stores predictions as they are made, so that a killed run can resume."""
 
-import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmllava.errors import DataError
+from mmllava.io import dump_json, parse_json
 
 SampleId = int | str
-#: What may tell the samples of a set apart, the first that does is taken.
+#: fields that may identify a sample, in order of preference
 ID_FIELDS = ('sample_id', 'question_id', 'image_id', 'img_path')
-_HALF = re.compile('[\ud800-\udfff]')  # of a character; JSON can hold one, UTF-8 cannot
 
 
 class PredictionFile:
-    """The predictions of one run: a JSON line for each sample, under its id.
+    """Appends and reads the predictions of one run: a JSON line per sample, with its id.
 
     Each process of a run appends to a file of its own, ``predictions-RANK.jsonl``,
     and reads those of all.
@@ -32,9 +29,10 @@ class PredictionFile:
         self.file = self.folder / f'predictions-{rank}.jsonl'
 
     def read(self) -> dict[SampleId, dict[str, Any]]:
-        """Records by id; a later one replaces an earlier one, but a failure no answer.
+        """Reads the records of all processes, by id.
 
-        A last line that a kill cut short is passed over.
+        A later record replaces an earlier one, but a failure never replaces an answer. A last
+        line that a kill cut short is dropped.
 
         Raises:
             DataError: another line is not a record.
@@ -44,12 +42,13 @@ class PredictionFile:
             *lines, rest = file.read_bytes().split(b'\n')
             for number, line in enumerate(lines, 1):
                 try:
-                    record = json.loads(line)
+                    record = parse_json(line, 'the line', strict=False)
                     key, failed = record['id'], record.get('error')
                     old = records.get(key)
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                except (DataError, KeyError, TypeError, AttributeError) as error:
+                    reason = error.__cause__ or error
                     raise DataError(
-                        f'line {number} of {file} is not a prediction ({error}). Remove the file '
+                        f'line {number} of {file} is not a prediction ({reason}). Remove the file '
                         'to start over, or that line to predict its sample again.'
                     ) from error
                 if not failed or old is None or old.get('error'):
@@ -59,72 +58,41 @@ class PredictionFile:
         return records
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Writes records, one line each, and hands them to the system at once."""
+        """Appends records, one line each, in one write."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lines = ''.join(to_json(record) + '\n' for record in records)
+        lines = ''.join(dump_json(record) + '\n' for record in records)
         with open(self.file, 'a', encoding='utf-8', newline='\n') as handle:
             handle.write(lines)
 
 
 def sample_ids(infos: Sequence[Mapping[str, Any]]) -> list[SampleId]:
-    """An id for each sample of a set, none twice, the same in whatever order they come.
+    """Returns a unique id for each sample of a dataset, independent of their order.
 
-    The first of ``ID_FIELDS`` that every sample has and that tells them all apart;
-    a sample's number where none does.
+    The ids are the values of the first of ``ID_FIELDS`` that every sample has and no two
+    samples share; the samples' indices where there is no such field.
     """
     for field in ID_FIELDS:
-        ids = [plain(info.get(field)) for info in infos]
+        ids = [to_python(info.get(field)) for info in infos]
         if all(isinstance(i, (int, str)) for i in ids) and len(set(ids)) == len(ids):
             return ids
     return list(range(len(infos)))
 
 
-def plain(value: Any) -> Any:
-    """A number of torch or numpy as Python's."""
+def to_python(value: Any) -> Any:
+    """Converts a scalar of torch or numpy to Python's; returns any other value as it is."""
     return value.item() if hasattr(value, 'item') else value
 
 
-def file_mark(path: Any) -> str | None:
-    """A file's name, size and time of change; its name alone where there is no file."""
+def file_signature(path: Any) -> str | None:
+    """Returns a file's path, size and modification time; the path alone if there is no file.
+
+    Args:
+        path: of a file, a list of them, or None.
+    """
     if not isinstance(path, (str, Path)):
-        return None if path is None else ' '.join(str(file_mark(one)) for one in path)
+        return None if path is None else ' '.join(str(file_signature(one)) for one in path)
     try:
-        now = os.stat(path)
-    except (OSError, ValueError):  # the second: a NUL, or half of a character
+        stat = os.stat(path)
+    except (OSError, ValueError):  # ValueError: a NUL or a lone surrogate
         return str(path)
-    return f'{path} {now.st_size} {now.st_mtime_ns}'
-
-
-def to_json(value: Any, **more: Any) -> str:
-    """JSON that UTF-8 can hold: its letters as they are, or escaped where one is half a letter."""
-    text = json.dumps(value, ensure_ascii=False, **more)
-    return json.dumps(value, **more) if _HALF.search(text) else text
-
-
-def write_json(value: Any, file: str | Path) -> None:
-    """Writes a JSON file whole or not at all."""
-    write_text(to_json(value, indent=1) + '\n', file)
-
-
-def write_lines(rows: Iterable[Any], file: str | Path) -> None:
-    """Writes a file of JSON lines whole or not at all."""
-    write_text(''.join(to_json(row) + '\n' for row in rows), file)
-
-
-def write_text(text: str, file: str | Path) -> None:
-    """Writes a file in UTF-8 whole or not at all."""
-    with whole(file) as part:
-        part.write_text(text, encoding='utf-8')
-
-
-@contextmanager
-def whole(file: str | Path) -> Iterator[Path]:
-    """A path beside a file, to write to: it takes the file's place if nothing fails."""
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f'.{file.name}.part')
-    try:
-        yield part
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
+    return f'{path} {stat.st_size} {stat.st_mtime_ns}'

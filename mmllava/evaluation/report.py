@@ -1,9 +1,8 @@
-"""A run to look at: scores, protocol and samples with their pictures, in one file."""
+"""Renders a run as one file: scores, protocol and samples with their images."""
 
 import base64
 import html
 import io
-import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from typing import Any
 from PIL import Image, ImageOps
 
 from mmllava.errors import ConfigError, DataError, ImageError, unknown_name
-from mmllava.evaluation.prediction_store import file_mark
+from mmllava.evaluation.prediction_store import file_signature
 from mmllava.evaluation.runs import Run, answer_of
 from mmllava.images.annotate import PAPER, annotate
 from mmllava.images.load import load_image
+from mmllava.io import dump_json
 
-SIDE_PX = 320  # of a picture in the report
+SIDE_PX = 320  # of an image in the report
 COLUMNS = 4  # of the PNG sheet
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; margin: 2em auto; max-width: 1200px; padding: 0 1em;
@@ -37,23 +37,23 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The samples that a report shows, and by which score they are the worst."""
+class Selection:
+    """Holds the samples that a report shows and the score by which the worst are chosen."""
 
     by: str | None
     worst: list[dict[str, Any]]
     failed: list[dict[str, Any]]
-    chosen: list[dict[str, Any]]  # at random
+    random: list[dict[str, Any]]
 
 
-def choose(run: Run, count: int = 12, by: str | None = None, seed: int = 0) -> Choice:
-    """Picks the samples to show.
+def choose(run: Run, count: int = 12, by: str | None = None, seed: int = 0) -> Selection:
+    """Selects the samples to show.
 
     Args:
         run: finished.
-        count: of each kind.
-        by: name of a score of single samples; None: CIDEr, or the first there is.
-        seed: of the random ones; the same seed picks the same ids.
+        count: number of the worst, of the failed and of the random samples.
+        by: name of a per-sample score; None: CIDEr, or the first there is.
+        seed: of the random samples; the same seed selects the same ids.
 
     Raises:
         ConfigError: no sample has that score.
@@ -61,32 +61,34 @@ def choose(run: Run, count: int = 12, by: str | None = None, seed: int = 0) -> C
     """
     samples = list(run.samples.values())
     if not samples:
-        raise DataError(f'{run.folder} has no sample to show.')
+        raise DataError(
+            f'{run.folder} has no sample to show, expected one or more. Name another run.'
+        )
     answered = [sample for sample in samples if answer_of(sample) is not None]
     names = list(dict.fromkeys(name for s in answered for name in s.get('scores') or {}))
     if by is not None and by not in names:
         if names:
-            raise unknown_name('score of single samples', by, names)
+            raise unknown_name('per-sample score', by, names)
         raise ConfigError(
-            f'no sample of {run.folder} has a score of its own, so none is the worst by {by!r}. '
-            'Leave --by out.'
+            f'{run.folder} has no per-sample scores, so no sample is the worst by {by!r}. Leave '
+            '--by out.'
         )
     by = by or ('CIDEr' if 'CIDEr' in names else next(iter(names), None))
     scored = [s for s in answered if by in (s.get('scores') or {})]
     worst = sorted(scored, key=lambda s: s['scores'][by])[:count] if by else []
-    chosen = random.Random(seed).sample(answered, min(count, len(answered)))
+    at_random = random.Random(seed).sample(answered, min(count, len(answered)))
     failed = [sample for sample in samples if answer_of(sample) is None]
-    return Choice(by, worst, failed[:count], chosen)
+    return Selection(by, worst, failed[:count], at_random)
 
 
-def make_html(run: Run, choice: Choice) -> str:
-    """The report, one HTML page without a link, a script or a file beside it."""
-    card = run.card
-    counts = card.get('counts') or {}
+def make_html(run: Run, selection: Selection) -> str:
+    """Renders the report as one HTML page without links, scripts or other files."""
+    metadata = run.metadata
+    counts = metadata.get('counts') or {}
     samples = [
-        (f'Worst by {choice.by}', choice.worst),
-        (f'Failed ({counts.get("failed", 0)} in all)', choice.failed),
-        ('At random', choice.chosen),
+        (f'Worst by {selection.by}', selection.worst),
+        (f'Failed ({counts.get("failed", 0)} in all)', selection.failed),
+        ('At random', selection.random),
     ]
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -94,41 +96,44 @@ def make_html(run: Run, choice: Choice) -> str:
         f'<title>{_text(run.folder.name)}</title><style>{STYLE}</style></head><body>',
         f'<h1>{_text(run.folder.name)}</h1>',
         '<h2>Scores</h2>',
-        _table(card['scores']),
+        _table(metadata['scores']),
         _table(counts),
     ]
-    if choice.by is None:
-        parts.append('<p>The metric gives no score to single samples, so none is the worst.</p>')
+    if selection.by is None:
+        parts.append('<p>The metric has no per-sample scores, so no sample is the worst.</p>')
     for title, shown in samples:
         if shown:
-            cards = ''.join(_sample(sample, card['protocol']) for sample in shown)
-            parts.append(f'<h2>{_text(title)}</h2><div class="samples">{cards}</div>')
-    parts += ['<h2>Protocol</h2>', _table(_flat(card['protocol']))]
-    parts += ['<h2>Scoring</h2>', _table(_flat(card.get('scoring') or {}))]
-    for environment in card.get('environments') or []:
+            articles = ''.join(_sample(sample, metadata['protocol']) for sample in shown)
+            parts.append(f'<h2>{_text(title)}</h2><div class="samples">{articles}</div>')
+    parts += ['<h2>Protocol</h2>', _table(_flat(metadata['protocol']))]
+    parts += ['<h2>Scoring</h2>', _table(_flat(metadata.get('scoring') or {}))]
+    for environment in metadata.get('environments') or []:
         parts += ['<h2>Machine and versions</h2>', _table(_flat(environment))]
     return ''.join([*parts, '</body></html>\n'])
 
 
-def make_sheet(run: Run, choice: Choice) -> Image.Image:
-    """The worst samples, or random ones where none is the worst, as one picture.
+def make_sheet(run: Run, selection: Selection) -> Image.Image:
+    """Draws the worst samples, or random ones where there are no scores, as one image.
 
     Raises:
         DataError: no sample can be shown.
     """
     tiles = []
-    for sample in choice.worst or choice.chosen:
-        picture = _picture(sample)
-        if isinstance(picture, str):
-            picture = Image.new('RGB', (SIDE_PX, SIDE_PX // 4), PAPER)
+    for sample in selection.worst or selection.random:
+        image = _image(sample)
+        if isinstance(image, str):
+            image = Image.new('RGB', (SIDE_PX, SIDE_PX // 4), PAPER)
         lines = [sample.get('question'), f'A: {answer_of(sample)}']
         lines += [f'R: {one}' for one in _references(sample)[:2]]
-        tile = ImageOps.contain(picture, (SIDE_PX, SIDE_PX))
+        tile = ImageOps.contain(image, (SIDE_PX, SIDE_PX))
         page = Image.new('RGB', (SIDE_PX, tile.height), PAPER)
         page.paste(tile)
         tiles.append(annotate(page, [line for line in lines if line]))
     if not tiles:
-        raise DataError(f'no sample of {run.folder} has an answer to draw.')
+        raise DataError(
+            f'no sample of {run.folder} has an answer to draw, expected one or more. Name another '
+            'run.'
+        )
     rows = [tiles[k : k + COLUMNS] for k in range(0, len(tiles), COLUMNS)]
     heights = [max(tile.height for tile in row) + 12 for row in rows]
     width = (SIDE_PX + 12) * min(COLUMNS, len(tiles))
@@ -141,13 +146,13 @@ def make_sheet(run: Run, choice: Choice) -> Image.Image:
 
 
 def _sample(sample: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
-    picture = _picture(sample)
-    if isinstance(picture, str):
-        shown = f'<p class="none">{_text(picture)}</p>'
+    image = _image(sample)
+    if isinstance(image, str):
+        shown = f'<p class="none">{_text(image)}</p>'
     else:
-        picture.thumbnail((SIDE_PX, SIDE_PX))
+        image.thumbnail((SIDE_PX, SIDE_PX))
         data = io.BytesIO()
-        picture.save(data, 'JPEG', quality=80)
+        image.save(data, 'JPEG', quality=80)
         code = base64.b64encode(data.getvalue()).decode()
         shown = f'<img alt="" src="data:image/jpeg;base64,{code}">'
     asked = sample.get('question') or (protocol.get('prompt') or {}).get('text') or ''
@@ -162,16 +167,16 @@ def _sample(sample: Mapping[str, Any], protocol: Mapping[str, Any]) -> str:
     return f'<article>{shown}{"".join(lines)}<p class="small">{_text(scores)}</p></article>'
 
 
-def _picture(sample: Mapping[str, Any]) -> Image.Image | str:
-    """The sample's picture, or why it is not shown.
+def _image(sample: Mapping[str, Any]) -> Image.Image | str:
+    """Loads the sample's image, or returns the reason why it is not shown.
 
-    Only the very file that the run read is opened: a path that somebody else wrote into
-    the samples would have to name its size and time of change too.
+    Only the very file that the run read is opened: a path that somebody else wrote into the
+    samples would need its size and modification time too.
     """
     path = sample.get('img_path')
     if not isinstance(path, str):
-        return 'no picture file'
-    if not Path(path).is_file() or file_mark(path) != sample.get('picture'):
+        return 'no image file'
+    if not Path(path).is_file() or file_signature(path) != sample.get('image'):
         return f'{path} is not the file that the run read: moved, or changed since'
     try:
         return load_image(Path(path))
@@ -187,27 +192,27 @@ def _references(sample: Mapping[str, Any]) -> list[Any]:
 
 
 def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted name -> value."""
-    found: dict[str, Any] = {}
+    """Flattens a tree to dotted name -> value."""
+    flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            found |= {f'{key}.{name}': deep for name, deep in _flat(value).items()}
+            flat |= {f'{key}.{name}': deep for name, deep in _flat(value).items()}
         else:
-            found[str(key)] = value
-    return found
+            flat[str(key)] = value
+    return flat
 
 
-def _table(rows: Mapping[str, Any]) -> str:
-    cells = (f'<tr><th>{_text(k)}</th><td>{_text(_number(v))}</td></tr>' for k, v in rows.items())
+def _table(values: Mapping[str, Any]) -> str:
+    cells = (f'<tr><th>{_text(k)}</th><td>{_text(_number(v))}</td></tr>' for k, v in values.items())
     return f'<table>{"".join(cells)}</table>'
 
 
 def _number(value: Any) -> str:
     if isinstance(value, float):
         return f'{value:.4g}'
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else dump_json(value)
 
 
 def _text(value: Any) -> str:
-    """Escaped; half a character becomes a question mark."""
+    """Escapes text for HTML; a lone surrogate becomes a question mark."""
     return html.escape(str(value).encode('utf-8', 'replace').decode(), quote=True)

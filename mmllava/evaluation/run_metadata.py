@@ -1,22 +1,19 @@
-"""Protocol cards: how a score came about, in one JSON beside the predictions."""
+"""Builds the metadata of a run (``run.json``): its protocol, scoring and environments."""
 
 import hashlib
 import json
-import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mmllava.benchmarks.dataset import BenchmarkDataset
-from mmllava.checkpoints.storage.checksums import sha256_of
 from mmllava.errors import ConfigError
-from mmllava.evaluation.prediction_store import SampleId, to_json
-from mmllava.evaluation.runs import CARD, differences, read_card
+from mmllava.evaluation.prediction_store import SampleId
+from mmllava.evaluation.runs import METADATA, differences, read_metadata
+from mmllava.io import dump_json, provenance, sha256_of
 from mmllava.models import Llava
 from mmllava.models.weights import weight_marks
 from mmllava.prompts.conversation import ask
@@ -28,30 +25,30 @@ PACKAGES = (
     *('torch', 'torchvision', 'transformers', 'numpy', 'pillow', 'sentencepiece'),
     *('onedl-mmengine', 'onedl-mmcv', 'onedl-mmpretrain', 'mmengine', 'mmcv', 'mmpretrain'),
 )
-#: settings that name a place on one machine, or are no protocol
+#: settings that are paths on one machine, or do not affect answers
 _PLACES = ('data_root', 'data_prefix', 'img_root', 'name_or_path', 'pretrained', 'init_cfg')
 _PLACES += ('pipeline', 'collect_device', 'out_dir', 'indices', 'model_id')
-#: settings of a model that have a heading of their own in the card
-_SAID = ('task', 'preset', 'template', 'prompt_tmpl', 'generation_cfg', 'dtype', 'bits')
-_SAID += ('tokenizer', 'data_preprocessor')
-TOKENIZER_FILES = ('tokenizer.model', 'tokenizer.json', 'added_tokens.json')
-_SHOWN = 8  # differences that an error lists
+#: settings of a model that have a field of their own in the protocol
+_OWN_FIELD = ('task', 'preset', 'template', 'prompt_tmpl', 'generation_cfg', 'dtype', 'bits')
+_OWN_FIELD += ('tokenizer', 'data_preprocessor')
+_VOCABULARY_FILES = ('tokenizer.model', 'tokenizer.json', 'added_tokens.json')
+_MAX_SHOWN = 8  # differences that an error lists
 
 
 def make_protocol(
     model: Llava,
     config: Mapping[str, Any],
     data: Any,
-    asked: Sequence[tuple[SampleId, str | None]],
+    questions: Sequence[tuple[SampleId, str | None]],
     fp16: bool = False,
 ) -> dict[str, Any]:
-    """What decides the answers of a run, as plain values.
+    """Collects every setting that affects the answers of a run, as plain values.
 
     Args:
         model: with its weights.
         config: of the run: ``model`` and ``test_dataloader``.
         data: the dataset.
-        asked: (id, question) of every sample, in the set's order.
+        questions: (id, question) of every sample, in the order of the dataset.
         fp16: mixed precision.
     """
     preset = next((name for name, known in PRESETS.items() if known is model.preset), None)
@@ -73,11 +70,11 @@ def make_protocol(
         ),
         weights=weight_marks(model),
         tokenizer=_tokenizer(model),
-        model=_settings({k: v for k, v in config['model'].items() if k not in _SAID}),
+        model=_settings({k: v for k, v in config['model'].items() if k not in _OWN_FIELD}),
         data=dict(
             _settings(dataset),
-            samples=len(asked),
-            questions=_digest(asked),
+            samples=len(questions),
+            questions=_digest(questions),
             files=_checksums(data),
             **_benchmark(data),
         ),
@@ -86,87 +83,62 @@ def make_protocol(
 
 
 def make_scoring(evaluator: Any, metrics: Sequence[Any]) -> dict[str, Any]:
-    """How answers become scores: the metrics' settings, and their files' checksums."""
-    found = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    """Collects what affects the scores of given answers: settings and files of the metrics."""
+    configs = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
     files: dict[str, str] = {}
     for metric in metrics:
         files |= _checksums(metric)
-    return dict(metrics=[_settings(one) for one in found], files=files)
+    return dict(metrics=[_settings(config) for config in configs], files=files)
 
 
 def environment(batch_size: int | None, processes: int) -> dict[str, Any]:
-    """Machine, versions and commit: what should not change an answer, and may."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    return dict(
-        mmllava=__version__,
-        commit=commit(),
-        python=platform.python_version(),
-        packages=versions,
-        device=device,
-        batch_size=batch_size,
-        processes=processes,
-    )
+    """Collects machine, versions and commit, which should not change an answer but may."""
+    made = provenance(*PACKAGES)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else made['machine']
+    session = dict(device=device, batch_size=batch_size, processes=processes)
+    return dict(mmllava=__version__, **made, **session)
 
 
-def open_card(folder: str | Path, protocol: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
-    """The card of a run that begins or goes on.
+def open_metadata(
+    folder: str | Path, protocol: dict[str, Any], now: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the metadata of a run that starts in a folder or resumes there.
+
+    Args:
+        folder: work folder of the run.
+        protocol: of `make_protocol`.
+        now: `environment` of this session.
 
     Raises:
-        ConfigError: the folder's predictions were made by another protocol, or by one
-            that is not known.
+        ConfigError: the folder's predictions are of another protocol, or of an unknown one.
     """
     folder = Path(folder)
-    if not (folder / CARD).exists():
+    if not (folder / METADATA).exists():
         if any(folder.glob('predictions-*.jsonl')):
             raise ConfigError(
-                f'{folder} holds predictions without the {CARD} that says how they were made. '
+                f'{folder} holds predictions without the {METADATA} that describes their protocol. '
                 'Move the folder away, or give another --work-dir.'
             )
         return dict(format=1, protocol=protocol, environments=[now])
-    card = read_card(folder)
-    found = differences(card['protocol'], protocol)
-    if found:
-        lines = [f'  {name}: {a!r} there, {b!r} now' for name, a, b in found[:_SHOWN]]
-        lines += [f'  and {len(found) - _SHOWN} more'] if len(found) > _SHOWN else []
+    metadata = read_metadata(folder)
+    changed = differences(metadata['protocol'], protocol)
+    if changed:
+        lines = [f'  {name}: {a!r} there, {b!r} now' for name, a, b in changed[:_MAX_SHOWN]]
+        lines += [f'  and {len(changed) - _MAX_SHOWN} more'] if len(changed) > _MAX_SHOWN else []
         raise ConfigError(
-            f'{folder} holds a run of another protocol, and answers of two are not mixed:\n'
+            f'{folder} holds a run of another protocol, and answers of two are never mixed:\n'
             + '\n'.join(lines)
             + '\nGive another --work-dir, or move that folder away.'
         )
-    for name in ('counts', 'scores'):  # until it has ended again
-        card.pop(name, None)
-    if now not in card['environments']:
-        card['environments'].append(now)
-    return card
-
-
-def commit() -> str | None:
-    """The commit of the source tree, ``+`` after it if files were changed; None outside one."""
-    root = Path(__file__).parents[2]
-
-    def git(*args: str) -> str:
-        done = subprocess.run(
-            ['git', '-C', str(root), *args], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        if Path(git('rev-parse', '--show-toplevel')).resolve() != root.resolve():
-            return None  # installed somewhere inside another repository
-        changed = git('status', '--porcelain', '--untracked-files=no')
-        return git('rev-parse', 'HEAD') + ('+' if changed else '')
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    for name in ('counts', 'scores'):  # they are written again at the end
+        metadata.pop(name, None)
+    if now not in metadata['environments']:
+        metadata['environments'].append(now)
+    return metadata
 
 
 def _prompt(model: Llava) -> str:
-    """The whole prompt of a sample with one picture, ``{question}`` in a question's place."""
+    """Renders the whole prompt of a sample with one image; ``{question}`` stands for a question."""
     if model.prompt_tmpl is not None:
         return model.prompt_tmpl
     text = '{question}' + model.preset.suffix if model.task == 'vqa' else model.preset.prompt
@@ -175,35 +147,35 @@ def _prompt(model: Llava) -> str:
 
 
 def _benchmark(data: Any) -> dict[str, Any]:
-    """How a benchmark's set is asked, and a hash of its answers: some are in many files."""
+    """Returns a benchmark's protocol and a hash of its references, which may be in many files."""
     if not isinstance(data, BenchmarkDataset):
         return {}
     return dict(protocol=asdict(data.protocol), truths=_digest([i.truth for i in data.items]))
 
 
 def _tokenizer(model: Llava) -> dict[str, str]:
-    """The checksums of its files; reads it, so that a missing one is known at once."""
-    words = model.tokenizer
-    files = (Path(model.tokenizer_folder, name) for name in TOKENIZER_FILES)
-    kind = dict(type=type(words).__name__)
-    return kind | {file.name: sha256_of(file)[:16] for file in files if file.is_file()}
+    """Returns type and checksums of the tokenizer; loads it, so that a missing one shows early."""
+    tokenizer = model.tokenizer
+    files = (Path(model.tokenizer_folder, name) for name in _VOCABULARY_FILES)
+    result = dict(type=type(tokenizer).__name__)
+    return result | {file.name: sha256_of(file)[:16] for file in files if file.is_file()}
 
 
 def _image_mode(pipeline: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How pictures are prepared: the settings of the steps that do it."""
+    """Returns the settings of the pipeline steps that prepare an image."""
     found: dict[str, Any] = {}
     for step in pipeline:
-        kind = str(step['type']).split('.')[-1]
-        if kind in ('LoadImage', 'LoadImageFromFile', 'PackInputs'):
+        name = str(step['type']).split('.')[-1]
+        if name in ('LoadImage', 'LoadImageFromFile', 'PackInputs'):
             found |= {k: step[k] for k in ('exif', 'color_type', 'imdecode_backend') if k in step}
         else:
             found |= {k: v for k, v in step.items() if k != 'type'}
-            found['step'] = kind
+            found['step'] = name
     return found
 
 
 def _settings(config: Any) -> Any:
-    """A config's settings, without places on this machine, sorted."""
+    """Returns a config as plain values, sorted, without paths on this machine."""
     if isinstance(config, Mapping):
         keys = (key for key in sorted(config, key=str) if key not in _PLACES)
         plain = {str(key): _settings(config[key]) for key in keys if not _is_file(key)}
@@ -218,7 +190,7 @@ def _is_file(key: Any) -> bool:
 
 
 def _checksums(owner: Any) -> dict[str, str]:
-    """Name -> SHA-256 of the files that a dataset or a metric reads: ``*_file``, ``paths``."""
+    """Returns name -> SHA-256 of the files of a dataset or metric: ``*_file``, ``paths``."""
     values = vars(owner)
     paths = [value for key, value in values.items() if _is_file(key)]
     listed = values.get('paths')
@@ -232,5 +204,5 @@ def _checksums(owner: Any) -> dict[str, str]:
 
 
 def _digest(value: Any) -> str:
-    text = to_json(value, sort_keys=True, default=str)
+    text = dump_json(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

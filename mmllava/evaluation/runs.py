@@ -1,38 +1,39 @@
-"""A finished run as it lies on disk, and what tells two runs apart."""
+"""Reads a finished run from disk and compares two runs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmllava.errors import DataError
+from mmllava.io import parse_json
 
-CARD, SAMPLES = 'run.json', 'samples.jsonl'
+METADATA, SAMPLES = 'run.json', 'samples.jsonl'
 ANSWERS = ('pred_caption', 'pred_answer')
 
 
 @dataclass(frozen=True)
 class Run:
-    """A card, and its samples by id, in the set's order."""
+    """Holds a run's metadata and its samples by id, in the order of the dataset."""
 
     folder: Path
-    card: dict[str, Any]
+    metadata: dict[str, Any]
     samples: dict[Any, dict[str, Any]]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs between two runs, A and B.
+    """Holds the differences between two runs, A and B.
 
     Args:
-        protocol: (field, value in A, value in B), of what decides an answer or a score.
+        protocol: (field, value in A, value in B) of every setting of protocol and scoring that
+            differs.
         environment: the same of machine and versions.
         scores: name -> (A, B), where they differ; None where a run lacks it.
-        only: ids that one run has and the other lacks, of A and of B.
-        shared: how many samples both have.
+        only: ids in A alone, ids in B alone.
+        shared: number of samples in both.
         changed: (id, sample of A, sample of B) where the answers differ.
-        moved: name of a sample's score -> how many are higher, and lower, in B.
+        moved: name of a per-sample score -> (samples that are higher in B, lower in B).
     """
 
     protocol: list[tuple[str, Any, Any]]
@@ -45,70 +46,73 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether protocol, scores and every answer are the same."""
+        """True if protocol, scores and every answer are the same."""
         return not (self.protocol or self.scores or any(self.only) or self.changed)
 
 
-def read_card(folder: str | Path) -> dict[str, Any]:
-    """The protocol card of a run's folder.
+def read_metadata(folder: str | Path) -> dict[str, Any]:
+    """Reads the metadata of a run from its work folder.
 
     Raises:
-        DataError: there is none, or it is none.
+        DataError: there is none, or it is damaged.
     """
-    file = Path(folder) / CARD
-    try:
-        card = json.loads(file.read_text(encoding='utf-8'))
-    except FileNotFoundError as error:
+    file = Path(folder) / METADATA
+    if not file.is_file():
         raise DataError(
-            f'{folder} has no {CARD}. Name the work folder of a run of tools/test.py.'
-        ) from error
-    except ValueError as error:
-        raise DataError(f'{file} is not JSON: {error}. Score the run again.') from error
-    if not isinstance(card, dict) or not isinstance(card.get('protocol'), dict):
-        raise DataError(f'{file} has no protocol, so it is no card. Score the run again.')
-    return card
+            f'{folder} has no {METADATA}. Name the work folder of a run of tools/test.py.'
+        )
+    try:
+        metadata = parse_json(file.read_bytes(), file, strict=False)
+    except DataError as error:
+        raise DataError(f'{file} is not JSON: {error.__cause__}. Score the run again.') from error
+    if not isinstance(metadata, dict) or not isinstance(metadata.get('protocol'), dict):
+        raise DataError(f"{file} has no protocol; expected a run's metadata. Score the run again.")
+    return metadata
 
 
 def read_run(folder: str | Path) -> Run:
-    """A run that has been scored.
+    """Reads a run that has been scored.
 
     Raises:
-        DataError: it has not, or a file of it is damaged.
+        DataError: it has no scores yet, or a file of it is damaged.
     """
     folder = Path(folder)
-    card, file = read_card(folder), folder / SAMPLES
-    if not file.is_file() or not isinstance(card.get('scores'), dict):
+    metadata, file = read_metadata(folder), folder / SAMPLES
+    if not file.is_file() or not isinstance(metadata.get('scores'), dict):
         raise DataError(
-            f'the run in {folder} has not ended: it has no scores yet. Give its command again, '
-            'it goes on from where it is.'
+            f'the run in {folder} has not ended: it has no scores yet. Run its command again; it '
+            'resumes.'
         )
     samples: dict[Any, dict[str, Any]] = {}
     for number, line in enumerate(file.read_bytes().splitlines(), 1):
         try:
-            sample = json.loads(line)
+            sample = parse_json(line, file, strict=False)
             key = sample['id']
-            doubled = key in samples
-        except (ValueError, KeyError, TypeError) as error:
+            duplicate = key in samples
+        except (DataError, KeyError, TypeError) as error:
             raise DataError(
-                f'line {number} of {file} is no sample ({error}). Give the command of the run '
-                'again to write it anew.'
+                f'line {number} of {file} is not a sample ({error.__cause__ or error}). Run the '
+                'command of the run again to write the file anew.'
             ) from error
-        if doubled:
-            raise DataError(f'line {number} of {file} is a second sample {key!r}.')
+        if duplicate:
+            raise DataError(
+                f'line {number} of {file} is a second sample {key!r}, expected one of each id. Run '
+                'the command of the run again to write the file anew.'
+            )
         samples[key] = sample
-    return Run(folder, card, samples)
+    return Run(folder, metadata, samples)
 
 
 def answer_of(sample: Mapping[str, Any]) -> str | None:
-    """What the model said; None where it failed."""
+    """Returns the model's answer; None if the sample failed."""
     return next((sample[name] for name in ANSWERS if sample.get(name) is not None), None)
 
 
 def compare(a: Run, b: Run) -> Comparison:
-    """What differs between two runs: protocol, scores, and the answer of each sample."""
-    fields = [{name: run.card.get(name) for name in ('protocol', 'scoring')} for run in (a, b)]
-    last = [(run.card.get('environments') or [{}])[-1] for run in (a, b)]
-    scores = [run.card['scores'] for run in (a, b)]
+    """Compares two runs: protocol, scores, and the answer to each sample."""
+    fields = [{name: run.metadata.get(name) for name in ('protocol', 'scoring')} for run in (a, b)]
+    last = [(run.metadata.get('environments') or [{}])[-1] for run in (a, b)]
+    scores = [run.metadata['scores'] for run in (a, b)]
     names = [*scores[0], *(name for name in scores[1] if name not in scores[0])]
     pairs = [(key, a.samples[key], b.samples[key]) for key in a.samples if key in b.samples]
     return Comparison(
@@ -130,7 +134,7 @@ def compare(a: Run, b: Run) -> Comparison:
 
 
 def _moved(pairs: Sequence[tuple[Any, Mapping[str, Any], Mapping[str, Any]]]) -> dict:
-    """Name -> (higher, lower) in the second, of the scores that any sample changed in."""
+    """Counts the samples whose score rose and fell: name -> (higher, lower in the second run)."""
     counts: dict[str, list[int]] = {}
     for _, first, second in pairs:
         before, after = first.get('scores') or {}, second.get('scores') or {}
@@ -141,7 +145,7 @@ def _moved(pairs: Sequence[tuple[Any, Mapping[str, Any], Mapping[str, Any]]]) ->
 
 
 def differences(a: Any, b: Any, name: str = '') -> list[tuple[str, Any, Any]]:
-    """(dotted name, value in a, value in b) of the values in which two trees differ."""
+    """Lists (dotted name, value in a, value in b) of the leaves in which two trees differ."""
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         found = []
         for key in [*a, *(key for key in b if key not in a)]:

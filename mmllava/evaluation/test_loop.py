@@ -1,4 +1,4 @@
-"""mmengine's test loop, made to survive: a kill, a bad picture, a metric that fails."""
+"""Runs mmengine's test loop so that a kill, a bad image or a failing metric loses no answer."""
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,37 +20,36 @@ from mmllava.evaluation.prediction_store import (
     ID_FIELDS,
     PredictionFile,
     SampleId,
-    file_mark,
-    plain,
+    file_signature,
     sample_ids,
-    write_json,
-    write_lines,
+    to_python,
 )
-from mmllava.evaluation.run_metadata import environment, make_protocol, make_scoring, open_card
-from mmllava.evaluation.runs import ANSWERS, CARD, SAMPLES, answer_of
+from mmllava.evaluation.run_metadata import environment, make_protocol, make_scoring, open_metadata
+from mmllava.evaluation.runs import ANSWERS, METADATA, SAMPLES, answer_of
 from mmllava.images.annotate import annotate
 from mmllava.images.load import load_image
+from mmllava.io import write_json, write_json_lines
 from mmllava.models import Llava
 from mmllava.registry import HOOKS, LOOPS
 
-#: A run whose first samples all fail, so many of them, would fail to the end.
-HOPELESS = 16
+#: number of first samples that may all fail before the run is given up
+MAX_FIRST_FAILURES = 16
 
 
 @LOOPS.register_module()
 class ResumableTestLoop(TestLoop):
-    """Predicts what has not been predicted yet, then scores everything.
+    """Predicts the samples that have no prediction yet, then scores all.
 
-    Each batch is appended to ``predictions-RANK.jsonl`` in the work folder as it
-    comes; the same command goes on from there, with any number of processes. A
-    sample that failed, or whose picture changed, is asked again. Processes share
-    the samples without a gap or a double, long questions first. The folder holds one
-    protocol: ``run.json`` says which, and a run of another is refused.
+    Each batch is appended to ``predictions-RANK.jsonl`` in the work folder as it is done; the
+    same command resumes from there, with any number of processes. A sample that failed, or
+    whose image changed, is asked again. The samples are divided among the processes, each to
+    exactly one, long questions first. A work folder holds one protocol, recorded in
+    ``run.json``; a run of another protocol is refused.
 
-    At the end ``predictions.json`` holds the answers, before any metric is computed;
-    then ``samples.jsonl`` every sample in the set's order and the card the scores. A
-    metric may leave ``details``: a dict for each of the results that it was given, with
-    that sample's scores and its ``reference``; they go to ``samples.jsonl``.
+    At the end ``predictions.json`` holds the answers, written before any metric is computed;
+    then ``samples.jsonl`` holds every sample in the order of the dataset, and ``run.json`` the
+    scores. A metric may have an attribute ``details``: a dict for each result that it was
+    given, with the sample's scores and its ``reference``; they go to ``samples.jsonl``.
 
     Args:
         runner, dataloader, evaluator, fp16: as mmengine's ``TestLoop``.
@@ -62,27 +61,31 @@ class ResumableTestLoop(TestLoop):
         super().__init__(runner, dataloader, evaluator, fp16)
         self.rank, self.world_size = get_dist_info()
         self.records: list[dict[str, Any]] = []
-        self.card: dict[str, Any] = {}
+        self.metadata: dict[str, Any] = {}
         self.folder = Path(runner.work_dir)
         self.file = PredictionFile(self.folder, self.rank)
 
     def run(self) -> dict[str, Any]:
-        """Predicts, writes, scores. Returns the metrics."""
+        """Predicts, writes and scores; returns the metrics."""
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
         self.runner.model.eval()
         for metric in self.evaluator.metrics:
-            getattr(metric, 'references', None)  # a wrong annotation file shows now, not at the end
+            getattr(metric, 'references', None)  # a wrong annotation file fails now, not at the end
         dataset = self.dataloader.dataset
         infos = [_info(dataset.get_data_info(k)) for k in range(len(dataset))]
         if not infos:
-            raise DataError('the test set has no sample; expected one or more.')
+            raise DataError(
+                'the test set has no sample, expected one or more. Check its annotation file.'
+            )
         ids = sample_ids(infos)
         if self.rank == 0:
-            self._open_card([(i, info.get('question')) for i, info in zip(ids, infos, strict=True)])
-        barrier()  # nobody goes on before the card is accepted
+            self._open_metadata(
+                [(i, info.get('question')) for i, info in zip(ids, infos, strict=True)]
+            )
+        barrier()  # no process continues before the protocol is accepted
         done = self.file.read()
-        barrier()  # nobody writes before everybody has read
+        barrier()  # no process writes before all have read
         todo = [k for k, i in enumerate(ids) if not _is_done(done.get(i), infos[k])]
         todo.sort(key=lambda k: -_length(infos[k]))
         self._predict(todo[self.rank :: self.world_size], ids, infos, len(ids) - len(todo))
@@ -93,8 +96,8 @@ class ResumableTestLoop(TestLoop):
         self.runner.call_hook('after_test')
         return metrics
 
-    def _open_card(self, asked: Sequence[tuple[SampleId, str | None]]) -> None:
-        """Begins the card, or goes on with the one in the folder if the protocol is the same."""
+    def _open_metadata(self, questions: Sequence[tuple[SampleId, str | None]]) -> None:
+        """Writes ``run.json``, after checking the protocol of one that is there."""
         model = getattr(self.runner.model, 'module', self.runner.model)
         if not isinstance(model, Llava):
             raise ConfigError(
@@ -102,16 +105,16 @@ class ResumableTestLoop(TestLoop):
                 "others, set test_cfg=dict(type='TestLoop')."
             )
         dataset = self.dataloader.dataset
-        protocol = make_protocol(model, self.runner.cfg, dataset, asked, self.fp16)
+        protocol = make_protocol(model, self.runner.cfg, dataset, questions, self.fp16)
         now = environment(self._loader_config.get('batch_size'), self.world_size)
-        self.card = open_card(self.folder, protocol, now)
-        self.card['scoring'] = make_scoring(self._scoring, self.evaluator.metrics)
-        write_json(self.card, self.folder / CARD)
+        self.metadata = open_metadata(self.folder, protocol, now)
+        self.metadata['scoring'] = make_scoring(self._scoring, self.evaluator.metrics)
+        write_json(self.folder / METADATA, self.metadata)
 
     def _step(self, batch: Mapping[str, Sequence[Any]]) -> list[BaseDataElement]:
-        """Predicts a batch; if it cannot be, each sample alone, the reason as its ``error``.
+        """Predicts a batch; if that fails, each sample alone, with the reason as its ``error``.
 
-        What is wrong for all samples (a setting, a missing tokenizer) ends the run.
+        An error that concerns all samples (a setting, a missing tokenizer) ends the run.
         """
         try:
             return self._ask(batch)
@@ -143,7 +146,7 @@ class ResumableTestLoop(TestLoop):
         num_done: int,
     ) -> None:
         """Predicts the samples of this process and appends them to its file."""
-        start, number, hopeless = time.perf_counter(), 0, not num_done
+        start, number, all_failed = time.perf_counter(), 0, not num_done
         before = num_done // self.world_size  # process 0 shows its own share
         bar = tqdm(total=before + len(todo), initial=before, unit='img', disable=self.rank > 0)
         for step, batch in enumerate(self._loader(todo)):
@@ -160,8 +163,8 @@ class ResumableTestLoop(TestLoop):
             self.runner.call_hook(
                 'after_test_iter', batch_idx=step, data_batch=batch, outputs=outputs
             )
-            hopeless = hopeless and all('error' in record for record in records)
-            if hopeless and number >= min(HOPELESS, len(todo)):
+            all_failed = all_failed and all('error' in record for record in records)
+            if all_failed and number >= min(MAX_FIRST_FAILURES, len(todo)):
                 raise DataError(
                     f'the first {number} samples all failed, so the rest would too. The last: '
                     f'{records[-1]["error"]}'
@@ -170,14 +173,14 @@ class ResumableTestLoop(TestLoop):
         seconds = time.perf_counter() - start
         if number:
             rate = number / seconds
-            self.card['speed'] = dict(images=number, seconds=seconds, images_per_second=rate)
+            self.metadata['speed'] = dict(images=number, seconds=seconds, images_per_second=rate)
             self.runner.logger.info(
                 f'{number} images in {seconds:.1f} s: {rate:.2f} images/s'
                 + (f' ({num_done} were done before)' if num_done else '')
             )
 
     def _loader(self, todo: Sequence[int]) -> Iterable[dict]:
-        """The config's data loader, over these samples only."""
+        """Builds the config's data loader over these samples only."""
         if not todo:
             return []
         config = dict(self._loader_config, dataset=self.dataloader.dataset, sampler=list(todo))
@@ -187,29 +190,28 @@ class ResumableTestLoop(TestLoop):
         return self.runner.build_dataloader(config)
 
     def _gather(self, ids: Sequence[SampleId], infos: Sequence[Mapping[str, Any]]) -> None:
-        """Reads the predictions of all processes, in the set's order, and counts them.
+        """Reads the predictions of all processes, in the order of the dataset, and counts them.
 
-        ``predictions.json`` is in COCO's results format. What failed is named.
+        ``predictions.json`` is in COCO's results format. Failed samples are logged.
         """
-        found = self.file.read()
-        kept = ((k, found[i]) for k, i in enumerate(ids) if i in found)
-        self.records = [{**record, 'index': k} for k, record in kept]
+        stored = self.file.read()
+        self.records = [{**stored[i], 'index': k} for k, i in enumerate(ids) if i in stored]
         if self.rank == 0:
             failed = [record for record in self.records if record.get('error')]
-            self.card['counts'] = dict(
+            self.metadata['counts'] = dict(
                 samples=len(ids),
                 predicted=len(self.records) - len(failed),
                 failed=len(failed),
                 missing=len(ids) - len(self.records),
             )
-            write_json(answers(self.records), self.folder / 'predictions.json')
-            write_json(self.card, self.folder / CARD)
+            write_json(self.folder / 'predictions.json', to_coco_results(self.records))
+            write_json(self.folder / METADATA, self.metadata)
             self.runner.logger.info(f'predictions: {self.folder / "predictions.json"}')
             for record in failed:
                 self.runner.logger.warning(f'no prediction: {record["error"]}')
             if failed:
                 self.runner.logger.warning(f'{len(failed)} of {len(ids)} samples failed')
-        missing = [i for i in ids if i not in found]
+        missing = [i for i in ids if i not in stored]
         if missing:
             raise DataError(
                 f'{len(missing)} of {len(ids)} samples have no prediction, the first is '
@@ -217,20 +219,20 @@ class ResumableTestLoop(TestLoop):
             )
 
     def _score(self) -> dict[str, Any]:
-        """Hands each process its share, scores, and writes what each sample got."""
+        """Scores each process's share and writes the scores of every sample."""
         total = len(self.records)
         self.evaluator.process(data_samples=take_share(self.records, self.rank, self.world_size))
         metrics = self.evaluator.evaluate(total)
         if self.rank == 0:
-            rows = [{k: v for k, v in r.items() if k != 'index'} for r in self.records]
+            samples = [{k: v for k, v in r.items() if k != 'index'} for r in self.records]
             for metric in self.evaluator.metrics:
-                for row, more in zip(rows, getattr(metric, 'details', ()), strict=False):
-                    more = {key: plain(value) for key, value in more.items()}
-                    row.setdefault('reference', more.pop('reference', None))
-                    row.setdefault('scores', {}).update(more)
-            write_lines(rows, self.folder / SAMPLES)
-            self.card['scores'] = {key: plain(value) for key, value in metrics.items()}
-            write_json(self.card, self.folder / CARD)
+                for sample, details in zip(samples, getattr(metric, 'details', ()), strict=False):
+                    scores = {key: to_python(value) for key, value in details.items()}
+                    sample.setdefault('reference', scores.pop('reference', None))
+                    sample.setdefault('scores', {}).update(scores)
+            write_json_lines(self.folder / SAMPLES, samples)
+            self.metadata['scores'] = {key: to_python(value) for key, value in metrics.items()}
+            write_json(self.folder / METADATA, self.metadata)
         return metrics
 
 
@@ -240,7 +242,7 @@ def ask_follow_up(
     outputs: Sequence[BaseDataElement],
     follow_up: FollowUp,
 ) -> list[BaseDataElement]:
-    """A batch whose answers are reasoning: goes on after each, and puts the two together."""
+    """Continues each answer of a batch with the follow-up and joins both answers."""
     firsts = [sample.get('pred_answer') for sample in outputs]
     model, samples = getattr(model, 'module', model), batch['data_samples']
     for sample, first in zip(samples, firsts, strict=True):
@@ -259,42 +261,48 @@ def ask_follow_up(
 
 
 def take_share(records: Sequence[Any], rank: int, world_size: int) -> list[Any]:
-    """Every so manieth record, begun again at the end: mmengine's gathering needs equal shares."""
+    """Returns every ``world_size``-th record from ``rank`` on.
+
+    The shares are of equal length, as mmengine's gathering needs: the first records are
+    repeated at the end.
+    """
     count = -(-len(records) // world_size)
     return [records[(rank + k * world_size) % len(records)] for k in range(count)]
 
 
 def _info(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What the loop needs of each sample; the rest of 200,000 is not held."""
+    """Returns the fields that the loop needs; a test set may have 200,000 samples."""
     return {key: info.get(key) for key in (*ID_FIELDS, 'question')}
 
 
 def _is_done(record: Mapping[str, Any] | None, info: Mapping[str, Any]) -> bool:
-    """Whether there is an answer, to a picture that has not changed since."""
+    """Tells whether there is an answer and the image has not changed since."""
     if not record or record.get('error'):
         return False
-    return record.get('picture') == file_mark(info.get('img_path'))
+    return record.get('image') == file_signature(info.get('img_path'))
 
 
 def _length(info: Mapping[str, Any]) -> int:
-    """What a prompt's length grows with: pictures (hundreds of tokens each) and letters."""
+    """Estimates a prompt's length in characters; an image is hundreds of tokens."""
     path = info.get('img_path')
-    pictures = len(path) if isinstance(path, (list, tuple)) else 1
-    return 2000 * pictures + len(str(info.get('question') or ''))
+    images = len(path) if isinstance(path, (list, tuple)) else 1
+    return 2000 * images + len(str(info.get('question') or ''))
 
 
 def to_record(id_: SampleId, sample: BaseDataElement, info: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a predicted sample goes to disk: its plain values and its picture's mark."""
-    values = {k: plain(v) for k, v in sorted(sample.all_items())}  # a set's order is random
+    """Converts a predicted sample to a JSON record: its plain values and its image's signature."""
+    values = {
+        k: to_python(v) for k, v in sorted(sample.all_items())
+    }  # all_items() is in random order
     kept = {k: v for k, v in values.items() if isinstance(v, (str, int, float, type(None)))}
-    if answer_of(kept) is None:  # never an empty answer
+    if answer_of(kept) is None:  # an empty answer would be scored
         kept.setdefault('error', 'the model gave no answer, and no reason')
-    return {**kept, 'id': id_, 'picture': file_mark(info.get('img_path'))}
+    return {**kept, 'id': id_, 'image': file_signature(info.get('img_path'))}
 
 
-def answers(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Records in the form that COCO's and VQA's tools read, failed ones left out."""
-    found = []
+def to_coco_results(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Converts records to the results format of COCO and VQA; failed samples are left out."""
+    results = []
     for record in records:
         for field, key, name in (
             ('pred_caption', 'image_id', 'caption'),
@@ -303,29 +311,29 @@ def answers(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             if record.get(field) is not None:
                 id_ = record.get(key)
                 id_ = int(id_) if isinstance(id_, str) and id_.isdigit() else id_
-                found.append({key: id_, name: record[field]})
-    return found
+                results.append({key: id_, name: record[field]})
+    return results
 
 
 @HOOKS.register_module()
 class DrawPredictionsHook(Hook):
-    """Draws pictures with their captions or answers below (``--show``, ``--show-dir``).
+    """Draws images with their captions or answers below (``--show``, ``--show-dir``).
 
     Args:
-        folder: where PNG files go; None saves none.
+        folder: where PNG files are saved; None saves none.
         show: open each in the system's viewer.
-        interval: every how manieth sample.
+        interval: draw every N-th sample.
     """
 
     def __init__(self, folder: str | None = None, show: bool = False, interval: int = 1) -> None:
         self.folder = Path(folder) if folder else None
         self.show, self.interval, self.count = show, max(interval, 1), 0
-        self.without = 0  # answers that have no picture
+        self.without_image = 0  # answers to samples without an image
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
-        """Draws the samples of one batch that are due."""
+        """Draws every N-th sample of those in the batches so far."""
         for sample in outputs or ():
             self.count += 1
             text = next((sample.get(k) for k in ANSWERS if sample.get(k)), None)
@@ -333,37 +341,37 @@ class DrawPredictionsHook(Hook):
                 continue
             source = _source(runner, sample)
             if not source:
-                self.without += 1
+                self.without_image += 1
                 continue
             try:
-                picture = annotate(load_image(source), text)
+                drawing = annotate(load_image(source), text)
             except ImageError as error:
                 runner.logger.warning(f'not drawn: {error}')
                 continue
             if self.folder:
                 path, id_ = sample.get('img_path'), sample.get('question_id')
-                save_drawing(picture, path or None, self.folder, self.count, id_)
+                save_drawing(drawing, path or None, self.folder, self.count, id_)
             if self.show:
-                picture.show()
+                drawing.show()
 
     def after_test(self, runner: Runner) -> None:
-        """Tells how many answers could not be drawn."""
-        if self.without:
-            runner.logger.warning(f'not drawn: {self.without} answers, which have no picture')
+        """Logs the number of answers that could not be drawn."""
+        if self.without_image:
+            runner.logger.warning(f'not drawn: {self.without_image} answers, which have no image')
 
 
 def _source(runner: Runner, sample: BaseDataElement) -> Any:
-    """The picture's path; its bytes where it is inside the annotation file."""
-    number = sample.get('sample_idx')
-    if sample.get('img_path') or number is None:
+    """Returns the image's path, or its bytes if it is inside the annotation file."""
+    index = sample.get('sample_idx')
+    if sample.get('img_path') or index is None:
         return sample.get('img_path')
-    return runner.test_loop.dataloader.dataset.get_data_info(number).get('img')
+    return runner.test_loop.dataloader.dataset.get_data_info(index).get('img')
 
 
 class ReplicatedModel(nn.Module):
-    """One whole model per process. Testing has no gradients to bring together.
+    """Wraps one whole model per process; testing has no gradients to reduce.
 
-    mmengine's default, DDP, would hold a second copy's worth of buckets.
+    mmengine's default, DDP, would allocate buckets as large as the model.
     """
 
     def __init__(self, module: nn.Module) -> None:

@@ -58,15 +58,15 @@ def test_what_cannot_be_combined_is_answered():
         combined('llava-7b-v15')
     with pytest.raises(ConfigError, match='no config file at gone.py'):
         combined('gone.py')
-    with pytest.raises(CheckpointError, match='Name it: --model llava-7b-v1.5'):
+    with pytest.raises(CheckpointError, match='Name the model: --model llava-7b-v1.5'):
         combined(None, str(MODELS / 'expected.json'))
     with pytest.raises(ConfigError, match='no model with a CLIPResize'):
         combined(str(SCIENCEQA))
-    with pytest.raises(ConfigError, match='--tower goes without --model'):
+    with pytest.raises(ConfigError, match='--tower and --model exclude each other'):
         add_model(Config.fromfile(SCIENCEQA), 'llava-7b-v1.5', 'x.pth', 'clip')
     cfg = Config.fromfile(ROOT / 'configs/llava/llava-7b-v1.5_vqa.py')
     assert not is_benchmark(cfg)
-    with pytest.raises(ConfigError, match='--model and --tower go with a config of'):
+    with pytest.raises(ConfigError, match='--model and --tower need a config of'):
         add_model(cfg, 'llava-7b-v1.5', 'x.pth')
 
 

@@ -44,7 +44,7 @@ def test_each_question_has_its_drawing_and_what_is_not_drawn_is_told(tmp_path, c
         hook.after_test_iter(runner, 0, outputs=samples)
         hook.after_test(runner)
     assert sorted(f.name for f in tmp_path.iterdir()) == ['0_2.png', '0_a_1.png', '3.png']
-    assert caplog.messages == ['not drawn: 1 answers, which have no picture']
+    assert caplog.messages == ['not drawn: 1 answers, which have no image']
 
 
 def test_a_result_file_is_written_whole_or_stays_as_it_was(tmp_path):

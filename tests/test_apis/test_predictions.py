@@ -8,11 +8,10 @@ import pytest
 from mmllava.errors import DataError
 from mmllava.evaluation.prediction_store import (
     PredictionFile,
-    file_mark,
+    file_signature,
     sample_ids,
-    write_json,
-    write_lines,
 )
+from mmllava.io import write_json, write_json_lines
 
 
 def test_what_was_appended_is_read_back_by_id(tmp_path):
@@ -70,9 +69,9 @@ def test_a_sample_is_known_by_what_tells_all_apart(infos, ids):
 
 
 def test_a_json_file_is_written_whole_or_not_at_all(tmp_path):
-    write_json([1], tmp_path / 'x.json')
+    write_json(tmp_path / 'x.json', [1])
     with pytest.raises(TypeError):
-        write_json([object()], tmp_path / 'x.json')
+        write_json(tmp_path / 'x.json', [object()])
     assert json.loads((tmp_path / 'x.json').read_text()) == [1]
     assert [f.name for f in tmp_path.iterdir()] == ['x.json']
 
@@ -82,14 +81,14 @@ def test_half_a_letter_is_written_escaped_and_read_back(tmp_path):
     file = PredictionFile(tmp_path)
     file.append(rows)
     assert list(file.read().values()) == rows
-    write_lines(rows, tmp_path / 'x.jsonl')
+    write_json_lines(tmp_path / 'x.jsonl', rows)
     assert file.file.read_bytes() == (tmp_path / 'x.jsonl').read_bytes()
     half, whole = file.file.read_text(encoding='utf-8').splitlines()
     assert '\\ud800' in half and '日本' in whole
-    write_json(rows, tmp_path / 'x.json')
+    write_json(tmp_path / 'x.json', rows)
     assert json.loads((tmp_path / 'x.json').read_text(encoding='utf-8')) == rows
 
 
 @pytest.mark.parametrize('path', ['a\0.jpg', 'a\ud800.jpg', 'gone.jpg'])
 def test_a_path_that_no_system_takes_is_marked_like_one_that_is_not_there(path):
-    assert file_mark(path) == path
+    assert file_signature(path) == path

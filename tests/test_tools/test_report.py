@@ -7,7 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from mmllava.evaluation.prediction_store import file_mark
+from mmllava.evaluation.prediction_store import file_signature
 from tests.conftest import MODELS
 from tools.analysis_tools import report as tool
 
@@ -23,7 +23,7 @@ def folder(tmp_path):
     for picture in pictures:
         shutil.copy(MODELS / 'images/0.png', picture)
     samples = [
-        dict(id=k, img_path=str(p), picture=file_mark(p), question=f'question {k}?')
+        dict(id=k, img_path=str(p), image=file_signature(p), question=f'question {k}?')
         for k, p in enumerate(pictures)
     ]
     samples[0] |= dict(pred_answer='a good one', reference='a good one', scores=dict(right=1.0))
@@ -97,9 +97,9 @@ def test_the_same_seed_shows_the_same_samples(folder):
 def test_without_scores_of_single_samples_the_page_says_so(folder, capsys):
     change(folder, scores=None)
     text = page(folder)
-    assert 'no score to single samples' in text and 'Worst by' not in text
+    assert 'The metric has no per-sample scores' in text and 'Worst by' not in text
     assert tool.main([str(folder), '--by', 'right']) == 2
-    assert 'has a score of its own' in capsys.readouterr().err
+    assert 'has no per-sample scores' in capsys.readouterr().err
 
 
 def test_the_sheet_is_one_picture(folder, tmp_path):
@@ -111,7 +111,7 @@ def test_the_sheet_is_one_picture(folder, tmp_path):
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        (('--by', 'righ'), "unknown score of single samples 'righ'. Did you mean right?"),
+        (('--by', 'righ'), "unknown per-sample score 'righ'. Did you mean right?"),
         (('--out', 'x.png'), 'x.png does not end in .html'),
         (('--png', 'x.jpg'), 'x.jpg does not end in .png'),
     ],

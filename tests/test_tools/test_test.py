@@ -84,7 +84,7 @@ def test_predictions_of_an_unknown_protocol_are_not_gone_on_with(config, merged,
     run(config, merged, '--work-dir', work)
     (work / 'run.json').unlink()
     assert run(config, merged, '--work-dir', work) == 2
-    assert 'without the run.json that says how they were made' in capsys.readouterr().err
+    assert 'without the run.json that describes their protocol' in capsys.readouterr().err
 
 
 def test_the_score_is_written_with_its_protocol(config, merged, data, tmp_path, capsys):
@@ -105,7 +105,7 @@ def test_the_score_is_written_with_its_protocol(config, merged, data, tmp_path, 
     checksum = hashlib.sha256((data / 'truth.json').read_bytes()).hexdigest()
     assert card['scoring']['files'] == {'truth.json': checksum}
     (environment,) = card['environments']
-    assert environment['packages']['torch'] and environment['processes'] == 1
+    assert environment['torch'] and environment['processes'] == 1
     samples = [json.loads(line) for line in (work / 'samples.jsonl').read_text().splitlines()]
     assert [s['id'] for s in samples] == [str(k) for k in range(COUNT)]
     assert all(len(s['reference']) == 3 for s in samples)
@@ -271,7 +271,7 @@ def test_a_run_in_which_everything_fails_ends_early(config, merged, tmp_path, ca
         raise PromptError(f'{sample.get("image_id")} is too long')
 
     work = tmp_path / 'w'
-    monkeypatch.setattr(test_loop, 'HOPELESS', 3)
+    monkeypatch.setattr(test_loop, 'MAX_FIRST_FAILURES', 3)
     with monkeypatch.context() as patch:
         patch.setattr(Llava, 'encode_prompt', refuse)
         assert run(config, merged, '--work-dir', work) == 2

@@ -1,6 +1,7 @@
 """What other libraries changed, and the version at which each bridge can go."""
 
 import importlib.machinery
+import inspect
 import io
 import sys
 import warnings
@@ -141,3 +142,14 @@ def inner_vision_model(model: Any) -> Any:
     with transformers 4.
     """
     return getattr(model, 'vision_model', model)
+
+
+def run_vision_block(block: Any, hidden: Any) -> Any:
+    """Runs one block of a CLIP vision encoder, on hidden states ``(P, N, D)``, without a mask.
+
+    transformers 4's takes a causal mask as well and returns a tuple. Can go with
+    transformers 4.
+    """
+    causal = 'causal_attention_mask' in inspect.signature(type(block).forward).parameters
+    hidden = block(hidden, None, None) if causal else block(hidden, None)
+    return hidden[0] if isinstance(hidden, tuple) else hidden

@@ -1,4 +1,4 @@
-"""The CLIP vision tower, read where LLaVA reads it."""
+"""Wraps the CLIP vision tower, up to the hidden state that LLaVA reads."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from mmllava.compat import inner_vision_model
+from mmllava.compat import inner_vision_model, run_vision_block
 from mmllava.errors import ConfigError, ShapeError, unknown_name
 from mmllava.models.hf_config import pick_sizes, read_config
 from mmllava.registry import MODELS
@@ -27,15 +27,15 @@ _OPTIONAL = ('hidden_act', 'layer_norm_eps')
 class CLIPVisionTower(nn.Module):
     """A CLIP ViT up to one of its hidden states.
 
-    Blocks after the state that is read keep their weights and do not run. The
-    layer norm after the last block is never read, and is left out.
+    Blocks after the selected state keep their weights and do not run. The layer
+    norm after the last block is never used, and is left out.
 
     Args:
         name_or_path: local folder or hub id whose ``config.json`` gives the
             sizes, in place of the sizes below.
         pretrained: where the weights are if the checkpoint has none of its
             own; ``name_or_path`` if None.
-        select_layer: which hidden state, counted as transformers does (0 is
+        select_layer: index of the hidden state, counted as transformers does (0 is
             the embeddings). LLaVA's is -2: all blocks but the last.
         select_feature: ``patch`` drops the class token, ``cls_patch`` keeps it.
         sizes: ``hidden_size``, ``intermediate_size``, ``num_hidden_layers``,
@@ -43,7 +43,7 @@ class CLIPVisionTower(nn.Module):
             and ``hidden_act`` (quick_gelu), ``layer_norm_eps`` (1e-5).
 
     Shape:
-        input ``(P, 3, S, S)``: P pictures or tiles of ``image_size`` S;
+        input ``(P, 3, S, S)``: P images or tiles of ``image_size`` S;
         output ``(P, N, D)``: N patches of D channels.
     """
 
@@ -75,34 +75,30 @@ class CLIPVisionTower(nn.Module):
         clip = inner_vision_model(CLIPVisionModel(config))
         self.embeddings, self.pre_layrnorm = clip.embeddings, clip.pre_layrnorm
         self.layers = clip.encoder.layers
-        # The encoder is only the loop over blocks. In a tuple, so that its blocks
-        # are not registered a second time.
-        self._encoder = (clip.encoder,)
 
     def rebuild_buffers(self) -> None:
-        """Makes real what is no parameter, after a build on the meta device."""
+        """Recreates non-parameter buffers after construction on the meta device."""
         positions = torch.arange(self.num_patches + 1, device='cpu')
         self.embeddings.position_ids = positions.expand((1, -1))
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features ``(P, N, D)`` of normalised pictures ``(P, 3, S, S)``."""
+        """Extracts features ``(P, N, D)`` from normalised images ``(P, 3, S, S)``."""
         side = self.image_size
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != (3, side, side):
             raise ShapeError(
                 f'the vision tower got pixels {tuple(pixels.shape)}, expected (P, 3, {side}, '
                 f'{side}). Set size={side} in the pipeline.'
             )
-        (encoder,) = self._encoder
-        encoder.layers = self.layers[: self.num_read]
-        hidden = self.pre_layrnorm(self.embeddings(pixels))
-        hidden = encoder(inputs_embeds=hidden).last_hidden_state
+        hidden = self.pre_layrnorm(self.embeddings(pixels))  # (P, 1 + N, D)
+        for block in self.layers[: self.num_read]:
+            hidden = run_vision_block(block, hidden)
         return hidden[:, 1:] if self.select_feature == 'patch' else hidden
 
 
-def _sizes(name_or_path: str | Path | None, given: dict[str, Any]) -> dict[str, Any]:
+def _sizes(name_or_path: str | Path | None, own: dict[str, Any]) -> dict[str, Any]:
     read: dict[str, Any] = {}
     if name_or_path is not None:
         config = read_config(name_or_path)
         config = config.get('vision_config', config)  # a whole CLIP has the tower's inside
         read = {k: config[k] for k in (*_SIZES, *_OPTIONAL) if k in config}
-    return pick_sizes('CLIPVisionTower', given, read, _SIZES)
+    return pick_sizes('CLIPVisionTower', own, read, _SIZES)

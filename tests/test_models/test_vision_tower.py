@@ -1,5 +1,8 @@
 """The vision tower: the hidden state that LLaVA reads, and what is refused."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
 import pytest
 import torch
 
@@ -41,6 +44,24 @@ def test_the_block_after_the_layer_that_is_read_does_not_run():
         block.register_forward_hook(lambda *_, k=number: ran.append(k))
     tower(torch.zeros(1, 3, 28, 28))
     assert ran == [0, 1]
+
+
+@torch.no_grad()
+def test_two_threads_may_ask_one_tower():
+    """Both wait for one another in every block, so that neither runs alone."""
+    tower = CLIPVisionTower(**TOWER).eval()
+    pixels = torch.randn(2, 1, 3, 28, 28)
+    expected = [tower(image) for image in pixels]
+    barrier = Barrier(2, timeout=10)
+
+    def meet(*_):
+        barrier.wait()
+
+    for block in tower.layers:
+        block.register_forward_hook(meet)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(torch.no_grad()(tower), pixels))
+    assert all(map(torch.equal, answers, expected))
 
 
 def test_the_class_token_is_dropped_unless_it_is_asked_for():

@@ -89,7 +89,7 @@ def build_theirs(model: Any) -> Any:
     import torch
     import transformers
 
-    tower, text = model.vision_tower._encoder[0].config, model.language.config
+    tower, text = model.vision_tower.config, model.language.config
     config = transformers.LlavaConfig(
         vision_config=tower.to_dict(),
         text_config=text.to_dict(),

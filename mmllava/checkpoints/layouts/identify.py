@@ -45,7 +45,7 @@ _PROJECTOR = 'mm_projector.bin'
 _WORDS = 'embed_tokens.weight'
 # The first layout of which a tensor matches; more telling patterns come first.
 _TELLING = (
-    ('lora', r'\.lora_[AB]\.'),
+    ('lora', r'\.lora_(embedding_)?[AB](\.|$)'),
     ('mmllava', r'^(language\.lm|projector\.layers)\.'),
     ('mmpretrain', r'^model\.lang_encoder\.'),
     ('hf', r'^(model\.)?multi_modal_projector\.'),

@@ -17,12 +17,14 @@ from mmllava.checkpoints.layouts.tensor_plan import (
     passthrough,
     preview,
 )
+from mmllava.checkpoints.layouts.tied import EMBED as _EMBED
+from mmllava.checkpoints.layouts.tied import HEAD as _HEAD
+from mmllava.checkpoints.layouts.tied import is_tied, tied_to
 from mmllava.checkpoints.storage.reader import read_entries
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError
 
 TRAINED_BESIDE = 'non_lora_trainables.bin'
-_EMBED, _HEAD = 'model.embed_tokens.weight', 'lm_head.weight'
 # What changes the result and is not computed here: setting -> what it must be.
 _PLAIN = dict(
     use_dora=False, fan_in_fan_out=False, bias='none', rank_pattern={}, alpha_pattern={},
@@ -65,6 +67,7 @@ def merge_adapter(
     extra: Mapping[str, TensorEntry],
     moves: list[TensorPlan],
     config: dict[str, Any],
+    padded: int | None = None,
 ) -> tuple[list[TensorPlan], dict[str, Any]]:
     """Plans W + scale * (B @ A) for every adapted weight, and takes whole what was trained whole.
 
@@ -74,6 +77,8 @@ def merge_adapter(
         extra: what was trained whole beside it.
         moves: of the base, by the original's names.
         config: of the base.
+        padded: rows of the embedding on disk where transformers padded the base's: the
+            adapter saw as many, and the same are cut from it.
 
     Returns:
         the moves of the result and its config; ``{}`` where neither tells of a LLaVA.
@@ -84,10 +89,20 @@ def merge_adapter(
     """
     settings = adapter_config(source.path, next(iter(source.entries))) if source.entries else {}
     scale = _scale(settings, source) if source.entries else 1.0
-    pairs, trained = _sorted_by_target(source, extra)
+    made = {move.name: move for move in moves if move.how != 'dropped'}
+    pairs, inside, beside = _sorted_by_target(source, extra)
+    trained = inside | beside
+    tied = is_tied(made)
+    if tied:
+        _check_tied(pairs, source)
+        # LLaVA trains the one parameter; PEFT copies each part that it trains, unless told.
+        together = {**beside, **(inside if settings.get('ensure_weight_tying') else {})}
+        if _EMBED in together and _HEAD not in trained:
+            trained[_HEAD] = trained[_EMBED]
+    if padded is not None:
+        _cut_padding(pairs, trained, padded, made[_EMBED].shape[0], source)
     config = {**config, **source.config}
     config = config if any(key.startswith('mm_') for key in config) else {}
-    made = {move.name: move for move in moves if move.how != 'dropped'}
     rest = [move for move in moves if move.how == 'dropped']
     for name, entry in trained.items():
         if DROPPED.search(name):
@@ -107,8 +122,10 @@ def merge_adapter(
 
 def _sorted_by_target(
     source: _Source, extra: Mapping[str, TensorEntry]
-) -> tuple[dict[str, dict[str, TensorEntry]], dict[str, TensorEntry]]:
-    """Gives (target -> its A and B, target -> what was trained whole), by the original's names.
+) -> tuple[dict[str, dict[str, TensorEntry]], dict[str, TensorEntry], dict[str, TensorEntry]]:
+    """Gives target -> its A and B, and what was trained whole, in the adapter and beside it.
+
+    By the original's names.
 
     Raises:
         CheckpointError: a name that no LLaVA has, or one weight trained whole twice.
@@ -130,7 +147,49 @@ def _sorted_by_target(
             f'{source.path} holds {preview(twice)} in the adapter and in '
             f'{extra[twice[0]].file.name}. Two versions are mixed there; remove one of them.'
         )
-    return pairs, trained | extra
+    return pairs, trained, extra
+
+
+def _check_tied(pairs: Mapping[str, Any], source: _Source) -> None:
+    """Refuses an adapter on a tied head: it learned on one of two parts that are one tensor.
+
+    PEFT, which adds it to that tensor, gives another model than the one that was trained.
+    """
+    if _HEAD in pairs:
+        raise CheckpointError(
+            f"{source.path} has an adapter on {_HEAD}, and the base's head is tied to "
+            f'{_EMBED}: added there, it would change the embedding too, which it was not trained '
+            'with. Untie the base first: write lm_head.weight, a copy of the embedding, into its '
+            'weights and "tie_word_embeddings": false into its config.json; then name that by '
+            '--base.'
+        )
+
+
+def _cut_padding(
+    pairs: dict[str, dict[str, TensorEntry]],
+    trained: dict[str, TensorEntry],
+    padded: int,
+    rows: int,
+    source: _Source,
+) -> None:
+    """Takes the rows that LLaVA has of what was trained on a padded vocabulary, in place.
+
+    Raises:
+        CheckpointError: it has as many rows as neither.
+    """
+    for name in (_EMBED, _HEAD):
+        for held, key in ((trained, name), (pairs.get(name, {}), 'B')):
+            entry = held.get(key)
+            if entry is None or entry.shape[:1] == (rows,):
+                continue
+            if entry.shape[:1] != (padded,):
+                raise CheckpointError(
+                    f'{entry.name} of {source.path} is {list(entry.shape)}; expected {padded} '
+                    f'rows as in the base, or {rows} without its <image> and padding. Rows for '
+                    'new words after <image> have no place in LLaVA: train without them, or keep '
+                    'transformers for this model.'
+                )
+            held[key] = entry_rows(entry, 0, rows)
 
 
 def _scale(settings: Mapping[str, Any], source: _Source) -> float:
@@ -156,6 +215,12 @@ def _scale(settings: Mapping[str, Any], source: _Source) -> float:
 
 def _original(name: str, linear: bool, source: _Source) -> str:
     """The original's name of what an adapter names, whatever model it wraps."""
+    if '.lora_embedding_' in name:
+        raise CheckpointError(
+            f'{source.path} holds {name}, an adapter on the token embedding; those of linear '
+            'layers are merged here. Merge it with peft (merge_and_unload, save_pretrained), then '
+            'convert that.'
+        )
     bare = name
     while bare.startswith(('base_model.', 'model.model.')):
         bare = bare.removeprefix('base_model.' if bare.startswith('base_model.') else 'model.')
@@ -180,7 +245,7 @@ def _adapted(
 ) -> TensorPlan:
     """The move of one adapted weight."""
     advice = f'{source.path} belongs to another base. Name the one that it was trained on.'
-    if move is None or move.how != 'whole':
+    if move is None or move.how not in ('whole', 'cut'):
         raise CheckpointError(f'the adapter changes {name}, which the base lacks. {advice}')
     if set(pair) != {'A', 'B'}:
         raise CheckpointError(
@@ -219,6 +284,7 @@ def merge_projector(
     made = {m.name: m for m in moves if not m.name.startswith('model.mm_projector.')}
     projector: dict[str, TensorEntry] = {}
     rows: TensorEntry | None = None
+    tied = is_tied(made)
     for name, entry in source.entries.items():
         if name.endswith('embed_tokens.weight'):
             rows = entry
@@ -239,6 +305,8 @@ def merge_projector(
         unused, rows = [drop(rows.name, rows)], None  # no words stood around pictures
     if rows is not None:
         added = _add_words(made, rows, source, ids)
+        if tied:
+            made[_HEAD] = tied_to(made[_EMBED])
     settings = {k: v for k, v in source.config.items() if k.startswith(('mm_', 'image_'))}
     linear = is_linear(projector)
     told = dict(

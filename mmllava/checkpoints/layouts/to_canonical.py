@@ -279,7 +279,12 @@ def _changes(source: Source, base: Source | None) -> Model:
 
 def _merged(source: Source, trained: Mapping[str, TensorEntry], base: Source) -> Model:
     below = to_canonical(base, partial=True)
-    moves, config = merge_adapter(source, trained, below.moves, below.config)
+    padded = None
+    if base.layout == 'hf':
+        padded = next(
+            e.shape[0] for n, e in base.entries.items() if find_original(n, 'hf') == EMBED
+        )
+    moves, config = merge_adapter(source, trained, below.moves, below.config, padded)
     own, added, notes = _words(source), {}, below.notes
     kept = {move.name: move for move in moves if move.how != 'dropped'}
     before = next(m.shape[0] for m in below.moves if m.name == EMBED)

@@ -65,6 +65,9 @@ def load_config(args: argparse.Namespace) -> Any:
             f'{args.config} has {", ".join(given)} alone; a val loop takes {", ".join(val)}. Add '
             'what is missing (docs/training.md), or leave all out.'
         )
+    for key in ('train_dataloader', 'val_dataloader'):
+        if cfg.get(key) is not None and not cfg[key].get('num_workers'):
+            cfg[key].persistent_workers = False  # torch refuses it without workers
     for key in ('test_dataloader', 'test_evaluator', 'test_cfg'):
         cfg.pop(key, None)  # of a config that can be tested too; the runner would want all three
     cfg.default_scope = 'mmllava'

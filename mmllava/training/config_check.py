@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.hooks.priority import get_priority
 from mmengine.runner import ValLoop
+from mmengine.runner.priority import get_priority
 from torch.utils.data import DataLoader
 
 from mmllava.datasets.instruct import InstructDataset

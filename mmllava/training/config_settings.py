@@ -8,7 +8,19 @@ from typing import Any
 
 from mmllava.errors import ConfigError, MMLlavaError, unknown_name
 
-_OF_THE_RUNNER = ('self', 'runner', 'dataloader', 'evaluator', 'optimizer', 'params', 'dataset')
+#: what the runner gives where a config does not
+_OF_THE_RUNNER = (
+    'self',
+    'runner',
+    'dataloader',
+    'evaluator',
+    'optimizer',
+    'params',
+    'dataset',
+    'batch_size',
+    'param_name',
+    'save_dir',
+)
 
 
 @contextmanager

@@ -1,19 +1,24 @@
 """A training sample as the model will see it: how long, how much of it is learned."""
 
+import logging
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 from PIL import Image
 from torch import Tensor
 
 from mmllava.datasets.instruct import InstructDataset
 from mmllava.datasets.llava_json import BadSample
-from mmllava.datasets.transforms import CLIPResize
-from mmllava.errors import ConfigError, PromptError
+from mmllava.datasets.transforms import CLIPResize, LoadImage
+from mmllava.errors import ConfigError, DataError, PromptError, unknown_name
+from mmllava.metrics.captions import SCORERS, match_id
 from mmllava.models.image_inputs import flatten_images, original_sizes
 from mmllava.models.llava import Llava
 from mmllava.models.splice import check_rows
@@ -181,23 +186,87 @@ def check_settings(config: Any, dataset: InstructDataset, model: Llava) -> None:
         )
 
 
+def check_validation(
+    dataset: Any, metrics: Sequence[Any], scores: Iterable[str], model: Any
+) -> None:
+    """Checks before the first step what would end a val loop hours later.
+
+    From then on an image that cannot be read is counted and left out, as in tools/test.py;
+    a metric that is not ours cannot do that, and must have all images.
+
+    Args:
+        dataset: of the val loop.
+        metrics: of its evaluator.
+        scores: names that hooks and schedulers wait for.
+        model: in training.
+
+    Raises:
+        ConfigError: a size of another model, or a score that no metric gives.
+        DataError: references or images are missing.
+    """
+    own = all(type(metric).__module__.startswith('mmllava.') for metric in metrics)
+    for step in getattr(getattr(dataset, 'pipeline', None), 'transforms', []):
+        if isinstance(step, CLIPResize):
+            _check_resize(step, model, 'in the val loop, ')
+        elif isinstance(step, LoadImage) and own:
+            step.on_error = 'record'
+        elif own and hasattr(step, 'meta_keys'):  # PackInputs
+            step.meta_keys = (*step.meta_keys, 'error')
+    names = [_score_names(metric) for metric in metrics]
+    for score in scores:
+        if all(names) and score not in {*chain(*names)}:
+            raise unknown_name('score of the val loop', score, {*chain(*names)})
+    get = getattr(dataset, 'get_data_info', None)
+    infos = [get(k) for k in range(len(dataset))] if get else []
+    for metric in metrics:
+        references = getattr(metric, 'references', None)  # reads its file
+        if isinstance(references, Mapping):
+            for info in infos:
+                match_id(info.get('image_id'), references)
+    _check_images(infos, own)
+
+
+def _score_names(metric: Any) -> list[str]:
+    """The scores that a metric gives; empty where only a pass over the data tells."""
+    scorers = getattr(metric, 'metrics', ())
+    if not scorers or not SCORERS.keys() >= set(scorers):
+        return []
+    head = f'{metric.prefix}/' if metric.prefix else ''
+    return [head + name for scorer in scorers for name in SCORERS[scorer][0]]
+
+
+def _check_images(infos: Sequence[Mapping[str, Any]], own: bool) -> None:
+    paths = {str(info['img_path']) for info in infos if info.get('img_path')}
+    missing = sorted(path for path in paths if '://' not in path and not os.path.exists(path))
+    if not missing:
+        return
+    told = f'{len(missing)} of {len(paths)} images of the val loop are missing, as {missing[0]}.'
+    if len(missing) == len(paths) or not own:
+        raise DataError(f'{told} Check data_root and data_prefix of val_dataloader.dataset.')
+    print_log(f'{told} They will be counted and not scored.', 'current', logging.WARNING)
+
+
 def _check_pipeline(dataset: InstructDataset, model: Llava) -> None:
     for step in dataset.pipeline.transforms:
         if isinstance(step, CLIPResize):
-            found = dict(size=step.size, image_grid_pinpoints=step.image_grid_pinpoints)
-            wanted = dict(
-                size=model.vision_tower.image_size, image_grid_pinpoints=model.image_grid_pinpoints
-            )
-            for name in found:
-                if found[name] != wanted[name]:
-                    raise ConfigError(
-                        f'CLIPResize has {name}={found[name]}, and the model takes '
-                        f'{wanted[name]}. Write the same in both.'
-                    )
+            _check_resize(step, model)
         if 'conversations' not in getattr(step, 'algorithm_keys', ['conversations']):
             raise ConfigError(
                 'the pipeline drops the conversations. Give PackInputs '
                 "algorithm_keys=['conversations']."
+            )
+
+
+def _check_resize(step: CLIPResize, model: Llava, where: str = '') -> None:
+    found = dict(size=step.size, image_grid_pinpoints=step.image_grid_pinpoints)
+    wanted = dict(
+        size=model.vision_tower.image_size, image_grid_pinpoints=model.image_grid_pinpoints
+    )
+    for name in found:
+        if found[name] != wanted[name]:
+            raise ConfigError(
+                f'{where}CLIPResize has {name}={found[name]}, and the model takes '
+                f'{wanted[name]}. Write the same in both.'
             )
 
 

@@ -23,7 +23,7 @@ from mmllava.registry import HOOKS, RUNNERS
 from mmllava.training import checkpoint, fsdp, resume, stages
 from mmllava.training.config_check import check_config
 from mmllava.training.config_settings import building, resolve
-from mmllava.training.inspect_data import check_learned, check_settings
+from mmllava.training.inspect_data import check_learned, check_settings, check_validation
 from mmllava.training.loop import StepLoop
 
 _OF_THE_COMMAND = ('launcher', 'load_from', 'resume')
@@ -121,7 +121,8 @@ class TrainRunner(Runner):
         Raises:
             ConfigError: the config says of data and model what contradicts itself.
         """
-        loop = super().build_train_loop(loop)
+        with building('train_cfg and train_dataloader'):
+            loop = super().build_train_loop(loop)
         dataset, model = loop.dataloader.dataset, self.bare_model
         self._run = resume.describe_run(self.cfg, loop, self.world_size, self._tower)
         if isinstance(dataset, InstructDataset):
@@ -182,8 +183,21 @@ class TrainRunner(Runner):
             super().register_hook(hook, priority)
 
     def build_val_loop(self, loop: Any) -> Any:
-        """Builds the val loop; its workers take no random number from training."""
-        loop = super().build_val_loop(loop)
+        """Builds the val loop, and checks it; its workers take no random number from training.
+
+        Raises:
+            ConfigError, DataError: it would end the run at its first pass.
+        """
+        with building('the val loop'):
+            loop = super().build_val_loop(loop)
+        waiting = [getattr(hook, 'score', getattr(hook, 'monitor', None)) for hook in self.hooks]
+        waiting += [getattr(s, 'monitor', None) for s in self.param_schedulers or []]
+        check_validation(
+            loop.dataloader.dataset,
+            loop.evaluator.metrics,
+            [name for name in waiting if isinstance(name, str)],
+            self.bare_model,
+        )
         loop.dataloader.generator = torch.Generator()
         return loop
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -219,3 +220,86 @@ def test_answers_are_scored_within_a_run(data, tmp_path):
     pack.algorithm_keys = ['question', 'gt_answer', 'gt_answer_weight']
     assert train(config, tmp_path) == 0
     assert set(scores_of(tmp_path / 'run', 'VQA/acc')) == {2, 4, 6}
+
+
+def captions(folder, **changes):
+    """The val loop of `validating`, with its score."""
+    evaluator = dict(type='mmllava.COCOCaption', ann_file=str(folder / 'truth.json'))
+    return {'evaluator': {**evaluator, **changes}, 'save_best': 'CIDEr'}
+
+
+def copied(data, tmp_path):
+    return Path(shutil.copytree(data, tmp_path / 'data'))
+
+
+def test_an_image_that_cannot_be_read_is_counted_and_the_run_goes_on(data, tmp_path):
+    folder = copied(data, tmp_path)
+    (folder / 'images/COCO_val_000000000001.png').write_bytes(b'no image')
+    assert train(validating(tmp_path, folder, **captions(folder)), tmp_path) == 0
+    assert scores_of(tmp_path / 'run', 'failed_images') == {2: 1.0, 4: 1.0, 6: 1.0}
+    assert set(scores_of(tmp_path / 'run', 'CIDEr')) == {2, 4, 6}
+
+
+def missing_all(folder, config):
+    shutil.rmtree(folder / 'images')
+
+
+def missing_truth(folder, config):
+    (folder / 'truth.json').unlink()
+
+
+def other_truth(folder, config):
+    truth = json.loads((folder / 'truth.json').read_text())
+    for note in truth['annotations']:
+        note['image_id'] += 7
+    for image in truth['images']:
+        image['id'] += 7
+    (folder / 'truth.json').write_text(json.dumps(truth))
+
+
+def missing_one_of_another_metric(folder, config):
+    (folder / 'images/COCO_val_000000000001.png').unlink()
+    config.val_evaluator = dict(type='mmllava.Scripted', scores=[1.0, 2.0, 3.0])
+    config.default_hooks.checkpoint.save_best = None
+
+
+def other_size(folder, config):
+    for step in config.val_dataloader.dataset.pipeline:
+        if step.type == 'mmllava.CLIPResize':
+            step.size = 336
+
+
+def misspelt_score(folder, config):
+    config.default_hooks.checkpoint.save_best = 'CIDER'
+
+
+def misspelt_monitor(folder, config):
+    config.custom_hooks.append(dict(type='EarlyStoppingHook', monitor='Cider', rule='greater'))
+
+
+def followed_score(folder, config):
+    config.param_scheduler = dict(type='ReduceOnPlateauLR', monitor='loss')
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (missing_all, '2 of 2 images of the val loop are missing, as '),
+        (missing_one_of_another_metric, '1 of 2 images of the val loop are missing, as '),
+        (missing_truth, 'truth.json'),
+        (other_truth, "image '000000000000' has a caption, but is not among the 2 images"),
+        (other_size, 'in the val loop, CLIPResize has size=336'),
+        (misspelt_score, "unknown score of the val loop 'CIDER'. Did you mean CIDEr"),
+        (misspelt_monitor, "unknown score of the val loop 'Cider'. Did you mean CIDEr"),
+        (followed_score, "unknown score of the val loop 'loss'"),
+    ],
+)
+def test_what_would_end_the_val_loop_is_told_before_the_first_step(
+    data, tmp_path, capsys, change, message
+):
+    folder = copied(data, tmp_path)
+    config = validating(tmp_path, folder, **captions(folder))
+    change(folder, config)
+    assert train(config, tmp_path) == 2
+    assert message in capsys.readouterr().err
+    assert not losses(tmp_path / 'run')

@@ -1,4 +1,4 @@
-"""llava-tiny, on captions of its small world.
+"""llava-tiny, on captions of its drawn world.
 
 Weights: mmllava/assets/llava-tiny, in the package:
          get_model('llava-tiny_caption', pretrained=True).

@@ -1,4 +1,4 @@
-"""llava-tiny, on questions about its small world.
+"""llava-tiny, on questions about its drawn world.
 
 Weights: mmllava/assets/llava-tiny, in the package: get_model('llava-tiny_vqa', pretrained=True).
 Memory:  4.8 MB in float16, 9.6 MB in float32.

@@ -1,8 +1,8 @@
-"""llava-tiny, stage 2: the language model looks up in patches what a text names.
+"""llava-tiny, stage 2: the language model learns to look up in patches what a text names.
 
 Weights: stage 1.
-Trained: 2.4 million parameters; 1e-3 at the top, 1e-4 of the tower; 37,800 of 84,000 pictures,
-         each with facts, 16 a step.
+Trained: 2.4 million parameters; peak rate 1e-3, tower 1e-4; 37,800 of 84,000 images,
+         each with facts, 16 per step.
 Run:     torchrun --nproc_per_node 2 tools/train.py \
              projects/llava_tiny/configs/llava-tiny_align.py --launcher pytorch
 """

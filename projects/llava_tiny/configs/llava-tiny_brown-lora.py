@@ -1,7 +1,7 @@
 """llava-tiny learns a colour that it never saw: LoRA on 4,000 scenes, half of them with brown.
 
 Weights: the package's.
-Trained: 0.4 million parameters; 2e-3 at the top, 5,800 of 14,500 conversations, 16 a step.
+Trained: 0.4 million parameters; peak rate 2e-3; 5,800 of 14,500 conversations, 16 per step.
 Run:     python projects/llava_tiny/tools/make_data.py data/tiny-brown --train 4000 --color brown
          python tools/train.py projects/llava_tiny/configs/llava-tiny_brown-lora.py
 """

@@ -1,7 +1,7 @@
-"""llava-tiny, stage 1: the tower, from nothing, with what each patch shows.
+"""llava-tiny, stage 1: the tower learns, from random weights, what each patch shows.
 
 Weights: none; all random.
-Trained: 0.9 million parameters; 3e-3 at the top, 3 passes over 84,000 pictures, 64 a step.
+Trained: 0.9 million parameters; peak rate 3e-3; 3 epochs of 84,000 images, 64 per step.
 Run:     python projects/llava_tiny/tools/make_data.py
          torchrun --nproc_per_node 2 tools/train.py \
              projects/llava_tiny/configs/llava-tiny_tower.py --launcher pytorch
@@ -9,12 +9,12 @@ Run:     python projects/llava_tiny/tools/make_data.py
 
 _base_ = ['./llava-tiny_talk.py']
 
-# stage.train names every part, as stage 3 does, so that the checkpoint is whole; the language model
-# gets no gradient here.
+# stage.train names every part, as stage 3 does, so that the checkpoint is complete; the language
+# model gets no gradient here.
 custom_imports = dict(imports=['projects.llava_tiny.patch_supervision'])
 model = dict(type='mmllava.PatchSupervisedLlava', init_cfg=None)
 train_dataloader = dict(
-    batch_size=32,  # a process, one on each core
+    batch_size=32,  # per process, one on each core
     dataset=dict(
         _delete_=True,
         type='mmllava.SceneDataset',

@@ -26,10 +26,10 @@ def test_the_figures_of_the_table_are_those_of_the_newest_row():
     assert lines['questions'] == percent(row['vqa']['all'])
     for kind in ('count', 'color', 'position', 'yes/no'):
         assert lines[f'questions: {kind}'] == percent(row['vqa'][kind])
-    assert lines['questions, black pictures'] == percent(row['vqa_blind']['all'])
-    assert lines['talks of three turns'] == percent(row['chat']['three_turns'])
-    assert lines['talks: a second picture told apart'] == percent(row['chat']['second_picture'])
-    assert lines['seconds of a caption'] == f'{row["caption_s"]:.2f}'
+    assert lines['questions, black images'] == percent(row['vqa_blind']['all'])
+    assert lines['dialogues of three turns'] == percent(row['chat']['three_turns'])
+    assert lines['dialogues: a second image told apart'] == percent(row['chat']['second_picture'])
+    assert lines['seconds per caption'] == f'{row["caption_s"]:.2f}'
 
 
 def test_what_is_told_of_the_new_colour_is_in_the_newest_row():

@@ -55,7 +55,7 @@ def open_session(args: argparse.Namespace) -> Any:
 
 
 def answer(chat: Any, question: str, images: list[str]) -> None:
-    """Prints the answer as it comes; Ctrl-C ends it and keeps what was said."""
+    """Prints the answer as it comes; Ctrl-C ends it and keeps what was generated."""
     stream = chat.stream(question, images)
     try:
         for piece in stream:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python
-"""A caption, two questions, and twelve scenes that training never saw: llava-tiny at work.
+"""Shows llava-tiny at work: a caption, two questions, twelve scenes that training never saw.
 
   make demo
 
-Writes demo/out/cat-dog.png, the picture with what was said about it, and demo/out/sheet.png:
+Writes demo/out/cat-dog.png, the image with what was said about it, and demo/out/sheet.png:
 captions that are right in green, wrong ones in red.
 """
 
@@ -21,29 +21,29 @@ from projects.llava_tiny.draw import draw_scene
 from projects.llava_tiny.scenes import make_scene
 
 HERE = Path(__file__).parent
-PICTURE = HERE / 'cat-dog.png'
+IMAGE = HERE / 'cat-dog.png'
 QUESTIONS = ('What color is the cat?', 'Where is the dog?')
 GREEN, RED = (0, 110, 40), (190, 20, 30)
 COLUMNS, SIDE = 4, 224
 
 
 def talk(out: Path) -> None:
-    """Captions the picture and asks about it; draws both below it."""
+    """Captions the image and asks about it; draws both below it."""
     model = mmllava.get_model('llava-tiny_caption', pretrained=True, device='cpu')
-    caption = mmllava.inference_model(model, str(PICTURE))['pred_caption']
-    print(f'{PICTURE.name}: {caption}')
+    caption = mmllava.inference_model(model, str(IMAGE))['pred_caption']
+    print(f'{IMAGE.name}: {caption}')
     lines = [caption]
     chat = mmllava.ChatSession(mmllava.load('tiny', device='cpu'))
-    for question, picture in zip(QUESTIONS, (str(PICTURE), None), strict=True):
-        answer = chat.ask(question, picture)
+    for question, image in zip(QUESTIONS, (str(IMAGE), None), strict=True):
+        answer = chat.ask(question, image)
         print(f'{question} {answer}')
         lines.append(f'{question} {answer}')
-    with Image.open(PICTURE) as image:
-        annotate(image, lines).save(out / PICTURE.name)
+    with Image.open(IMAGE) as image:
+        annotate(image, lines).save(out / IMAGE.name)
 
 
 def draw_sheet(out: Path) -> None:
-    """Captions eight scenes and four of combinations that no training picture has."""
+    """Captions eight scenes and four of combinations that no training image has."""
     model = mmllava.get_model('llava-tiny_caption', pretrained=True, device='cpu')
     scenes = [make_scene('test', number) for number in range(8)]
     scenes += [make_scene('held-out', number) for number in range(4)]
@@ -59,7 +59,7 @@ def draw_sheet(out: Path) -> None:
 
 
 def in_rows(tiles: Sequence[Image.Image], gap: int = 8) -> Image.Image:
-    """Pictures of one width in rows of `COLUMNS`, tops level."""
+    """Arranges images of one width in rows of `COLUMNS`, tops level."""
     rows = [tiles[k : k + COLUMNS] for k in range(0, len(tiles), COLUMNS)]
     heights = [max(tile.height for tile in row) + gap for row in rows]
     page = Image.new('RGB', (COLUMNS * (tiles[0].width + gap) - gap, sum(heights)), PAPER)
@@ -74,7 +74,7 @@ def main() -> int:
     out.mkdir(exist_ok=True)
     talk(out)
     draw_sheet(out)
-    print(f'wrote {out / PICTURE.name} and {out / "sheet.png"}')
+    print(f'wrote {out / IMAGE.name} and {out / "sheet.png"}')
     return 0
 
 

@@ -27,12 +27,12 @@ SIDE = 448
 
 
 def draw() -> Image.Image:
-    """The whole picture, RGB, SIDE x SIDE."""
+    """Draws the whole image, RGB, SIDE x SIDE."""
     return draw_scene(SCENE, SIDE)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Writes the picture to the path given, or beside this file."""
+    """Writes the image to the path given, or next to this file."""
     target = Path(argv[0]) if argv else Path(__file__).with_name('cat-dog.png')
     draw().save(target, optimize=True)
     print(f'wrote {target}, {target.stat().st_size / 1000:.0f} KB')

@@ -1,4 +1,4 @@
-"""The first path, at toy size: the recorded v1 model of tests/golden. Its weights are random.
+"""Captions at toy size: the recorded v1 model of tests/golden, with random weights.
 
 Weights: tools/model_converters/llava-delta2mmpre.py on tests/golden/models/llama-base and
          tests/golden/models/llava-v1-delta, as demo/demo.py does.

@@ -1,6 +1,6 @@
-"""Training at toy size, on a CPU: the recorded v1.5 model of tests/golden. Its weights are random.
+"""Trains at toy size on a CPU: the recorded v1.5 model of tests/golden, with random weights.
 
-Data:    demo/train.json on the pictures of tests/golden: 8 rows, 2 of them of text only.
+Data:    demo/train.json on the images of tests/golden: 8 rows, 2 of them of text only.
 Memory:  nothing to speak of: 190,000 parameters.
 Run:     python tools/train.py demo/llava-random_train.py
 """
@@ -40,7 +40,7 @@ train_dataloader = dict(
         ],
     ),
 )
-# To ask the result: demo/chat.py and get_model read how pictures are prepared here.
+# To ask the result: demo/chat.py and get_model read how images are prepared here.
 test_dataloader = dict(
     dataset=dict(
         type='mmpretrain.COCOVQA',

@@ -26,7 +26,7 @@ Run = Callable[[argparse.Namespace], int | Mapping[str, Any] | tuple[int, Mappin
 
 
 class Unfinished(Exception):
-    """The work is incomplete, and the message says why; exit status 1."""
+    """Error of work that is incomplete, exit status 1; the message says why."""
 
 
 def make_parser(description: str, **options: Any) -> argparse.ArgumentParser:

@@ -53,7 +53,7 @@ _UNITS = {'': 1, 'k': 10**3, 'm': 10**6, 'g': 10**9, 't': 10**12}
 
 
 def size(text: str) -> int:
-    """Bytes of a size such as 5GB or 800MB."""
+    """Parses a size such as 5GB or 800MB to bytes."""
     match = re.fullmatch(r'(\d+(?:\.\d+)?)\s*([kmgt]?)b?', text.strip().lower())
     if not match or float(match[1]) <= 0:
         raise argparse.ArgumentTypeError(f'{text!r} is no size; expected one like 5GB or 800MB')
@@ -72,7 +72,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--tower', help='CLIP model whose vision half becomes part of the result')
     parser.add_argument(
-        '--from', dest='layout', choices=LAYOUTS, help='layout of the source, where it is not told'
+        '--from',
+        dest='layout',
+        choices=LAYOUTS,
+        help='layout of the source, where it cannot be detected',
     )
     parser.add_argument('--dtype', choices=DTYPES, help='of every tensor; as it is by default')
     parser.add_argument(
@@ -98,10 +101,10 @@ def describe(conversion: Conversion, whole: bool) -> None:
     for role, path in conversion.sources.items():
         print(f'{role:<6} {path}\n       {conversion.told[role]}')
     counts = count_moves(conversion.moves)
-    told = ', '.join(f'{n} {how}' for how, n in counts.items() if n)
+    summary = ', '.join(f'{n} {how}' for how, n in counts.items() if n)
     print(
         f'result {conversion.layout}: {len(conversion.kept)} tensors, '
-        f'{conversion.nbytes / 1e9:.2f} GB: {told}'
+        f'{conversion.nbytes / 1e9:.2f} GB: {summary}'
     )
     shown, gone = 10, 0
     for move in conversion.moves:
@@ -134,18 +137,18 @@ def same_logits(conversion: Conversion, args: argparse.Namespace) -> dict | str:
     script = Path(__file__).with_name('analysis_tools') / 'compare_logits.py'
     command = [sys.executable, script, conversion.sources['source'], args.out]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
-    said = done.stdout.strip().splitlines() or ['']
-    if not said[-1].startswith('{'):
+    lines = done.stdout.strip().splitlines() or ['']
+    if not lines[-1].startswith('{'):
         reason = done.stderr.strip().splitlines() or [
-            'tools/analysis_tools/compare_logits.py said nothing'
+            'tools/analysis_tools/compare_logits.py printed nothing'
         ]
         return f'not computed: {reason[-1]}'
     if done.returncode == 1 and not args.dtype:
         raise CheckpointError(
-            f'{args.out} gives other logits than its source: {said[-1]}. Every tensor is as '
+            f'{args.out} gives other logits than its source: {lines[-1]}. Every tensor is as '
             'planned, so the configs differ; compare them, and do not use the result.'
         )
-    return json.loads(said[-1])
+    return json.loads(lines[-1])
 
 
 def run(args: argparse.Namespace) -> dict:
@@ -173,7 +176,7 @@ def run(args: argparse.Namespace) -> dict:
         )
     anew = why_not_resumable(conversion, args.out, args.shard_size) if args.resume else ''
     if anew:
-        print(f'note: it begins anew: {anew}.')
+        print(f'note: it starts over: {anew}.')
     progress = Progress('convert', conversion.nbytes)
     try:
         write_conversion(

@@ -52,9 +52,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out holds: pred')
     add_cfg_options(parser)
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument('--show', action='store_true', help='open each picture with its text')
-    parser.add_argument('--show-dir', help='save each picture with its text here')
-    parser.add_argument('--interval', type=int, default=1, help='draw every how manieth picture')
+    parser.add_argument('--show', action='store_true', help='open each image with its text')
+    parser.add_argument('--show-dir', help='save each image with its text here')
+    parser.add_argument('--interval', type=int, default=1, help='draw every N-th image')
     parser.add_argument('--no-pin-memory', action='store_true', help='for the data loader')
     parser.add_argument(
         '--launcher',
@@ -72,7 +72,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def load_config(args: argparse.Namespace) -> Any:
-    """The config with the command line's changes in it."""
+    """Loads the config, with the command line's changes."""
     import torch
 
     from mmllava.evaluation.benchmark_config import add_model, is_benchmark, name_run
@@ -119,7 +119,7 @@ def load_config(args: argparse.Namespace) -> Any:
 
 
 def prepare_processes(cfg: Any) -> None:
-    """Several processes: one whole model each, over gloo where there is no GPU."""
+    """Prepares for several processes: one whole model each, over gloo where there is no GPU."""
     import torch
 
     if cfg.launcher == 'none':

@@ -50,7 +50,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def load_config(args: argparse.Namespace) -> Any:
-    """The config with the command line's changes in it."""
+    """Loads the config, with the command line's changes."""
     cfg = read_config(args.config, args.cfg_options, 'configs/train/README.md')
     missing = [k for k in ('train_dataloader', 'train_cfg', 'optim_wrapper') if not cfg.get(k)]
     if missing:

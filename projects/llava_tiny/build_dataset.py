@@ -1,4 +1,4 @@
-"""The small world as files: pictures, training JSON, COCO captions, VQAv2 questions."""
+"""Writes the small world as files: images, training JSON, COCO captions, VQAv2 questions."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from projects.llava_tiny.conversations import (
     SHORT,
     align_row,
     imagined_row,
-    second_picture_row,
+    second_image_row,
     talk_row,
 )
 from projects.llava_tiny.draw import draw_scene
@@ -29,7 +29,7 @@ VOCABULARY = 640
 _IMAGINED = 10**6
 
 
-def write_pictures(folder: Path, split: str, count: int, color: str | None = None) -> list[Scene]:
+def write_images(folder: Path, split: str, count: int, color: str | None = None) -> list[Scene]:
     """Draws the first scenes of a split into ``folder/images/SPLIT``; gives them.
 
     With ``color``, every second one has a thing of that colour.
@@ -42,7 +42,7 @@ def write_pictures(folder: Path, split: str, count: int, color: str | None = Non
 
 
 def image_name(split: str, number: int) -> str:
-    """Where a scene's picture lies, below ``images``: twelve digits, as COCO's."""
+    """Returns the path of a scene's image below ``images``: twelve digits, as COCO's."""
     return f'{split}/{number:012}.png'
 
 
@@ -50,7 +50,7 @@ def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> N
     """``things.json``, what is where in each scene, ``align.json``, facts, and ``talk.json``.
 
     Of conversations there are three about each scene; for each second scene one about two
-    pictures, and for each eighth one about none, which describes an imagined picture: the words
+    images, and for each eighth one about none, which describes an imagined image: the words
     for what is held out come there.
     """
     names = [image_name(split, number) for number in range(len(scenes))]
@@ -64,7 +64,7 @@ def write_training(folder: Path, scenes: list[Scene], split: str = 'train') -> N
     talks = [talk_row(*pair, rng) for pair in pairs for _ in range(3)]
     for _ in range(len(scenes) // 2):
         (one, first), (other, second) = rng.sample(pairs, 2)
-        talks.append(second_picture_row((one, other), (first, second), rng))
+        talks.append(second_image_row((one, other), (first, second), rng))
     for number in range(_IMAGINED, _IMAGINED + len(scenes) // 8):
         talks.append(imagined_row(make_scene(rng.choice(('train', 'held-out')), number), rng))
     rng.shuffle(talks)
@@ -165,7 +165,7 @@ def _sentences() -> Iterator[str]:
         yield from (CAPTION, DESCRIBE, SHORT.strip())
     for number in range(3000):
         scene, rng = make_scene('train', number), random.Random(number)
-        for row in (talk_row(scene, '', rng), second_picture_row((scene,) * 2, ('',) * 2, rng)):
+        for row in (talk_row(scene, '', rng), second_image_row((scene,) * 2, ('',) * 2, rng)):
             yield from (turn['value'].replace('<image>\n', '') for turn in row['conversations'])
         yield from (captions(scene)[0], describe(scene), align_row(scene, '', rng)['caption'])
 

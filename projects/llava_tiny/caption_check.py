@@ -1,4 +1,4 @@
-"""What a text says is in a picture, and whether it is so."""
+"""Checks captions against scenes: the facts that a text states, and whether they hold."""
 
 import re
 from collections import Counter
@@ -21,14 +21,14 @@ _SURFACE = re.compile(rf'\bon (?:the|a) ({"|".join(SURFACES)})\b', re.IGNORECASE
 
 @dataclass(frozen=True)
 class Facts:
-    """How many things of each look a text names, and what they are on."""
+    """Facts of a caption: how many things of each look, and the surface under them."""
 
     looks: Counter[Look]
     surface: str | None
 
 
 def read_facts(text: str) -> Facts:
-    """The facts of a caption, in whatever order it gives them."""
+    """Reads the facts of a caption, in whatever order it gives them."""
     looks: Counter[Look] = Counter()
     for count, color, kind in _THING.findall(text):
         looks[color.lower(), _KIND_OF[kind.lower()]] += _COUNTS[count.lower()]
@@ -37,10 +37,10 @@ def read_facts(text: str) -> Facts:
 
 
 def facts_of(scene: Scene) -> Facts:
-    """What is so."""
+    """Returns the true facts of a scene."""
     return Facts(Counter((t.color, t.kind) for t in scene.things), scene.surface)
 
 
 def is_right(text: str, scene: Scene) -> bool:
-    """Whether a caption names every thing, each in its kind, colour and number, and no other."""
+    """Returns whether a caption names exactly the scene's things: kind, colour and number."""
     return read_facts(text).looks == facts_of(scene).looks

@@ -1,4 +1,4 @@
-"""Conversations about scenes, as rows of LLaVA's training JSON."""
+"""Writes conversations about scenes, as records of LLaVA's training JSON."""
 
 import random
 from collections import Counter
@@ -34,7 +34,7 @@ Pair = tuple[str, str]  # what is asked, what is answered
 
 
 def align_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
-    """Facts about a scene in any order, each a few words: ``color cat red. number dog two.``
+    """States facts about a scene in any order, a few words each: ``color cat red. number dog two.``
 
     ``look one two red cat.``: the first kind and colour from the left is a red cat, of two.
 
@@ -60,7 +60,7 @@ def align_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
 
 
 def talk_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
-    """All kinds of conversation; in most, questions come before anything is said of the picture."""
+    """Draws a conversation of any kind; most have questions before any description."""
     luck = rng.random()
     caption = captions(scene)[0] if rng.random() < 0.5 else rng.choice(captions(scene))
     told = rng.choice([(CAPTION, caption), (DESCRIBE, describe(scene))])
@@ -73,11 +73,11 @@ def talk_row(scene: Scene, image: str, rng: random.Random) -> dict[str, Any]:
         pairs += [told] * (rng.random() < 0.5)
     else:
         pairs = [told, *_open(scene, rng, 3)]
-    return _row([image], _with_picture(pairs))
+    return _row([image], _with_image(pairs))
 
 
 def imagined_row(scene: Scene, rng: random.Random) -> dict[str, Any]:
-    """What could be in a picture, without one: words for whatever there may be."""
+    """Writes a conversation without an image, about an imagined one: it teaches words."""
     if rng.random() < 0.5:
         pair = ('Describe a picture that you imagine.', describe(scene))
     else:
@@ -85,12 +85,12 @@ def imagined_row(scene: Scene, rng: random.Random) -> dict[str, Any]:
     return _row([], [pair])
 
 
-def second_picture_row(
+def second_image_row(
     scenes: Sequence[Scene], images: Sequence[str], rng: random.Random
 ) -> dict[str, Any]:
-    """A conversation in which a second picture comes, and then what was asked of the first.
+    """Writes a conversation about a first image, then about a second, with a question repeated.
 
-    At times questions about either follow, which say which.
+    Half of them end with questions about either, which name it.
     """
     first, second = scenes
     asked = _questions(first, rng, 4, kinds=_ASKED)
@@ -100,7 +100,7 @@ def second_picture_row(
     after = [again] if again else []
     new = _questions(second, rng, 2, kinds=_ASKED)
     after += [q for q in new if not again or q.text != again.text]
-    pairs = _with_picture(_sentences(before)) + _with_picture(_sentences(after))
+    pairs = _with_image(_sentences(before)) + _with_image(_sentences(after))
     if rng.random() < 0.5:
         for scene, which in rng.sample([(first, _FIRST), (second, _SECOND)], 2):
             (question,) = _questions(scene, rng, 1, which, SCORED)
@@ -115,7 +115,7 @@ def _questions(
     which: str = '',
     kinds: Sequence[str] = _KINDS,
 ) -> list[Question]:
-    """Different questions, of kinds by chance."""
+    """Draws distinct questions of random kinds."""
     found: list[Question] = []
     while len(found) < count:
         question = ask(rng.choice(kinds), scene, rng)
@@ -140,7 +140,7 @@ def _sentences(questions: Sequence[Question]) -> list[Pair]:
 def _short(
     scene: Scene, rng: random.Random, count: int, kinds: Sequence[str] = _KINDS
 ) -> list[Pair]:
-    """Answers in a word; the wish for it stands in the first question alone, as in LLaVA's."""
+    """Answers in a word; the format prompt stands in the first question alone, as in LLaVA's."""
     questions = _questions(scene, rng, count, kinds=kinds)
     return [(q.text + SHORT * (k == 0), q.short) for k, q in enumerate(questions)]
 
@@ -149,7 +149,7 @@ def _insert(question: str, which: str) -> str:
     return f'{question.removesuffix("?")} {which}?'
 
 
-def _with_picture(pairs: Sequence[Pair]) -> list[Pair]:
+def _with_image(pairs: Sequence[Pair]) -> list[Pair]:
     (question, answer), *rest = pairs
     return [(f'{IMAGE_TAG}\n{question}', answer), *rest]
 

@@ -1,4 +1,4 @@
-"""Talks with a fixed outcome: three turns about one picture, then two about another."""
+"""Dialogues with known answers: three turns about one image, then two about another."""
 
 import random
 from collections.abc import Callable
@@ -14,9 +14,9 @@ from projects.llava_tiny.sentences import SCORED, Question, ask, ask_again
 
 @dataclass(frozen=True)
 class Talk:
-    """Questions about a first picture, then questions about a second one.
+    """Dialogue of questions about a first image, then about a second one.
 
-    The first question about the second picture has been asked about the first one too, and
+    The first question about the second image has been asked about the first one too, and
     has another answer now.
     """
 
@@ -27,7 +27,7 @@ class Talk:
 
 
 def make_talk(scenes: list[Scene], rng: random.Random) -> Talk:
-    """Two of the scenes, three questions about one and two about the other."""
+    """Draws two of the scenes, three questions about one and two about the other."""
     while True:
         first, second = rng.sample(scenes, 2)
         about_first = _ask(first, rng, 3)
@@ -44,10 +44,10 @@ def run_dialogue(talk: Talk, new_chat: Callable[[], Any]) -> list[tuple[Question
     """Asks all five questions in one chat; gives each with the answer that came."""
     chat, said = new_chat(), []
     for scene, questions in ((talk.first, talk.about_first), (talk.second, talk.about_second)):
-        picture: Image.Image | None = draw_scene(scene)
+        image: Image.Image | None = draw_scene(scene)
         for question in questions:
-            said.append((question, chat.ask(question.text, picture)))
-            picture = None  # it is part of the chat now
+            said.append((question, chat.ask(question.text, image)))
+            image = None  # it is part of the chat now
     return said
 
 

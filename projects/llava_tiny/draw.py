@@ -34,7 +34,7 @@ _FINE = 3  # drawn so many times larger, then shrunk: smooth edges
 
 
 def draw_scene(scene: Scene, side: int = SIDE) -> Image.Image:
-    """The picture of a scene, RGB, ``side`` pixels wide and high."""
+    """Draws the image of a scene, RGB, ``side`` pixels wide and high."""
     unit = side * _FINE / SIDE
     image = Image.new('RGB', (side * _FINE, side * _FINE), WALL)
     pen = ImageDraw.Draw(image)
@@ -72,7 +72,7 @@ def _draw_ground(pen: ImageDraw.ImageDraw, unit: float, surface: str, rng: rando
 
 
 class _Brush:
-    """Shapes in units of a thing: its square reaches from -1 to 1, y down."""
+    """Draws shapes in units of a thing: its square reaches from -1 to 1, y down."""
 
     def __init__(self, pen: ImageDraw.ImageDraw, thing: Thing, unit: float) -> None:
         self.pen, self.width = pen, round(1.2 * unit)
@@ -108,7 +108,7 @@ def _eye(brush: _Brush, x: float, y: float, r: float = 0.12) -> None:
 
 
 def _cat(brush: _Brush, paint: Color) -> None:
-    """Sits and looks at us: two pointed ears, whiskers, a raised tail."""
+    """Draws a sitting cat that faces us: two pointed ears, whiskers, a raised tail."""
     brush.line([(0.4, 0.8), (0.85, 0.6), (0.85, 0.1)], INK, 5)
     brush.line([(0.4, 0.8), (0.85, 0.6), (0.85, 0.12)], paint, 3)
     brush.oval(0, 0.5, 0.5, 0.48, paint)
@@ -123,7 +123,7 @@ def _cat(brush: _Brush, paint: Color) -> None:
 
 
 def _dog(brush: _Brush, paint: Color) -> None:
-    """Stands sideways: four legs, a long muzzle, a hanging ear."""
+    """Draws a dog from the side: four legs, a long muzzle, a hanging ear."""
     brush.line([(-0.75, -0.1), (-0.98, -0.6)], INK, 5)
     brush.line([(-0.75, -0.1), (-0.97, -0.58)], paint, 3)
     for x in (-0.7, -0.4, 0.2, 0.5):
@@ -137,7 +137,7 @@ def _dog(brush: _Brush, paint: Color) -> None:
 
 
 def _bird(brush: _Brush, paint: Color) -> None:
-    """A round body with a beak, a wing, a tail and two thin legs."""
+    """Draws a round body with a beak, a wing, a tail and two thin legs."""
     brush.line([(-0.1, 0.5), (-0.1, 0.98)], INK, 1.2)
     brush.line([(0.2, 0.5), (0.2, 0.98)], INK, 1.2)
     brush.shape([(-0.5, 0), (-1, -0.45), (-0.98, 0.15)], paint)
@@ -149,7 +149,7 @@ def _bird(brush: _Brush, paint: Color) -> None:
 
 
 def _fish(brush: _Brush, paint: Color) -> None:
-    """A pointed oval with a forked tail and fins."""
+    """Draws a pointed oval with a forked tail and fins."""
     brush.shape([(-0.45, 0), (-1, -0.55), (-0.82, 0), (-1, 0.55)], paint)
     brush.shape([(-0.2, -0.35), (0.1, -0.85), (0.35, -0.35)], paint)
     brush.oval(0.2, 0, 0.78, 0.46, paint)
@@ -158,7 +158,7 @@ def _fish(brush: _Brush, paint: Color) -> None:
 
 
 def _car(brush: _Brush, paint: Color) -> None:
-    """Sideways: a cabin with two windows, two dark wheels."""
+    """Draws a car from the side: a cabin with two windows, two dark wheels."""
     brush.shape([(-0.62, -0.05), (-0.42, -0.58), (0.3, -0.58), (0.6, -0.05)], paint)
     glass = (206, 232, 246)
     brush.shape([(-0.44, -0.1), (-0.32, -0.46), (-0.08, -0.46), (-0.08, -0.1)], glass)
@@ -170,7 +170,7 @@ def _car(brush: _Brush, paint: Color) -> None:
 
 
 def _boat(brush: _Brush, paint: Color) -> None:
-    """A hull below a mast with two sails of its colour."""
+    """Draws a hull below a mast with two sails of its colour."""
     brush.line([(0, -0.98), (0, 0.4)], INK, 2)
     brush.shape([(0.08, -0.9), (0.85, 0.22), (0.08, 0.22)], paint)
     brush.shape([(-0.08, -0.6), (-0.08, 0.22), (-0.65, 0.22)], paint)
@@ -178,7 +178,7 @@ def _boat(brush: _Brush, paint: Color) -> None:
 
 
 def _house(brush: _Brush, paint: Color) -> None:
-    """Walls, a roof, a door and two windows."""
+    """Draws walls, a roof, a door and two windows."""
     brush.shape([(-0.75, -0.15), (0.75, -0.15), (0.75, 0.98), (-0.75, 0.98)], paint)
     brush.shape([(-1, -0.15), (0, -0.98), (1, -0.15)], paint)
     brush.shape([(-0.18, 0.35), (0.18, 0.35), (0.18, 0.98), (-0.18, 0.98)], (120, 90, 70))
@@ -188,7 +188,7 @@ def _house(brush: _Brush, paint: Color) -> None:
 
 
 def _tree(brush: _Brush, paint: Color) -> None:
-    """A trunk below three clouds of leaves of its colour."""
+    """Draws a trunk below three clouds of leaves of its colour."""
     brush.shape([(-0.15, 0.2), (0.15, 0.2), (0.2, 0.98), (-0.2, 0.98)], (150, 112, 80))
     brush.oval(-0.42, 0, 0.46, 0.42, paint)
     brush.oval(0.42, 0, 0.46, 0.42, paint)
@@ -196,14 +196,14 @@ def _tree(brush: _Brush, paint: Color) -> None:
 
 
 def _ball(brush: _Brush, paint: Color) -> None:
-    """A circle with two seams and a highlight."""
+    """Draws a circle with two seams and a highlight."""
     brush.oval(0, 0, 0.92, 0.92, paint)
     brush.line([(-0.55, -0.72), (-0.2, 0), (-0.55, 0.72)], INK, 1.2)
     brush.line([(0.55, -0.72), (0.2, 0), (0.55, 0.72)], INK, 1.2)
 
 
 def _star(brush: _Brush, paint: Color) -> None:
-    """Five points."""
+    """Draws a star of five points."""
     outer = [(0, -1), (0.95, -0.31), (0.59, 0.81), (-0.59, 0.81), (-0.95, -0.31)]
     inner = [(0.25, -0.34), (0.4, 0.13), (0, 0.43), (-0.4, 0.13), (-0.25, -0.34)]
     brush.shape([p for pair in zip(outer, inner, strict=True) for p in pair], paint)

@@ -1,4 +1,4 @@
-"""How llava-tiny's tower begins: each patch learns to tell what it shows."""
+"""Pretrains llava-tiny's tower: each patch predicts what it shows."""
 
 import hashlib
 import math
@@ -29,12 +29,12 @@ _GROUPS = (_THERE, KINDS, COLORS, tuple(SIZES), tuple(PLACES), *[_COUNT] * 4)
 _SCORES = sum(map(len, _GROUPS)) + 1
 _THERE_WEIGHT = 3  # of the first group, the hardest: a centre may lie near a patch's border
 _ACROSS_WEIGHT, _ACROSS_BETA = 5, 0.02  # of how far right a centre is; errors below are squared
-_GREY = 0.3  # share of the pictures whose colours are taken
+_GREY = 0.3  # share of the images whose colours are taken
 _LUMINANCE = (0.299, 0.587, 0.114)  # shares of red, green and blue in it
 
 
 def things_of(scene: Scene) -> list[dict[str, Any]]:
-    """Each thing's centre, ``x`` and ``y`` in pixels, and its ``words``, one of each group."""
+    """Describes each thing: centre ``x`` and ``y`` in pixels, ``words``, one of each group."""
     kinds = [thing.kind for thing in scene.things]
     looks = [(thing.color, thing.kind) for thing in scene.things]
     order = list(dict.fromkeys(looks))
@@ -57,11 +57,11 @@ def _is_row(row: Any) -> bool:
 
 @DATASETS.register_module()
 class SceneDataset(BaseDataset):
-    """Pictures with the things in them: a JSON list of ``{"image": ..., "things": [...]}``.
+    """Dataset of images and the things in them: a JSON list of ``{"image", "things"}``.
 
     Args:
         ann_file: the file.
-        img_root: folder that its picture paths are below.
+        img_root: folder that its image paths are below.
         pipeline: to a packed sample, with ``algorithm_keys=['things']``.
 
     Raises:
@@ -95,16 +95,16 @@ class SceneDataset(BaseDataset):
 
 @MODELS.register_module()
 class PatchSupervisedLlava(Llava):
-    """A LLaVA of which the tower learns, from what is in each patch.
+    """LLaVA whose tower is trained to predict the content of each patch.
 
     The first channels of the projector's first layer are taken for scores: whether a thing's
     centre lies in the patch, and of the thing its kind, colour, size, place and rank from the
     left, how many are of its kind, and how many and how many-th those of its kind and colour are;
-    one more for how far right its centre is. A text would say the same of a picture in some
+    one more for how far right its centre is. A text would say the same of an image in some
     fifty tokens, none of which tells where to look. What comes after that layer gets no gradient.
 
-    Of some pictures the colours are taken, and not asked for: a kind is known by its shape then,
-    whatever its colour, also in colours that no picture of training gives it.
+    Of some images the colours are taken, and not asked for: a kind is known by its shape then,
+    whatever its colour, also in colours that no image of training gives it.
 
     Args:
         settings: those of `Llava`.
@@ -123,7 +123,7 @@ class PatchSupervisedLlava(Llava):
             )
 
     def loss(self, images: Images, data_samples: Samples) -> dict[str, Tensor]:
-        """Mode ``loss``: cross entropy of each group of words, and smooth L1 of the places across.
+        """Computes cross entropy of each word group, and smooth L1 of horizontal positions.
 
         Args:
             images: as in `Llava.forward`, one for each sample.
@@ -134,17 +134,17 @@ class PatchSupervisedLlava(Llava):
 
         Raises:
             ConfigError: a thing has a word that no group has.
-            DataError: a sample has no ``things``, or not exactly one picture.
+            DataError: a sample has no ``things``, or not exactly one image.
         """
-        pictures = [flatten_images(image) for image in images]
-        for own, sample in zip(pictures, data_samples, strict=True):
-            if 'things' not in sample or [len(picture) for picture in own] != [1]:
+        images = [flatten_images(image) for image in images]
+        for own, sample in zip(images, data_samples, strict=True):
+            if 'things' not in sample or [len(image) for image in own] != [1]:
                 raise DataError(
                     'PatchSupervisedLlava learns from one image and its things; a sample has '
                     f'{len(own)} images and {", ".join(sample.keys()) or "nothing"}. Train it on '
                     "SceneDataset, with algorithm_keys=['things'] in PackInputs."
                 )
-        pixels = torch.cat([picture for own in pictures for picture in own])
+        pixels = torch.cat([image for own in images for image in own])
         grey = torch.rand(len(pixels), device=pixels.device) < _GREY
         pixels = torch.where(grey[:, None, None, None], without_color(pixels), pixels)
         *scores, far = self.scores(pixels)
@@ -161,7 +161,7 @@ class PatchSupervisedLlava(Llava):
         return dict(loss=loss + 0 * rest, tokens=count, slots=count)
 
     def scores(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """What P pictures' N patches tell.
+        """Predicts the content of P images' N patches.
 
         Args:
             pixels: ``(P, 3, S, S)``, normalised.
@@ -173,27 +173,25 @@ class PatchSupervisedLlava(Llava):
         channels = self.projector.layers[0](self.vision_tower(pixels))
         return channels[..., :_SCORES].split([*map(len, _GROUPS), 1], dim=-1)
 
-    def wanted(
-        self, pictures: Sequence[Sequence[Mapping[str, Any]]]
-    ) -> tuple[list[Tensor], Tensor]:
-        """What P pictures' N patches are to tell, each ``(P, N)``.
+    def wanted(self, images: Sequence[Sequence[Mapping[str, Any]]]) -> tuple[list[Tensor], Tensor]:
+        """Builds the targets of P images' N patches, each ``(P, N)``.
 
         Args:
-            pictures: the things of each.
+            images: the things of each.
 
         Returns:
             For each group the number of the word in it, -100 where there is none; and how far
-            right a thing's centre is, 0 to 1 of the picture's width, 0 where there is none.
+            right a thing's centre is, 0 to 1 of the image's width, 0 where there is none.
 
         Raises:
             ConfigError: a thing has a word that no group has.
         """
         side = math.isqrt(self.vision_tower.num_patches)
-        shape = len(pictures), side * side
+        shape = len(images), side * side
         wanted = [torch.full(shape, IGNORE_INDEX) for _ in _GROUPS]
         wanted[0].zero_()
         across = torch.zeros(shape)
-        for number, things in enumerate(pictures):
+        for number, things in enumerate(images):
             for thing in things:
                 column, row = (int(thing[axis] * side // SIDE) for axis in 'xy')
                 patch = number, row * side + column
@@ -207,13 +205,13 @@ class PatchSupervisedLlava(Llava):
 
 
 def without_color(pixels: Tensor) -> Tensor:
-    """Normalised pictures ``(P, 3, S, S)`` with the same in all three channels: their luminance."""
+    """Converts normalised images ``(P, 3, S, S)`` to luminance, equal in all three channels."""
     weights = pixels.new_tensor(_LUMINANCE).view(3, 1, 1)
     return (weights * pixels).sum(1, keepdim=True).expand_as(pixels)
 
 
 def _cross_entropy(scores: Tensor, words: Tensor) -> Tensor:
-    """The mean over the patches that have a word; 0 where none has."""
+    """Averages over the patches that have a word; 0 where none has."""
     total = nn.functional.cross_entropy(
         scores.flatten(0, 1), words.flatten(), ignore_index=IGNORE_INDEX, reduction='sum'
     )
@@ -221,6 +219,6 @@ def _cross_entropy(scores: Tensor, words: Tensor) -> Tensor:
 
 
 def _smooth_l1(found: Tensor, wanted: Tensor) -> Tensor:
-    """The mean; 0 of none."""
+    """Averages; 0 of nothing."""
     total = nn.functional.smooth_l1_loss(found, wanted, reduction='sum', beta=_ACROSS_BETA)
     return total / max(1, wanted.numel())

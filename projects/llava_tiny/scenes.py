@@ -1,4 +1,4 @@
-"""What can be in a picture of the small world, and scenes of it from a seed."""
+"""Scenes of the small world: what an image can contain, drawn from a seed."""
 
 import random
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ _NUMBERS = (1, 2, 2, 3, 3, 3, 4, 4, 4)
 
 @dataclass(frozen=True)
 class Thing:
-    """One thing: its centre in pixels of a `SIDE` wide picture, and whether it looks left."""
+    """Thing in a scene: its centre in pixels of a `SIDE` wide image, and whether it looks left."""
 
     kind: str
     color: str
@@ -52,7 +52,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """Things from left to right on a surface; ``seed`` decides on what says nothing."""
+    """Scene of things from left to right on a surface; ``seed`` draws what no text mentions."""
 
     surface: str
     things: tuple[Thing, ...]
@@ -60,7 +60,7 @@ class Scene:
 
 
 def make_scene(split: str, number: int, color: str | None = None) -> Scene:
-    """The scene of that number; the same each time.
+    """Draws the scene of a number; the same each time.
 
     Args:
         split: of `SPLITS`. ``train``, ``val`` and ``test`` have no held-out combination,
@@ -83,7 +83,7 @@ def make_scene(split: str, number: int, color: str | None = None) -> Scene:
 
 
 def is_held_out(things: Sequence[Thing]) -> bool:
-    """Whether a combination that training never shows is among the things."""
+    """Returns whether a combination that training never shows is among the things."""
     if any((thing.color, thing.kind) in HELD_OUT for thing in things):
         return True
     first, second = ([t.x for t in things if t.kind == kind] for kind in HELD_OUT_ORDER)
@@ -113,7 +113,7 @@ def _choose_looks(rng: random.Random, held_out: bool) -> list[tuple[str, str]]:
 
 
 def _lay_out(rng: random.Random, looks: Sequence[tuple[str, str]]) -> tuple[Thing, ...] | None:
-    """The things in places where none hides another, from left to right; None if unlucky."""
+    """Places the things so that none hides another, left to right; None if there is no room."""
     things: list[Thing] = []
     for kind, color in looks:
         for _ in range(30):

@@ -1,4 +1,4 @@
-"""What can be said of a scene: captions, a description, questions with answers."""
+"""Writes text about a scene: captions, a description, questions with answers."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ _OPPOSITE = dict(left='right', right='left')
 
 @dataclass(frozen=True)
 class Question:
-    """A question of some kind, its answer in a word, and the same in a sentence."""
+    """Question of one kind, its answer in a word, and the same in a sentence."""
 
     kind: str
     text: str
@@ -34,7 +34,7 @@ class Question:
 
 
 def captions(scene: Scene) -> list[str]:
-    """Five captions, each in other words; things come from left to right."""
+    """Writes five captions, worded differently; things come from left to right."""
     plain, sized = list_things(scene.things), list_things(scene.things, sizes=True)
     where = ON[scene.surface]
     verb = _be(_first_count(scene))
@@ -48,7 +48,7 @@ def captions(scene: Scene) -> list[str]:
 
 
 def describe(scene: Scene) -> str:
-    """How many things there are and where, then a sentence for each, from left to right."""
+    """Writes the number of things and their surface, then a sentence for each, left to right."""
     count = len(scene.things)
     noun = 'thing' if count == 1 else 'things'
     parts = [f'There {_be(count)} {NUMBERS[count]} {noun} on {ON[scene.surface]}.']
@@ -74,17 +74,17 @@ def list_things(things: Sequence[Thing], sizes: bool = False) -> str:
 
 
 def plural(kind: str) -> str:
-    """Several of a kind."""
+    """Returns the plural of a kind."""
     return kind if kind == 'fish' else f'{kind}s'
 
 
 def ask(kind: str, scene: Scene, rng: random.Random) -> Question | None:
-    """A question of that kind, a key of `ASKERS`; None if the scene has none."""
+    """Asks a question of a kind, a key of `ASKERS`; None if the scene has none."""
     return ASKERS[kind](scene, rng)
 
 
 def ask_again(wanted: Question, scene: Scene) -> Question | None:
-    """The question in the same words, with the answer that another scene gives it.
+    """Repeats a question in the same words, with the answer that another scene gives it.
 
     None where that scene has none, or where 200 tries did not bring it up.
     """
@@ -218,7 +218,7 @@ def _missing(scene: Scene, rng: random.Random) -> Question:
 
 
 def _imagine(scene: Scene, rng: random.Random) -> Question:
-    """Other colours than there are, so also those that no picture of training has."""
+    """Asks for colours that are absent, also those that no training image has."""
     color = rng.choice(COLORS)
     alone = [t for t in scene.things if _alone(t, scene)]
     if alone and rng.random() < 0.5:
@@ -257,7 +257,7 @@ def _alone(thing: Thing, scene: Scene) -> bool:
 
 
 def _name(thing: Thing, scene: Scene) -> str | None:
-    """What a thing can be called so that no other is meant; None if several are alike."""
+    """Names a thing unambiguously; None if several are alike."""
     if _alone(thing, scene):
         return thing.kind
     alike = sum((t.color, t.kind) == (thing.color, thing.kind) for t in scene.things)
@@ -265,7 +265,7 @@ def _name(thing: Thing, scene: Scene) -> str | None:
 
 
 def _pair(scene: Scene, rng: random.Random) -> tuple[Thing, Thing] | None:
-    """Two things with names of their own; not those whose order training never shows."""
+    """Draws two things with unambiguous names; not those whose order training never shows."""
     named = [t for t in scene.things if _name(t, scene)]
     if len(named) < 2:
         return None

@@ -116,7 +116,7 @@ def test_the_last_line_counts(result):
     status, text, _ = result
     summary = json.loads(text.splitlines()[-1])
     assert status == 1
-    assert (summary['rows'], summary['with_pictures'], summary['text_only']) == (15, 9, 6)
+    assert (summary['rows'], summary['with_images'], summary['text_only']) == (15, 9, 6)
     assert summary['bad'] == dict(missing=1, broken=2, huge=1, marks=2, empty=2, format=2)
     assert summary['notes'] == dict(extension=1, large=1, long=2)
 

@@ -159,7 +159,7 @@ def test_a_resume_that_begins_anew_says_why(tmp_path, capsys, monkeypatch):
             (tmp_path / '.b.part-999999999').mkdir()
         assert tool.main([str(V15), '--to', 'mmllava', '--out', name, '--resume']) == 0
         told = capsys.readouterr().out
-        assert 'note: it begins anew: ' in told and reason in told
+        assert 'note: it starts over: ' in told and reason in told
     assert tool.what_is_left(argparse.Namespace(written=True, out='a')).startswith(
         'interrupted; a is written'
     )

@@ -37,7 +37,7 @@ def run(tmp_path, capsys):
     write_pictures(tmp_path)
 
     def call(server, *more, out='out'):
-        given = ['--pictures', f'{tmp_path}/pictures.jsonl', '--out', f'{tmp_path}/{out}']
+        given = ['--images', f'{tmp_path}/pictures.jsonl', '--out', f'{tmp_path}/{out}']
         status = tool.main([*given, '--base-url', server.url, '--model', 'm', *more])
         printed = ''.join(capsys.readouterr())
         lines = [line for line in printed.splitlines() if line.startswith('{')]
@@ -116,7 +116,7 @@ def test_a_folder_of_another_run_is_not_written_over(serve, run, tmp_path):  # n
 @pytest.mark.parametrize(
     ('more', 'message'),
     [
-        (['--captions', 'c.json'], 'expected --pictures, or --captions and --instances together'),
+        (['--captions', 'c.json'], 'expected --images, or --captions and --instances together'),
         (['--limit', '0'], '--limit is 0, expected 1 or more'),
         (['--recipes', 'nowhere'], 'cannot read nowhere/conversation/system_message.txt'),
         (['--max-usd', '1'], 'max_usd needs prices'),
@@ -142,7 +142,7 @@ def test_the_result_is_checked_and_trained_on_without_a_step_between(serve, run,
 @pytest.mark.slow
 @needs_shared
 def test_the_eighty_images_pass_the_check(serve, tmp_path, capsys):  # noqa: F811
-    given = ['--pictures', str(SHARED), '--out', str(tmp_path / 'out')]
+    given = ['--images', str(SHARED), '--out', str(tmp_path / 'out')]
     assert tool.main([*given, '--base-url', serve().url, '--model', 'm']) == 0
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last['rows'] + last['rejected'] == 240 and last['rows'] > 230
@@ -169,7 +169,7 @@ def test_killed_twice_it_goes_on_to_the_same_result_and_pays_nothing_twice(serve
     env = os.environ | dict(PYTHONPATH=str(ROOT))
 
     def start(server, out):
-        given = ['--pictures', pictures, '--out', tmp_path / out, '--model', 'm']
+        given = ['--images', pictures, '--out', tmp_path / out, '--model', 'm']
         command = [
             sys.executable,
             ROOT / 'tools/misc/generate_data.py',

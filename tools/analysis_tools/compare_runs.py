@@ -4,7 +4,7 @@
   python tools/analysis_tools/compare_runs.py work_dirs/a work_dirs/b
 
 A and B are work folders. What is printed first is what decides a score (prompt,
-template, pictures, decoding, weights, data), then the scores, then the samples that
+template, images, decoding, weights, data), then the scores, then the samples that
 were answered differently, with what each scored. --limit 0 prints all of them.
 
 The last line of output is one JSON object. Exit status: 0 the same protocol, scores
@@ -75,7 +75,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    """On one line, at most 200 characters."""
+    """Shortens a value to one line of at most 200 characters."""
     text = f'{value:.4g}' if isinstance(value, float) else repr(value)
     return text if len(text) <= 200 else text[:197] + '...'
 

@@ -40,7 +40,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def read_log(folder: Path) -> Steps:
-    """What was logged last of each step, in order.
+    """Reads the last log entry of each step, in order.
 
     Raises:
         DataError: the folder has no log, or a line of it is no JSON object.
@@ -70,13 +70,13 @@ def read_log(folder: Path) -> Steps:
 
 
 def smooth(values: Sequence[float], window: int) -> list[float]:
-    """The mean of each value and those before it, ``window`` of them at most."""
+    """Averages each value with those before it, over ``window`` values at most."""
     parts = (values[max(0, k - window + 1) : k + 1] for k in range(len(values)))
     return [sum(part) / len(part) for part in parts]
 
 
 def names_of(folders: Sequence[Path]) -> list[str]:
-    """What each run is called: its folder's name, or the whole path where two share one."""
+    """Names each run by its folder, or by its whole path where two folders share a name."""
     names = [folder.resolve().name for folder in folders]
     return [n if names.count(n) == 1 else str(f) for n, f in zip(names, folders, strict=True)]
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Makes a page of a run: scores, protocol, the worst, failed and random samples with pictures.
+"""Makes a page of a run: scores, protocol, the worst, failed and random samples with images.
 
   python tools/analysis_tools/report.py work_dirs/llava-7b-v1.5_caption
   python tools/analysis_tools/report.py work_dirs/a --out a.html --png a.png --count 24 --by ROUGE_L
 
 The page is one HTML file with everything in it. --png draws the worst samples on one
-picture, to send. The last line of output is one JSON object. Exit status: 0 done, 2
+image, to send. The last line of output is one JSON object. Exit status: 0 done, 2
 refused (the reason is on stderr).
 """
 

@@ -11,8 +11,8 @@
 LLaVA's own files are known by their ids and prompts: TextVQA, POPE, MME, MM-Vet and the rounds
 of MMBench too.
 
-A question without an answer is wrong, a picture without a caption is left out; both are
-counted as "missing", and the first are named. No model and no picture is needed.
+A question without an answer is wrong, an image without a caption is left out; both are
+counted as "missing", and the first are named. No model and no image is needed.
 
 The last line of output is one JSON object, for scripts. Exit status: 0 done, 2 refused.
 """
@@ -44,7 +44,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def load_dataset(args: argparse.Namespace) -> Any:
-    """The dataset's part of the config, the command line's changes in it."""
+    """Loads the config's dataset section, with the command line's changes."""
     from mmllava.evaluation.benchmark_config import is_benchmark
 
     cfg = read_config(args.config, args.cfg_options, 'docs/benchmarks.md')

@@ -61,7 +61,7 @@ for name, (total, scores) in columns.items():
 json.dump([corpus, each], open(sys.argv[3], 'w'))
 """
 
-# Sentences like those people write under pictures, about 10.5 words each.
+# Sentences like those people write under images, about 10.5 words each.
 SUBJECTS = 'a man|a woman|two dogs|a small child|three people|a cat|an old bus|the red train|a bird'
 SUBJECTS += "|a man's bike|a group of kids|a black-and-white cow|a pizza|the U.S. flag|a t-shirt"
 DEEDS = 'is sitting|stands|are playing|lies|is riding|looks out|rests|is parked|hangs|is eating'
@@ -72,7 +72,7 @@ ENDS += "|that isn't moving|during the day|at 10:30 a.m.|with 2 bags (one open)|
 
 
 def sentence(rng: random.Random) -> str:
-    """One caption, 7 to 16 words."""
+    """Draws one caption, 7 to 16 words."""
     parts = [rng.choice(words.split('|')) for words in (SUBJECTS, DEEDS, PLACES, PLACES, ENDS)]
     if rng.random() < 0.35:
         del parts[3]
@@ -111,7 +111,7 @@ def run_side(code: str, folder: Path, name: str) -> tuple[float, float]:
 
 
 def _resident_mb(pid: int) -> float:
-    """Resident memory of a process and all below it, from /proc; 0 once it is gone."""
+    """Returns the resident memory of a process and its children, from /proc; 0 once it is gone."""
     try:
         status = Path(f'/proc/{pid}/statm').read_text().split()
         children = Path(f'/proc/{pid}/task/{pid}/children').read_text().split()
@@ -122,7 +122,7 @@ def _resident_mb(pid: int) -> float:
 
 
 def largest_difference(folder: Path) -> float:
-    """Over corpus and per-image scores of the two sides."""
+    """Returns the largest difference over corpus and per-image scores of the two sides."""
     ours, theirs = (json.loads((folder / f'{n}.json').read_text()) for n in ('ours', 'theirs'))
     if ours[0].keys() != theirs[0].keys() or ours[1].keys() != theirs[1].keys():
         raise RuntimeError('the two sides scored different images or metrics')

@@ -47,7 +47,7 @@ CLIP = dict(
 
 
 def clip_layout() -> Layout:
-    """Every tensor of CLIP-L/14 at 336 pixels, as transformers names them."""
+    """Lists every tensor of CLIP-L/14 at 336 pixels, as transformers names them."""
     at, shapes = 'vision_model.', {}
     shapes[f'{at}embeddings.class_embedding'] = (1024,)
     shapes[f'{at}embeddings.patch_embedding.weight'] = (1024, 3, 14, 14)
@@ -73,7 +73,7 @@ def projector_layout(hidden: int) -> Layout:
 
 
 def adapter_layout(language: Layout) -> Layout:
-    """A and B of every linear layer of a language model."""
+    """Lists the tensors A and B of every linear layer of a language model."""
     made = []
     for name, _, shape in language:
         if '_proj.' in name and len(shape) == 2:
@@ -105,7 +105,7 @@ def fill(sink: SafetensorsSink | TorchSink, layout: Layout, scale: float, seed: 
 
 
 def make(folder: Path, layout: Layout, config: dict, words: int, scale: float, seed: int) -> Path:
-    """A folder of safetensors with config and, for a language model, tokenizer."""
+    """Writes a folder of safetensors with config and, for a language model, tokenizer."""
     fill(SafetensorsSink(folder, layout, {}), layout, scale, seed)
     (folder / 'config.json').write_text(json.dumps(config))
     if words:
@@ -114,7 +114,7 @@ def make(folder: Path, layout: Layout, config: dict, words: int, scale: float, s
 
 
 def sentencepiece(words: int) -> Iterator[bytes]:
-    """A SentencePiece BPE model of so many pieces (sentencepiece_model.proto)."""
+    """Yields a SentencePiece BPE model of ``words`` pieces (sentencepiece_model.proto)."""
 
     def field(number: int, data: bytes) -> bytes:
         return bytes([number << 3 | 2, len(data)]) + data
@@ -186,7 +186,7 @@ class Bench:
         yield self.run('hf -> original', 'back', [hf], str(hf), '--to', 'original')
 
     def delta(self) -> Iterator[dict]:
-        """LLaMA + delta -> mmllava."""
+        """Measures LLaMA + delta -> mmllava."""
         grown = self.words + len(WORDS)
         layout = [(n, d, (grown, *s[1:]) if s[0] == self.words else s) for n, d, s in self.language]
         layout += [('model.mm_projector.weight', 'float16', (self.hidden, 1024))]
@@ -203,7 +203,7 @@ class Bench:
         )  # fmt: skip
 
     def lora(self) -> Iterator[dict]:
-        """Language model + adapter -> original."""
+        """Measures language model + adapter -> original."""
         base = make(self.root / 'base', self.language, self.plain, self.words, 0.02, seed=5)
         folder = self.root / 'lora'
         folder.mkdir()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Times our decoding against transformers' loop, and a batch of pictures against one at a time.
+"""Times our decoding against transformers' loop, and a batch of images against one at a time.
 
   python tools/benchmark/decode.py                                   # tiny model, appends a row
   python tools/benchmark/decode.py --checkpoint llava-v1.5-7b --tower clip-336 --device cuda
@@ -7,7 +7,7 @@
 Decoding: the same language model, embeddings and settings (greedy), in one process: `predict` (the
 loop behind inference_model), `chat` (behind ChatSession, one row) and transformers' `generate`,
 in turn, medians of all rounds. The tiny model's own work is next to nothing, so what differs is
-what a loop costs beside it. Pictures: the same 16 captioned with batch_size 16 and with 1, from
+what a loop costs beside it. Images: the same 16 captioned with batch_size 16 and with 1, from
 file to text. The answers must be equal. Rows: tools/benchmark/results/decode.jsonl.
 The last line of output is the row. Exit status: 0 done, 2 answers differ or the model is refused.
 """
@@ -31,12 +31,12 @@ from mmllava.io import provenance
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / 'tests/golden/models'
 RESULTS = Path(__file__).parent / 'results' / 'decode.jsonl'
-PICTURES = 16
+IMAGES = 16
 CAPTION_TOKENS = 32
 
 
 def loops(model: Any, rows: int, length: int, new: int) -> dict[str, Callable[[], list]]:
-    """Name -> a loop that continues ``rows`` random prompts of ``length`` by ``new`` tokens."""
+    """Builds name -> loop that continues ``rows`` prompts of ``length`` by ``new`` tokens."""
     import torch
 
     from mmllava.generation.stream import stream_ids
@@ -71,7 +71,7 @@ def loops(model: Any, rows: int, length: int, new: int) -> dict[str, Callable[[]
 
 
 def measure(runs: dict[str, Callable[[], list]], rounds: int) -> dict[str, float]:
-    """Tokens or pictures a second of each, medians; all must give the same.
+    """Measures tokens or images a second of each, medians; all must give the same.
 
     Raises:
         RuntimeError: they do not.
@@ -91,11 +91,11 @@ def measure(runs: dict[str, Callable[[], list]], rounds: int) -> dict[str, float
     return {name: round(count / statistics.median(times), 1) for name, times in seconds.items()}
 
 
-def captions(model: Any, pictures: list[str], batch_size: int) -> list[str]:
-    """What the model says of each picture, one call."""
+def captions(model: Any, images: list[str], batch_size: int) -> list[str]:
+    """Captions the images in one call."""
     from mmpretrain import ImageCaptionInferencer
 
-    out = ImageCaptionInferencer(model)(pictures, batch_size=batch_size)
+    out = ImageCaptionInferencer(model)(images, batch_size=batch_size)
     return [each['pred_caption'] for each in out]
 
 
@@ -115,7 +115,7 @@ def describe(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def row_of(args: argparse.Namespace) -> dict[str, Any]:
-    """All that is measured."""
+    """Measures decoding and captioning."""
     import torch
 
     import mmllava
@@ -123,12 +123,12 @@ def row_of(args: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     model = mmllava.load(args.checkpoint, 'caption', tower=args.tower, device=args.device)
     one = measure(loops(model, 1, 64, args.tokens), args.rounds)
-    many = measure(loops(model, PICTURES, 64, args.tokens), args.rounds)
+    many = measure(loops(model, IMAGES, 64, args.tokens), args.rounds)
     model.generation_cfg['max_new_tokens'] = CAPTION_TOKENS
     files = sorted((GOLDEN / 'images').glob('*.png'))
-    pictures = [str(files[k % len(files)]) for k in range(PICTURES)]
+    images = [str(files[k % len(files)]) for k in range(IMAGES)]
     batches = measure(
-        {str(size): lambda size=size: captions(model, pictures, size) for size in (1, PICTURES)},
+        {str(size): lambda size=size: captions(model, images, size) for size in (1, IMAGES)},
         args.rounds,
     )
     return dict(
@@ -137,8 +137,8 @@ def row_of(args: argparse.Namespace) -> dict[str, Any]:
         chat_ratio=round(one['chat'] / one['transformers'], 3),
         batch_tokens_s=many,
         batch_predict_ratio=round(many['predict'] / many['transformers'], 3),
-        pictures_s=batches,
-        batch_speedup=round(batches[str(PICTURES)] / batches['1'], 2),
+        images_s=batches,
+        batch_speedup=round(batches[str(IMAGES)] / batches['1'], 2),
     )
 
 

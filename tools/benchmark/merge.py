@@ -38,7 +38,7 @@ NEW_WORDS = 3  # rows of LLaVA-Lightning-7B-delta-v1-1 beyond LLaMA's 32,000
 
 
 def llama_layout(layers: int, hidden: int, words: int) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Every tensor of a LLaMA of these sizes; 32, 4096 and 32,000 make LLaMA-7B."""
+    """Lists every tensor of a LLaMA of these sizes; 32, 4096 and 32,000 make LLaMA-7B."""
     between = (hidden * 8 // 3 + 255) // 256 * 256  # LLaMA's rule: 11,008 for 4096
     shapes = {'model.embed_tokens.weight': (words, hidden)}
     for k in range(layers):

@@ -6,7 +6,7 @@
 Forward and backward of the language model's loss on the same random embeddings, in one
 process, in turn; tokens/s count real tokens only, and seconds of one thread's processor time,
 which other work on the machine does not change. Lengths: the sets of mix665k by their
-numbers of rows, a picture is 576 tokens, cut at 2,048; how much text a row of a set has is
+numbers of rows, an image is 576 tokens, cut at 2,048; how much text a row of a set has is
 assumed (`SETS`), drawn log-normal. Two orders: shuffled, and batches grouped by length and
 modality as v1.5 trains. Both losses must agree. Rows: tools/benchmark/results/packing.jsonl.
 The last line of output is the last row. Exit status: 0 done, 1 the losses differ.
@@ -28,8 +28,8 @@ from mmllava.io import provenance
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / 'results' / 'packing.jsonl'
-PICTURE, LIMIT = 576, 2048  # tokens
-#: rows in mix665k, tokens of text in the median row (assumed), whether it has a picture
+IMAGE_TOKENS, LIMIT = 576, 2048  # tokens
+#: rows in mix665k, tokens of text in the median row (assumed), whether it has an image
 SETS = {
     'LLaVA': (157_712, 250, True),
     'ShareGPT': (40_688, 1200, False),
@@ -45,7 +45,7 @@ SETS = {
 
 
 def draw_lengths(count: int, seed: int) -> list[int]:
-    """Tokens of ``count`` rows; negative for text only."""
+    """Draws the lengths of ``count`` samples in tokens; negative for text only."""
     import numpy as np
 
     draw = np.random.default_rng(seed)
@@ -53,15 +53,15 @@ def draw_lengths(count: int, seed: int) -> list[int]:
     kinds = draw.choice(len(SETS), count, p=numbers / numbers.sum())
     lengths = []
     for kind in kinds:
-        _, median, picture = list(SETS.values())[kind]
+        _, median, image = list(SETS.values())[kind]
         text = int(median * np.exp(0.5 * draw.standard_normal()))
-        total = min(LIMIT, max(40, text) + PICTURE * picture)
-        lengths.append(total if picture else -total)
+        total = min(LIMIT, max(40, text) + IMAGE_TOKENS * image)
+        lengths.append(total if image else -total)
     return lengths
 
 
 def batches_of(lengths: list[int], order: str, size: int) -> list[list[int]]:
-    """The rows of each batch, in tokens; ``order`` is ``shuffled`` or ``grouped``."""
+    """Splits lengths in tokens into batches; ``order`` is ``shuffled`` or ``grouped``."""
     import torch
 
     from mmllava.training.samplers import group_by_modality
@@ -76,7 +76,7 @@ def batches_of(lengths: list[int], order: str, size: int) -> list[list[int]]:
 
 
 def step(language: Any, lengths: list[int], side: str) -> tuple[float, float]:
-    """Processor seconds of a forward and backward pass, and the loss."""
+    """Runs forward and backward; returns processor seconds and the loss."""
     import torch
 
     from mmllava.models.splice import collate
@@ -99,7 +99,7 @@ def step(language: Any, lengths: list[int], side: str) -> tuple[float, float]:
 
 
 def measure(language: Any, batches: list[list[int]]) -> dict[str, Any]:
-    """Medians over the batches, and the largest difference of two losses."""
+    """Computes medians over the batches, and the largest difference of two losses."""
     seconds: dict[str, list[float]] = dict(right=[], packed=[])
     apart = []
     for batch in [batches[0], *batches]:  # the first one warms up

@@ -4,7 +4,7 @@
   python tools/benchmark/scoring.py                                  # appends two rows
   python tools/benchmark/scoring.py --captions 50 --answers 100 --out rows.jsonl
 
-40,504 pictures with 5 references each, and 200,000 questions with 10 answers each, in the
+40,504 images with 5 references each, and 200,000 questions with 10 answers each, in the
 files of COCO and VQAv2. Each is scored by tools/analysis_tools/score_answers.py
 in a process of its own, start and reading included, bound to one core. Rows:
 tools/benchmark/results/scoring.jsonl. The last
@@ -37,7 +37,7 @@ def sentence(draw: random.Random) -> str:
 
 
 def make_captions(root: Path, count: int) -> tuple[str, Path]:
-    """COCO's val2014 file and captions for it."""
+    """Writes COCO's val2014 file and captions for it."""
     draw = random.Random(0)
     images = [dict(id=n, file_name=f'COCO_val2014_{n:012d}.jpg') for n in range(count)]
     notes = [dict(image_id=n, caption=sentence(draw)) for n in range(count) for _ in range(5)]
@@ -51,7 +51,7 @@ def make_captions(root: Path, count: int) -> tuple[str, Path]:
 
 
 def make_answers(root: Path, count: int) -> tuple[str, Path]:
-    """VQAv2's two files of val2014 and answers to them."""
+    """Writes VQAv2's two files of val2014 and answers to them."""
     draw = random.Random(0)
     folder = root / 'annotations'
     folder.mkdir(exist_ok=True)
@@ -110,7 +110,7 @@ def measure(root: Path, config: str, answers: Path) -> dict:
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
-    parser.add_argument('--captions', type=int, default=40504, help='pictures')
+    parser.add_argument('--captions', type=int, default=40504, help='images')
     parser.add_argument('--answers', type=int, default=200000, help='questions')
     parser.add_argument('--out', type=Path, default=RESULTS, help='file to append rows to')
     return parser.parse_args(argv)

@@ -46,7 +46,7 @@ def resident_mb() -> float:
 
 
 def measure(url: str, args: argparse.Namespace) -> dict:
-    """Asks for descriptions of invented pictures."""
+    """Asks for descriptions of invented images."""
     recipe = read_recipe('detail')
 
     def requests():

@@ -30,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1]))
 from _cli import Unfinished, make_parser, run_tool
-from packing import PICTURE, draw_lengths
+from packing import IMAGE_TOKENS, draw_lengths
 
 from mmllava.io import provenance
 
@@ -61,7 +61,7 @@ SMALL = dict(
 
 
 def build(size: str, device: str, dtype: str) -> Any:
-    """Our model with random weights on the device; all of it frozen as yet."""
+    """Builds our model with random weights on the device, all of them frozen."""
     import torch
     from mmengine.config import Config
 
@@ -130,7 +130,7 @@ def build_theirs(model: Any) -> Any:
 
 
 def prepare_theirs(theirs: Any) -> None:
-    """The same adapters by PEFT, the projector in float32, activations computed again."""
+    """Adds the same adapters by PEFT, float32 projector and gradient checkpointing."""
     from peft import LoraConfig, inject_adapter_in_model
 
     from mmllava.training.lora import TARGETS
@@ -152,77 +152,77 @@ def prepare_theirs(theirs: Any) -> None:
 
 
 class Samples:
-    """Random samples of given lengths: ids, which of them are learned, and pictures."""
+    """Random samples of given lengths: ids, which of them are learned, and images."""
 
     def __init__(self, lengths: list[int], words: int, side_px: int) -> None:
         import torch
 
         draw = torch.Generator().manual_seed(sum(map(abs, lengths)))
-        self.pictures, self.texts = [], []
+        self.images, self.texts = [], []
         for length in lengths:
-            size = abs(length) - PICTURE * (length > 0)
+            size = abs(length) - IMAGE_TOKENS * (length > 0)
             self.texts.append(torch.randint(words - 1, (size,), generator=draw))
-            picture = torch.randn(1, 3, side_px, side_px, generator=draw)
-            self.pictures.append(picture if length > 0 else None)
+            image = torch.randn(1, 3, side_px, side_px, generator=draw)
+            self.images.append(image if length > 0 else None)
         self.tokens = sum(map(abs, lengths))
         self.slots = len(lengths) * max(map(abs, lengths))
         self.lengths = [abs(length) for length in lengths]
 
     @staticmethod
     def learned(text: Any) -> Any:
-        """The answer: the last half of the text."""
+        """Selects the answer: the last half of the text."""
         labels = text.clone()
         labels[: len(text) // 2] = -100
         return labels
 
 
 def loss_of_ours(model: Any, samples: Samples) -> Any:
-    """As `Llava.loss` on packed rows, with ids that no tokenizer made."""
+    """Computes `Llava.loss` on packed batch entries, with ids that no tokenizer made."""
     from mmengine.structures import BaseDataElement
 
     from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt
 
     device = next(model.parameters()).device
     images, elements = [], []
-    for text, picture in zip(samples.texts, samples.pictures, strict=True):
-        with_picture = picture is not None
-        ids = [IMAGE_TOKEN_INDEX] * with_picture + text.tolist()
-        labels = [IGNORE_INDEX] * with_picture + samples.learned(text).tolist()
+    for text, image in zip(samples.texts, samples.images, strict=True):
+        with_image = image is not None
+        ids = [IMAGE_TOKEN_INDEX] * with_image + text.tolist()
+        labels = [IGNORE_INDEX] * with_image + samples.learned(text).tolist()
         px = model.vision_tower.image_size
         element = BaseDataElement(prompt=EncodedPrompt(ids, labels))
-        element.set_field([(px, px)] * with_picture, 'ori_shape')
+        element.set_field([(px, px)] * with_image, 'ori_shape')
         elements.append(element)
-        images.append([picture.to(device)] if with_picture else [])
+        images.append([image.to(device)] if with_image else [])
     batch = model.batch(images, elements, lambda element, _: element.prompt, 'packed')
     return model.language.loss(batch.embeds, batch.mask, batch.labels, batch.positions)
 
 
 def loss_of_theirs(theirs: Any, samples: Samples) -> Any:
-    """The same samples, padded on the right, a picture as so many picture tokens."""
+    """Computes the loss of the same samples, padded on the right, image tokens repeated."""
     import torch
 
     device = next(theirs.parameters()).device
     mark = theirs.config.image_token_index
     ids, labels = [], []
-    for text, picture in zip(samples.texts, samples.pictures, strict=True):
-        slots = torch.full((PICTURE * (picture is not None),), mark)
+    for text, image in zip(samples.texts, samples.images, strict=True):
+        slots = torch.full((IMAGE_TOKENS * (image is not None),), mark)
         ids.append(torch.cat([slots, text]))
         labels.append(torch.cat([torch.full_like(slots, -100), samples.learned(text)]))
     pad = torch.nn.utils.rnn.pad_sequence
     mask = pad([torch.ones_like(row) for row in ids], batch_first=True)
-    pictures = [p.to(device) for p in samples.pictures if p is not None]
+    images = [p.to(device) for p in samples.images if p is not None]
     dtype = next(theirs.model.vision_tower.parameters()).dtype
     return theirs(
         input_ids=pad(ids, batch_first=True).to(device),
         attention_mask=mask.to(device),
         labels=pad(labels, batch_first=True, padding_value=-100).to(device),
-        pixel_values=torch.cat(pictures).to(dtype) if pictures else None,
+        pixel_values=torch.cat(images).to(dtype) if images else None,
         use_cache=False,
     ).loss
 
 
 def stepper(model: Any, loss_of: Callable, half: bool) -> Callable[[Samples], float]:
-    """A function that takes one whole optimizer step and gives its loss."""
+    """Builds a function that takes one whole optimizer step and returns its loss."""
     import torch
 
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -242,7 +242,7 @@ def stepper(model: Any, loss_of: Callable, half: bool) -> Callable[[Samples], fl
 
 
 def flops(model: Any, samples: Samples) -> float:
-    """What a step must compute of a batch; see the top of the file."""
+    """Counts the operations that a step needs; see the top of the file."""
     frozen = adapters = 0
     for name, parameter in model.language.named_parameters():
         if parameter.ndim == 2 and 'embed_tokens' not in name:
@@ -253,12 +253,12 @@ def flops(model: Any, samples: Samples) -> float:
     attention = sizes['num_hidden_layers'] * sizes['hidden_size'] * 6
     pairs = sum(n * n for n in samples.lengths)
     tower = sum(p.numel() for p in model.vision_tower.parameters())
-    pictures = sum(p is not None for p in samples.pictures) * (model.vision_tower.num_patches + 1)
-    return (4 * frozen + 6 * adapters) * samples.tokens + attention * pairs + 2 * tower * pictures
+    images = sum(p is not None for p in samples.images) * (model.vision_tower.num_patches + 1)
+    return (4 * frozen + 6 * adapters) * samples.tokens + attention * pairs + 2 * tower * images
 
 
 def clock(device: str) -> float:
-    """Seconds; on a GPU after all that was asked of it is done."""
+    """Reads the clock in seconds, after the GPU has finished its work."""
     import torch
 
     if device == 'cpu':
@@ -268,7 +268,7 @@ def clock(device: str) -> float:
 
 
 def matmul_rate(device: str, dtype: str, side: int) -> float:
-    """Floating-point operations a second of a square matrix product, the best of ten."""
+    """Measures floating-point operations a second of a square matrix product, best of ten."""
     import torch
 
     a, b = (torch.randn(side, side, device=device, dtype=getattr(torch, dtype)) for _ in 'ab')
@@ -296,7 +296,7 @@ def rounds(steps: dict[str, Callable], batches: list[Samples], device: str) -> I
 
 
 def measure(args: argparse.Namespace, dtype: str) -> dict[str, Any]:
-    """The figures of a row."""
+    """Measures the figures of a row."""
     from mmllava.training import stages
 
     model = build(args.size, args.device, dtype)

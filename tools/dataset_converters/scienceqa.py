@@ -9,7 +9,7 @@
       --format QCM-LEPA --out sqa_test.json
 
 A format is the order of the question (CQM, QCM, ...) and of the answer (A, LEA, LEPA, ...).
-Picture paths are below the folder of the split, images/train or the like.
+Image paths are below the folder of the split, images/train or the like.
 
 The last line of output is one JSON object, for scripts.
 Exit status: 0 done, 2 refused (the reason is on stderr).

@@ -5,7 +5,7 @@
   python tools/test.py configs/benchmarks/gqa.py CHECKPOINT \\
       --cfg-options test_dataloader.dataset.data_root=samples/gqa
 
-Each set gets a folder with its files under the names of docs/datasets.md. The pictures are
+Each set gets a folder with its files under the names of docs/datasets.md. The images are
 drawn here, and so are questions and answers: no score on them means anything.
 
 The last line of output is one JSON object, for scripts. Exit status: 0 done, 2 refused.
@@ -30,12 +30,12 @@ from mmllava.errors import ConfigError
 from mmllava.io import write_json_lines
 from mmllava.metrics.yes_no import COGNITION, PERCEPTION
 
-COUNT = 6  # pictures of a set
+COUNT = 6  # images of a set
 COLOURS = ('red', 'green', 'blue', 'yellow', 'black', 'white')
 
 
 def draw(path: Path, number: int) -> Path:
-    """A small picture of one colour with a square in another."""
+    """Draws a small image of one colour with a square in another."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = Image.new('RGB', (60 + 4 * number, 48), COLOURS[number % len(COLOURS)])
     square = (10, 10, 24 + number, 30)
@@ -50,17 +50,17 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def scienceqa(root: Path) -> None:
-    """Five problems: with picture, with hint, with both, with neither, of two options."""
+    """Writes five problems: with image, with hint, with both, with neither, of two options."""
     subjects = ('natural science', 'social science', 'language science')
     problems = {}
     for n in range(5):
-        picture, hint = n in (0, 2), 'The square is small.' if n in (1, 2) else ''
+        image, hint = n in (0, 2), 'The square is small.' if n in (1, 2) else ''
         problems[str(100 + n)] = dict(
             question=f'Which colour is number {n}?',
             choices=['red', 'green', 'blue'][: 2 if n == 4 else 3],
             answer=n % 2,
             hint=hint,
-            image='image.png' if picture else None,
+            image='image.png' if image else None,
             task='closed choice',
             grade=f'grade{3 * n + 1 if n < 4 else 12}',
             subject=subjects[n % 3],
@@ -71,14 +71,14 @@ def scienceqa(root: Path) -> None:
             solution='Look at it.',
             split='test',
         )
-        if picture:
+        if image:
             draw(root / f'images/test/{100 + n}/image.png', n)
     write_json(root / 'problems.json', problems)
     write_json(root / 'pid_splits.json', dict(test=list(problems), train=['100']))
 
 
 def coco(root: Path) -> None:
-    """Pictures with captions, in COCO's releases and Karpathy's file."""
+    """Writes images with captions, as COCO's releases and as Karpathy's file."""
     captions = [[f'a {COLOURS[n]} picture', f'a square on {COLOURS[n]}'] for n in range(COUNT)]
     for year, name in ((2014, 'COCO_val2014_{:012d}.jpg'), (2017, '{:012d}.jpg')):
         images = [dict(id=n + 1, file_name=name.format(n + 1)) for n in range(COUNT)]
@@ -110,7 +110,7 @@ def coco(root: Path) -> None:
 
 
 def _vqa(folder: Path) -> None:
-    """VQAv2 and OK-VQA: questions, and for val ten answers each."""
+    """Writes VQAv2 and OK-VQA: questions, and for val ten answers each."""
     for prefix in ('v2_', ''):
         questions = [
             dict(image_id=n // 2 + 1, question_id=10 * n, question=f'Is square {n} red?')
@@ -143,7 +143,7 @@ def _vqa(folder: Path) -> None:
 
 
 def flickr30k(root: Path) -> None:
-    """Karpathy's file of Flickr30k."""
+    """Writes Karpathy's file of Flickr30k."""
     images = [
         dict(
             filename=f'{1000 + n}.jpg',
@@ -160,7 +160,7 @@ def flickr30k(root: Path) -> None:
 
 
 def nocaps(root: Path) -> None:
-    """Pictures of three domains; the test file has no captions."""
+    """Writes images of three domains; the test file has no captions."""
     domains = ('in-domain', 'near-domain', 'out-domain')
     images = [
         dict(id=n, file_name=draw(root / f'images/{n:04d}ab.jpg', n).name, domain=domains[n % 3])
@@ -177,7 +177,7 @@ def nocaps(root: Path) -> None:
 
 
 def gqa(root: Path) -> None:
-    """Questions by their ids."""
+    """Writes questions keyed by id."""
     questions = {
         str(2000 + n): dict(
             imageId=f'n{n}',
@@ -198,7 +198,7 @@ def gqa(root: Path) -> None:
 
 
 def vizwiz(root: Path) -> None:
-    """Questions with ten answers; one is unanswerable. The test file has questions alone."""
+    """Writes questions with ten answers, one unanswerable; the test file has no answers."""
     for split in ('val', 'test'):
         rows = []
         for n in range(COUNT):
@@ -217,7 +217,7 @@ def vizwiz(root: Path) -> None:
 
 
 def textvqa(root: Path) -> None:
-    """Questions with ten answers, and the words that Rosetta read."""
+    """Writes questions with ten answers, and the words that Rosetta read."""
     rows, words = [], []
     for n in range(COUNT):
         image = f'{n:016x}'
@@ -242,7 +242,7 @@ def textvqa(root: Path) -> None:
 
 
 def pope(root: Path) -> None:
-    """Three files about COCO's pictures; question numbers start again in each."""
+    """Writes three files about COCO's images; question numbers restart in each."""
     for k, kind in enumerate(('random', 'popular', 'adversarial')):
         rows = [
             dict(
@@ -257,7 +257,7 @@ def pope(root: Path) -> None:
 
 
 def mme(root: Path) -> None:
-    """A folder for each task; two of them keep pictures and texts apart."""
+    """Writes a folder for each task; two of them keep images and texts apart."""
     for k, task in enumerate((*PERCEPTION, *COGNITION)):
         folder = root / 'MME_Benchmark_release_version' / task
         apart = task in ('posters', 'celebrity')
@@ -272,11 +272,11 @@ def mme(root: Path) -> None:
 
 
 def mmbench(root: Path) -> None:
-    """Tables with pictures inside, or another row's; the last is the first one's second round."""
+    """Writes tables with images inside, or another record's; the last repeats the first one."""
     root.mkdir(parents=True, exist_ok=True)
     names = 'index question hint A B C D answer category image source l2-category comment split'
     with tempfile.TemporaryDirectory() as scratch:
-        pictures = [
+        images = [
             base64.b64encode(draw(Path(scratch, f'{n}.jpg'), n).read_bytes()).decode()
             for n in range(3)
         ]
@@ -291,12 +291,12 @@ def mmbench(root: Path) -> None:
                 row += ['green', 'red'] if again else ['red', 'green']
                 row += ['blue', 'black'] if n % 2 else ['nan', 'nan']
                 row += ['AABBB'[n]]
-                row += ['colour', pictures[n] if n < 3 else 241, 'own', 'sight', 'nan', 'dev']
+                row += ['colour', images[n] if n < 3 else 241, 'own', 'sight', 'nan', 'dev']
                 table.writerow(row)
 
 
 def seed(root: Path) -> None:
-    """Questions about pictures and about frames."""
+    """Writes questions about images and about frames."""
     rows = []
     for n in range(COUNT):
         video = n % 3 == 2
@@ -321,7 +321,7 @@ def seed(root: Path) -> None:
 
 
 def mm_vet(root: Path) -> None:
-    """Questions by their ids."""
+    """Writes questions keyed by id."""
     rows = {
         f'v1_{n}': dict(
             imagename=draw(root / f'images/v1_{n}.png', n).name,
@@ -336,7 +336,7 @@ def mm_vet(root: Path) -> None:
 
 
 def llava_bench_in_the_wild(root: Path) -> None:
-    """Questions of three categories."""
+    """Writes questions of three categories."""
     kinds = ('conv', 'detail', 'complex')
     rows = [
         dict(
@@ -351,7 +351,7 @@ def llava_bench_in_the_wild(root: Path) -> None:
 
 
 def llava_bench_coco(root: Path) -> None:
-    """The same about COCO's pictures."""
+    """Writes the same about COCO's images."""
     rows = [
         dict(question_id=n, image=f'{n + 1:012d}.jpg', text=f'What is {n}?', category='conv')
         for n in range(3)

@@ -23,7 +23,7 @@ WANTED = ['-e', '.[mm,test]', 'opencv-python-headless']
 
 
 class SetupError(Exception):
-    """Set-up cannot go on; the message says what to do."""
+    """Error that ends the set-up; the message says what to do."""
 
 
 def run(command: list) -> None:
@@ -49,7 +49,7 @@ def version_of(python: str) -> tuple:
 
 
 def choose_python() -> str:
-    """This Python if it will do, otherwise another of this machine that will.
+    """Returns this Python if it is recent enough, otherwise another one of this machine.
 
     Raises:
         SetupError: none is 3.10 or newer.
@@ -70,7 +70,7 @@ def choose_python() -> str:
 
 
 def uv_command(python: str) -> list:
-    """The way to call uv, fetched into UV_FOLDER if it is not there.
+    """Returns the command that runs uv, fetched into UV_FOLDER if it is not there.
 
     Raises:
         SetupError: this Python has no way to install anything, and there is no uv.
@@ -96,7 +96,7 @@ def uv_command(python: str) -> list:
 
 
 def starts(uv: Path) -> bool:
-    """Whether this uv runs; one from another machine would not."""
+    """Returns whether this uv runs; one from another machine would not."""
     try:
         return subprocess.call([str(uv), '--version'], stdout=subprocess.DEVNULL) == 0
     except OSError:
@@ -104,7 +104,7 @@ def starts(uv: Path) -> bool:
 
 
 def use_settings_of_pip(python: str) -> None:
-    """Where pip is told to use a mirror, uv shall use it too; uv does not read pip's files."""
+    """Passes pip's mirror settings on to uv, which does not read pip's files."""
     names = {
         'index-url': 'UV_DEFAULT_INDEX',
         'cert': 'SSL_CERT_FILE',
@@ -129,7 +129,7 @@ def prepare(python: str) -> list:
 
 
 def beside(folder: str, package: str, constraints: str) -> None:
-    """Puts one package alone into a folder."""
+    """Installs one package alone into a folder."""
     python = choose_python()
     where = ['--python', python, '--target', folder, '--no-deps', '--constraint', constraints]
     run([*prepare(python), 'pip', 'install', '--quiet', *where, package])

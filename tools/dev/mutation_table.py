@@ -1,4 +1,4 @@
-"""The ways in which tools/dev/mutation_test.py breaks the code; a table and nothing else."""
+"""Lists the ways in which tools/dev/mutation_test.py breaks the code; a table and nothing else."""
 
 from dataclasses import dataclass
 

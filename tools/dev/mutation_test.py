@@ -38,7 +38,7 @@ TIMEOUT_S = 600
 
 
 def faults(root: Path, mutants: Sequence[Mutant]) -> list[str]:
-    """What is wrong with the table: text that is not in its file exactly once, a name twice."""
+    """Lists faults of the table: text that is not in its file exactly once, a duplicate name."""
     found = []
     for mutant in mutants:
         file = root / mutant.file
@@ -88,7 +88,7 @@ def run_tests(copy: Path, tests: Sequence[str]) -> tuple[str, str]:
 
 
 def imported_from(copy: Path) -> Path:
-    """Where the tests of a copy find the package: in the copy, or they prove nothing."""
+    """Returns where the tests import the package from: the copy, or they prove nothing."""
     env = dict(os.environ, PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE='1')
     code = 'import importlib.util as u; print(u.find_spec("mmllava").origin)'
     done = subprocess.run(
@@ -98,7 +98,7 @@ def imported_from(copy: Path) -> Path:
 
 
 def try_mutants(root: Path, mutants: Sequence[Mutant]) -> list[dict]:
-    """One row for each mutant, in order, printed as it is known.
+    """Tests every mutant; returns one row each, in order, printed as it is known.
 
     Raises:
         ValueError: the copy is not what is tested, or its tests fail before anything is broken.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""A server that speaks OpenAI's protocol and knows nothing, to try without an account.
+"""Serves OpenAI's protocol with made-up answers, to try the teacher tools without an account.
 
   python tools/dev/teacher_server.py --port 8800
   # in another terminal: --base-url http://127.0.0.1:8800/v1 --model reference
@@ -41,13 +41,13 @@ _WORDS = re.compile(r"[A-Za-z][A-Za-z'-]{2,}")
 
 
 def draw(*parts: Any) -> float:
-    """A number from 0 up to 1, always the same for the same parts."""
+    """Hashes the parts to a number in [0, 1)."""
     digest = hashlib.sha256(json.dumps(parts).encode()).digest()
     return int.from_bytes(digest[:6], 'big') / 2**48
 
 
 def reply(messages: list[dict[str, str]]) -> str:
-    """An answer in the shape of the last example, of a judge's, or of ScienceQA's."""
+    """Makes an answer in the shape of the last example, of a judge's, or of ScienceQA's."""
     asked = messages[-1]['content']
     examples = [m['content'] for m in messages if m['role'] == 'assistant']
     example = examples[-1] if examples else ''
@@ -67,13 +67,13 @@ def reply(messages: list[dict[str, str]]) -> str:
 
 
 def _some(text: str, count: int, salt: Any) -> str:
-    """Words of the text's first lines, in an order that the salt decides."""
+    """Draws words of the text's first lines, in an order that the salt decides."""
     words = _WORDS.findall(text[:2000].lower()) or ['nothing']
     return ' '.join(words[int(len(words) * draw(text, salt, n))] for n in range(count))
 
 
 class TeacherServer(ThreadingHTTPServer):
-    """The server; used by the tests too, as a context manager.
+    """HTTP server of the protocol; the tests use it too, as a context manager.
 
     Args:
         faults: fault -> share of the tries that meet it.
@@ -129,7 +129,7 @@ class TeacherServer(ThreadingHTTPServer):
             )
 
     def fate(self, digest: str) -> str:
-        """Which fault the next try of a request meets, or ''."""
+        """Returns the fault that the next try of a request meets, or ''."""
         with self.lock:
             self.tries[digest] += 1
             number, drawn = draw(self.seed, digest, self.tries[digest]), 0.0
@@ -153,7 +153,7 @@ class TeacherServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no error of ours; anything else is."""
+        """Ignores a client that has disconnected; reports anything else."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -219,7 +219,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(200, whole, fault=fault)
 
     def _gone(self) -> bool:
-        """Whether the client has closed the connection."""
+        """Returns whether the client has closed the connection."""
         try:
             return self.connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b''
         except BlockingIOError:
@@ -252,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Silent: a line for each request would slow the client's measurements."""
+        """Logs nothing: a line for each request would slow the client's measurements."""
 
 
 def parse_faults(text: str) -> dict[str, float]:

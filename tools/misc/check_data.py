@@ -1,19 +1,19 @@
 #!/usr/bin/env python
-"""Looks through the data of a config before a model is trained on it, or asked about it.
+"""Checks the data of a config before training or evaluation.
 
   python tools/misc/check_data.py CONFIG
 
-  # a benchmark: are its files there, do they belong together, is each picture whole?
+  # a benchmark: are its files there, do they belong together, is each image whole?
   python tools/misc/check_data.py configs/benchmarks/pope.py
 
   # without the hub: the tokenizer in a folder; other data than the config's
   python tools/misc/check_data.py CONFIG --tokenizer weights/llava-v1.5-7b \\
       --cfg-options train_dataloader.dataset.ann_file=mine.json
 
-Of training data every picture is read and every conversation is encoded, as training
-does, without the model's weights. It finds samples that training would skip (pictures
+Of training data every image is read and every conversation is encoded, as training
+does, without the model's weights. It finds samples that training would skip (images
 that are missing, broken or too large, <image> marks that do not match, rows that are no
-conversation, nothing to learn) and notes pictures with a wrong extension, large ones and
+conversation, nothing to learn) and notes images with a wrong extension, large ones and
 samples over the length. It prints counts and one sample with its learned tokens in green
 (in [[ ]] if NO_COLOR is set), and writes lengths.png and findings.json.
 
@@ -48,15 +48,13 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--max-tokens', type=int, help="where training cuts a sample; default: the model's context"
     )
     parser.add_argument('--out', help='folder to write into; default: work_dirs/NAME_OF_CONFIG')
-    parser.add_argument(
-        '--workers', type=int, default=min(os.cpu_count() or 1, 8), help='0: none beside this one'
-    )
+    parser.add_argument('--workers', type=int, default=min(os.cpu_count() or 1, 8), help='0: none')
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
 
 def load_config(args: argparse.Namespace) -> Any:
-    """The config with the command line's changes in it."""
+    """Loads the config, with the command line's changes."""
     from mmllava.evaluation.benchmark_config import is_benchmark
 
     cfg = read_config(args.config, args.cfg_options, 'configs/train/README.md')
@@ -84,7 +82,7 @@ def load_config(args: argparse.Namespace) -> Any:
 
 
 def build(cfg: Any) -> tuple[Any, Any]:
-    """Dataset and model; the model has shapes only."""
+    """Builds dataset and model; the model has shapes only."""
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
     from mmllava.datasets import InstructDataset
     from mmllava.models import Llava
@@ -108,7 +106,7 @@ def build(cfg: Any) -> tuple[Any, Any]:
 
 
 def examine_all(dataset: Any, model: Any, max_tokens: int, workers: int) -> list[Any]:
-    """What there is to say of each row, once each; with a progress bar."""
+    """Examines each record once, with a progress bar."""
     import numpy as np
     from torch.utils.data import DataLoader, Dataset
     from tqdm import tqdm
@@ -130,14 +128,14 @@ def examine_all(dataset: Any, model: Any, max_tokens: int, workers: int) -> list
 
 
 def summarise(dataset: Any, found: list[Any], max_tokens: int) -> dict[str, Any]:
-    """The counts of the last line."""
+    """Counts what the last line reports."""
     import numpy as np
 
     good = np.array([e.tokens for e in found if not e.bad] or [0])
     return dict(
         rows=len(found),
         samples_per_epoch=len(dataset),
-        with_pictures=int((dataset.lengths > 0).sum()),
+        with_images=int((dataset.lengths > 0).sum()),
         text_only=int((dataset.lengths < 0).sum()),
         bad=dict(Counter(e.bad[0] for e in found if e.bad)),
         notes=dict(Counter(kind for e in found for kind in {n[0] for n in e.notes})),
@@ -151,15 +149,15 @@ def summarise(dataset: Any, found: list[Any], max_tokens: int) -> dict[str, Any]
 
 
 def print_findings(findings: list[dict[str, str]]) -> None:
-    """Each kind, how often, and a few of it."""
+    """Prints each kind of finding with its count and a few examples."""
     from mmllava.datasets.llava_json import KINDS
     from mmllava.training.inspect_data import NOTES
 
-    for kinds, told in ((KINDS, 'cannot be learned'), (NOTES, 'noted')):
+    for kinds, effect in ((KINDS, 'cannot be learned'), (NOTES, 'noted')):
         for kind, meaning in kinds.items():
             own = [f for f in findings if f['kind'] == kind]
             if own:
-                print(f'\n{kind} ({told}): {len(own)} x {meaning}')
+                print(f'\n{kind} ({effect}): {len(own)} x {meaning}')
                 for finding in own[:SHOWN]:
                     print(f'  {finding["where"]}: {finding["message"]}')
                 if len(own) > SHOWN:
@@ -167,7 +165,7 @@ def print_findings(findings: list[dict[str, str]]) -> None:
 
 
 def print_sample(dataset: Any, model: Any, index: int) -> None:
-    """One sample as the model sees it, what it learns in green."""
+    """Prints one sample as the model sees it, learned tokens in green."""
     from mmllava.training.inspect_data import encode_sample, spell
 
     start, end = ('[[', ']]') if os.environ.get('NO_COLOR') else ('\033[30;42m', '\033[0m')
@@ -178,19 +176,19 @@ def print_sample(dataset: Any, model: Any, index: int) -> None:
 
 
 def _mark(text: str, start: str, end: str) -> str:
-    """Learned text; a line break is shown, and no colour runs over it."""
+    """Marks learned text; a line break is shown, and no colour runs over it."""
     return start + text.replace('\n', f'\u21b5{end}\n{start}') + end
 
 
 def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
-    """The histogram of lengths, in tokens, as a PNG."""
+    """Draws the histogram of lengths, in tokens, as a PNG."""
     import matplotlib
 
     matplotlib.use('Agg')
     from matplotlib import pyplot
 
     groups = {
-        'with pictures': [e.tokens for e in found if not e.bad and e.pictures],
+        'with images': [e.tokens for e in found if not e.bad and e.pictures],
         'text only': [e.tokens for e in found if not e.bad and not e.pictures],
     }
     groups = {f'{name} ({len(own):,})': own for name, own in groups.items() if own}
@@ -199,7 +197,7 @@ def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
     longest = max((max(own) for own in groups.values()), default=0)
     if max_tokens <= 1.5 * longest:
         axes.axvline(max_tokens, color='black', linestyle='--', label=f'limit, {max_tokens:,}')
-    axes.set_xlabel('tokens in a row, pictures included')
+    axes.set_xlabel('tokens in a row, images included')
     axes.set_ylabel('rows')
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_title('Length of training rows')
@@ -212,7 +210,7 @@ def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
 
 
 def run_benchmark(cfg: Any, out: Path, workers: int) -> Outcome:
-    """The check of a benchmark; reading its files checks them."""
+    """Checks a benchmark; reading its files checks them."""
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
     from mmllava.benchmarks.check_images import KINDS, check_images
     from mmllava.registry import DATASETS
@@ -222,7 +220,7 @@ def run_benchmark(cfg: Any, out: Path, workers: int) -> Outcome:
     write_json(out / 'findings.json', findings)
     truths = sum(item.truth is not None for item in dataset.items)
     print(
-        f'{len(dataset):,} questions, {truths:,} with their answer; {count:,} pictures, '
+        f'{len(dataset):,} questions, {truths:,} with their answer; {count:,} images, '
         f'{len(findings):,} of them bad\nwritten: {out}/findings.json'
     )
     for kind, meaning in KINDS.items():
@@ -260,7 +258,7 @@ def run(args: argparse.Namespace) -> Outcome:
     tokens = summary['tokens']
     print(
         f'{summary["rows"]:,} rows; an epoch has {summary["samples_per_epoch"]:,} samples, '
-        f'{summary["with_pictures"]:,} with pictures and {summary["text_only"]:,} of text only\n'
+        f'{summary["with_images"]:,} with images and {summary["text_only"]:,} of text only\n'
         f'tokens in a row: median {tokens["median"]:,}, 95% have {tokens["p95"]:,} or fewer, '
         f'longest {tokens["longest"]:,}; limit {max_tokens:,}\n'
         f'learned: {summary["learned_tokens"]:,} of {summary["all_tokens"]:,} tokens\n'
@@ -268,7 +266,7 @@ def run(args: argparse.Namespace) -> Outcome:
     )
     print_findings(findings)
     good = [e for e in found if not e.bad]
-    if good:  # one with a picture says more
+    if good:  # one with an image says more
         print_sample(dataset, model, next((e for e in good if e.pictures), good[0]).index)
     return 1 if summary['bad'] else 0, summary
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Has a teacher write instruction data about pictures, from their captions and boxes.
+"""Generates instruction data about images with a teacher, from captions and boxes.
 
   # COCO's annotations; the key is in OPENAI_API_KEY
   python tools/misc/generate_data.py --captions annotations/captions_train2017.json \\
@@ -7,7 +7,7 @@
       --base-url https://api.openai.com/v1 --model MODEL --limit 1000 --dry-run
 
   # JSON lines {"id", "image", "captions", "instances": [{"category", "bbox"}]}, a local server
-  python tools/misc/generate_data.py --pictures pictures.jsonl --out data/mine \\
+  python tools/misc/generate_data.py --images images.jsonl --out data/mine \\
       --base-url http://localhost:8000/v1 --model MODEL --kinds conversation detail
 
 Without --dry-run it asks, and writes into OUT instruct.json (LLaVA's training JSON, for
@@ -42,12 +42,12 @@ FILES = ('instruct.json', 'rejected.jsonl', 'report.json', 'report.png', 'sample
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
-    parser.add_argument('--pictures', type=Path, help='JSON lines of pictures')
+    parser.add_argument('--images', type=Path, help='JSON lines of images')
     parser.add_argument('--captions', type=Path, help="COCO's captions_*.json")
     parser.add_argument('--instances', type=Path, help="COCO's instances_*.json")
     parser.add_argument('--out', type=Path, required=True, help='folder to write into')
     parser.add_argument('--kinds', nargs='+', choices=list(KINDS), default=list(KINDS))
-    parser.add_argument('--limit', type=int, help='only the first so many pictures')
+    parser.add_argument('--limit', type=int, help='only the first so many images')
     parser.add_argument(
         '--recipes',
         type=Path,
@@ -63,28 +63,28 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def read(args: argparse.Namespace) -> list[Picture]:
-    if bool(args.pictures) == bool(args.captions) or bool(args.captions) != bool(args.instances):
-        raise ConfigError('expected --pictures, or --captions and --instances together.')
+    if bool(args.images) == bool(args.captions) or bool(args.captions) != bool(args.instances):
+        raise ConfigError('expected --images, or --captions and --instances together.')
     for name in ('limit', 'max_tokens'):
         value = getattr(args, name)
         if value is not None and value < 1:
             raise ConfigError(f'--{name.replace("_", "-")} is {value}, expected 1 or more.')
-    if args.pictures:
-        return read_pictures(args.pictures)[: args.limit]
+    if args.images:
+        return read_pictures(args.images)[: args.limit]
     return read_coco(args.captions, args.instances)[: args.limit]
 
 
 def describe(args: argparse.Namespace, recipes: dict[str, Recipe], model: str) -> dict[str, Any]:
-    """What makes a run the same run."""
-    told = repr([recipes[kind] for kind in recipes])
+    """Describes the settings that identify a run."""
+    text = repr([recipes[kind] for kind in recipes])
     return dict(
-        recipes=hashlib.sha256(told.encode()).hexdigest(),
+        recipes=hashlib.sha256(text.encode()).hexdigest(),
         kinds=list(recipes),
         model=model,
         max_tokens=args.max_tokens,
         temperature=args.temperature,
         seed=args.seed,
-        source=[str(p.absolute()) for p in (args.pictures, args.captions, args.instances) if p],
+        source=[str(p.absolute()) for p in (args.images, args.captions, args.instances) if p],
     )
 
 
@@ -105,17 +105,17 @@ def tell(figures: dict[str, Any]) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any] | tuple[int, dict[str, Any]]:
-    pictures = read(args)
+    images = read(args)
     recipes = {kind: read_recipe(kind, args.recipes) for kind in args.kinds}
     teacher = cli.open_teacher(args, args.out / 'cache')
     temperature = args.temperature if args.temperature >= 0 else None
-    requests = requests_of(pictures, recipes, args.max_tokens, temperature)
+    requests = requests_of(images, recipes, args.max_tokens, temperature)
     if args.dry_run:
         asked = list(requests)
         cli.print_first(asked)
         return cli.estimate(asked, teacher)
     claim(args.out, 'generate_data', describe(args, recipes, teacher.endpoint.model), FILES)
-    written = generate(pictures, recipes, teacher, requests, args.seed)
+    written = generate(images, recipes, teacher, requests, args.seed)
     figures = dict(
         rows=len(written.rows),
         rejected=len(written.rejected),

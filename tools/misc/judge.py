@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Has a teacher rate answers beside reference answers: LLaVA-Bench's relative score.
+"""Rates answers against reference answers with a teacher: LLaVA-Bench's relative score.
 
-  # LLaVA-Bench (COCO): captions and boxes tell the judge of the picture
+  # LLaVA-Bench (COCO): captions and boxes tell the judge of the image
   python tools/misc/judge.py --questions qa90_questions.jsonl --references qa90_gpt4_answer.jsonl \\
       --answers mine.jsonl --context caps_boxes_coco2014_val_80.jsonl --out judged/ \\
       --base-url https://api.openai.com/v1 --model MODEL
 
-  # LLaVA-Bench (In-the-Wild): --bench wild; any questions without pictures: --bench general
+  # LLaVA-Bench (In-the-Wild): --bench wild; any questions without images: --bench general
 
 Questions are JSON lines of question_id, text, category and image, answers of question_id and
 text. Two presets are computed, and printed side by side:
@@ -46,7 +46,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     for name in ('questions', 'references', 'answers'):
         parser.add_argument(f'--{name}', type=Path, required=True, help='JSON lines')
-    parser.add_argument('--context', type=Path, help='JSON lines: what is in each picture')
+    parser.add_argument('--context', type=Path, help='JSON lines: what is in each image')
     parser.add_argument('--bench', choices=judge.BENCHES, help='default: what --context looks like')
     parser.add_argument('--rules', type=Path, help="in the layout of LLaVA's rule.json")
     parser.add_argument(
@@ -77,8 +77,8 @@ def review(
         answers = {name: said for name, said in got.items() if isinstance(said, Answer)}
         if len(answers) < len(todo):
             failed = [said.message for said in got.values() if isinstance(said, Failure)]
-            told = teacher.stopped or failed[0]
-            raise Unfinished(f'{len(todo) - len(answers)} reviews of {len(todo)} missing: {told}')
+            reason = teacher.stopped or failed[0]
+            raise Unfinished(f'{len(todo) - len(answers)} reviews of {len(todo)} missing: {reason}')
         first, last = first or answers, last | answers
         todo = [
             (item, swapped)
@@ -107,7 +107,7 @@ def score(
 
 
 def to_rows(items: list[judge.Item], first: Reviews, last: Reviews) -> Iterator[dict[str, Any]]:
-    """The lines of reviews.jsonl."""
+    """Yields the records of reviews.jsonl."""
     for item in items:
         for swapped in (False, True):
             name = judge.name_review(item, swapped)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""ScienceQA, answered by a model and a text-only teacher together.
+"""Scores ScienceQA answered by a model and a text-only teacher together.
 
   # from stored answers, nothing is asked
   python tools/misc/scienceqa_ensemble.py data/scienceqa --answers llava.json \\
@@ -58,7 +58,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def draw_examples(args: argparse.Namespace) -> list[tuple[str, str]]:
-    """Questions and answers of the train split."""
+    """Draws questions and answers of the train split."""
     from mmllava.datasets.scienceqa import write_problem
 
     problems = read_json(args.folder / 'problems.json')
@@ -81,7 +81,7 @@ def draw_examples(args: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def ask(teacher: Teacher, requests: Iterable[Request]) -> Texts:
-    """Answers by problem.
+    """Asks the teacher; returns answers by problem.
 
     Raises:
         Unfinished: some have none.
@@ -91,8 +91,8 @@ def ask(teacher: Teacher, requests: Iterable[Request]) -> Texts:
     failed = [said for said in got.values() if isinstance(said, Failure)]
     if len(got) < len(todo) or failed:
         missing = len(todo) - len(got) + len(failed)
-        told = teacher.stopped or failed[0].message
-        raise Unfinished(f'{missing} answers of {len(todo)} missing: {told}')
+        reason = teacher.stopped or failed[0].message
+        raise Unfinished(f'{missing} answers of {len(todo)} missing: {reason}')
     texts = {n: said.text for n, said in got.items() if isinstance(said, Answer)}
     return {
         name.removesuffix(f'/{scienceqa_ensemble.JUDGED}'): text for name, text in texts.items()
@@ -135,7 +135,7 @@ def check(file: Path, texts: Texts, items: list[Any], split: str) -> None:
 
 
 def gather(args: argparse.Namespace, items: list[Any], ours: Texts) -> tuple[Any, Any, Any]:
-    """The teacher's answers, the judge's, and the teacher if one was asked.
+    """Returns the teacher's answers, the judge's, and the teacher if one was asked.
 
     With --dry-run the next requests are shown, and nothing is asked.
     """

@@ -70,7 +70,7 @@ def describe(merge: Conversion) -> None:
     counts = count_moves(merge.moves)
     print(
         f'{len(merge.kept)} tensors, {merge.nbytes / 1e9:.2f} GB: {counts["added"]} added, '
-        f'{counts["grown"]} grown by new words, {counts["whole"]} taken whole, '
+        f'{counts["grown"]} grown by new tokens, {counts["whole"]} taken whole, '
         f'{counts["dropped"]} dropped'
     )
     for move in merge.moves:

@@ -6,7 +6,7 @@
       --checkpoint work_dirs/llava-tiny_talk/iter_5000
 
 Captions of 1,000 scenes and of 1,000 with combinations that were held out; 2,000 questions, as
-they are and with black pictures; 200 talks about two pictures; the time of one caption. The
+they are and with black images; 200 talks about two images; the time of one caption. The
 row goes to tools/benchmark/results/tiny.jsonl, and is the last line of output.
 """
 
@@ -54,7 +54,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def test_captions(checkpoint: str, split: str, count: int) -> dict[str, Any]:
-    """Shares of right captions, of right surfaces; BLEU-4, ROUGE-L, CIDEr."""
+    """Measures shares of right captions and right surfaces; BLEU-4, ROUGE-L, CIDEr."""
     model = mmllava.get_model('llava-tiny_caption', pretrained=checkpoint, device='cpu')
     scenes = [make_scene(split, number) for number in range(count)]
     found = CaptionInferencer(model)([draw_scene(s) for s in scenes], batch_size=BATCH)
@@ -81,14 +81,14 @@ def test_captions(checkpoint: str, split: str, count: int) -> dict[str, Any]:
 
 
 def test_questions(checkpoint: str, count: int, blind: bool = False) -> dict[str, float]:
-    """The share of right answers in a word, over all and for each kind."""
+    """Measures the share of right one-word answers, over all and for each kind."""
     model = mmllava.get_model('llava-tiny_vqa', pretrained=checkpoint, device='cpu')
     scenes = [make_scene('test', number) for number in range(1000)]
     asked = list(scored_questions(scenes, count))
     nothing = Image.new('RGB', (SIDE, SIDE))
-    pictures = [nothing if blind else draw_scene(scenes[image]) for image, _ in asked]
+    images = [nothing if blind else draw_scene(scenes[image]) for image, _ in asked]
     texts = [question.text for _, question in asked]
-    found = VQAInferencer(model)(pictures, texts, batch_size=BATCH)
+    found = VQAInferencer(model)(images, texts, batch_size=BATCH)
     right = [
         one['pred_answer'].lower() == question.short.lower()
         for one, (_, question) in zip(found, asked, strict=True)
@@ -106,7 +106,7 @@ def test_questions(checkpoint: str, count: int, blind: bool = False) -> dict[str
 
 
 def test_talks(checkpoint: str, count: int) -> dict[str, float]:
-    """Shares of talks in which the answers about the first, the second, both are right."""
+    """Measures shares of dialogues with right answers about the first, the second, both images."""
     model = mmllava.get_model('llava-tiny_chat', pretrained=checkpoint, device='cpu')
     scenes = [make_scene('test', number) for number in range(1000)]
     rng = random.Random('talks')
@@ -127,18 +127,18 @@ def test_talks(checkpoint: str, count: int) -> dict[str, float]:
 
 
 def time_caption(checkpoint: str, count: int = 20) -> float:
-    """Seconds of one caption, the median."""
+    """Measures the median time of one caption, in seconds."""
     model = mmllava.get_model('llava-tiny_caption', pretrained=checkpoint, device='cpu')
     infer, seconds = CaptionInferencer(model), []
     for number in range(count):
-        picture, start = draw_scene(make_scene('test', number)), time.perf_counter()
-        infer(picture)
+        image, start = draw_scene(make_scene('test', number)), time.perf_counter()
+        infer(image)
         seconds.append(time.perf_counter() - start)
     return round(sorted(seconds)[count // 2], 4)
 
 
 def share(right: Iterable[bool]) -> float:
-    """How many of them are true, of 1."""
+    """Returns the fraction that is true."""
     right = list(right)
     return round(sum(right) / len(right), 4)
 

@@ -39,7 +39,7 @@ def run(*command: str) -> None:
 
 
 def measure(checkpoint: str) -> dict[str, float]:
-    """The share of right captions of scenes with the new colour, and of scenes without."""
+    """Measures the share of right captions of scenes with the new colour, and without."""
     base = dict(lang_encoder=dict(pretrained=str(WEIGHTS)))
     model = mmllava.get_model('llava-tiny_caption', pretrained=checkpoint, device='cpu', **base)
     shares = {}

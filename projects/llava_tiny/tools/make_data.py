@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draws the small world of llava-tiny: pictures, conversations, questions, a tokenizer.
+"""Draws the small world of llava-tiny: images, conversations, questions, a tokenizer.
 
   python projects/llava_tiny/tools/make_data.py               # data/tiny: three minutes, 600 MB
   python projects/llava_tiny/tools/make_data.py data/tiny-brown --train 4000 --color brown
@@ -37,10 +37,10 @@ def run(args: argparse.Namespace) -> dict:
         raise ConfigError('--train, --test and --questions take 8 or more.')
     folder = args.folder
     build_dataset.write_tokenizer(folder / 'tokenizer')
-    scenes = build_dataset.write_pictures(folder, 'train', args.train, args.color)
+    scenes = build_dataset.write_images(folder, 'train', args.train, args.color)
     build_dataset.write_training(folder, scenes)
     for split in ('test', 'held-out'):
-        scenes = build_dataset.write_pictures(folder, split, args.test)
+        scenes = build_dataset.write_images(folder, split, args.test)
         build_dataset.write_captions(folder, scenes, split)
         build_dataset.write_questions(folder, scenes, split, args.questions)
     return dict(folder=str(folder), train=args.train, test=args.test)

@@ -6,7 +6,7 @@
 
 Two processes, one on each core: an hour and a quarter. What was stopped goes on with the same
 command. The result is work_dirs/llava-tiny, with the log of all stages, log.jsonl, and its
-picture, log.png; the folder in the package came about in this way.
+image, log.png; the folder in the package came about in this way.
 """
 
 import json
@@ -37,7 +37,7 @@ def run(*command: str) -> None:
 
 
 def train(stage: str) -> None:
-    """One stage, from its last checkpoint if it has one."""
+    """Runs one stage, resumed from its last checkpoint if it has one."""
     resume = ['--resume'] if any((ROOT / 'work_dirs' / stage).glob('iter_*')) else []
     processes = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
     tool = ('tools/train.py', f'projects/llava_tiny/configs/{stage}.py', '--launcher', 'pytorch')
@@ -45,13 +45,13 @@ def train(stage: str) -> None:
 
 
 def last_checkpoint(stage: str) -> Path:
-    """The folder of the most steps, relative to the repository."""
+    """Returns the checkpoint of the most steps, relative to the repository."""
     found = (ROOT / 'work_dirs' / stage).glob('iter_*')
     return max(found, key=lambda path: int(path.name[5:])).relative_to(ROOT)
 
 
 def keep_log() -> None:
-    """The logs of all stages as one file, a line for each that was logged."""
+    """Writes the logs of all stages to one file, a line for each logged step."""
     lines = []
     for stage in STAGES:
         for file in sorted((ROOT / 'work_dirs' / stage).glob('*/vis_data/scalars.json')):

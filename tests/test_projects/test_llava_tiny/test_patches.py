@@ -8,7 +8,7 @@ from mmpretrain.structures import DataSample
 from mmllava.errors import ConfigError, DataError
 from mmllava.registry import DATASETS, MODELS
 from mmllava.structures import IGNORE_INDEX
-from projects.llava_tiny.build_dataset import write_pictures, write_training
+from projects.llava_tiny.build_dataset import write_images, write_training
 from projects.llava_tiny.patch_supervision import things_of, without_color
 from projects.llava_tiny.scenes import COLORS, KINDS, Scene, Thing
 from tests.conftest import ROOT
@@ -131,7 +131,7 @@ def test_a_word_that_no_patch_can_tell_is_refused():
 
 
 def test_the_data_set_gives_pictures_with_their_things_and_knows_its_file(tmp_path):
-    scenes = write_pictures(tmp_path, 'train', 8)
+    scenes = write_images(tmp_path, 'train', 8)
     write_training(tmp_path, scenes)
     settings = dict(
         CONFIG.train_dataloader.dataset,

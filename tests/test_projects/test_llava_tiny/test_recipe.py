@@ -62,9 +62,9 @@ def test_make_data_refuses_a_set_that_is_too_small(tmp_path, capsys):
 
 
 def test_a_new_colour_comes_in_every_second_scene(tmp_path):
-    from projects.llava_tiny.build_dataset import write_pictures
+    from projects.llava_tiny.build_dataset import write_images
 
-    scenes = write_pictures(tmp_path, 'train', 8, 'brown')
+    scenes = write_images(tmp_path, 'train', 8, 'brown')
     brown = [any(thing.color == 'brown' for thing in scene.things) for scene in scenes]
     assert brown == [False, True] * 4
 

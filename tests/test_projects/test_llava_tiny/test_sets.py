@@ -17,12 +17,12 @@ from mmllava.structures import Turn
 from projects.llava_tiny.build_dataset import (
     scored_questions,
     write_captions,
-    write_pictures,
+    write_images,
     write_questions,
     write_tokenizer,
     write_training,
 )
-from projects.llava_tiny.conversations import SHORT, second_picture_row
+from projects.llava_tiny.conversations import SHORT, second_image_row
 from projects.llava_tiny.dialogue_eval import make_talk
 from projects.llava_tiny.scenes import make_scene
 from projects.llava_tiny.sentences import SCORED, captions
@@ -31,8 +31,8 @@ from projects.llava_tiny.sentences import SCORED, captions
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('world')
-    write_training(folder, write_pictures(folder, 'train', 40))
-    scenes = write_pictures(folder, 'test', 20)
+    write_training(folder, write_images(folder, 'train', 40))
+    scenes = write_images(folder, 'test', 20)
     write_captions(folder, scenes, 'test')
     write_questions(folder, scenes, 'test', 40)
     return folder
@@ -65,7 +65,7 @@ def test_what_is_where_is_told_of_every_picture(folder):
 
 
 def test_the_same_files_each_time(folder, tmp_path):
-    write_training(tmp_path, write_pictures(tmp_path, 'train', 40))
+    write_training(tmp_path, write_images(tmp_path, 'train', 40))
     for name in ('things.json', 'align.json', 'talk.json', 'images/train/000000000039.png'):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
@@ -90,7 +90,7 @@ def test_of_a_second_picture_is_asked_what_was_asked_of_the_first():
     rng, again, named = random.Random(0), 0, set()
     for number in range(40):
         scenes = [make_scene('train', 2 * number), make_scene('train', 2 * number + 1)]
-        turns = second_picture_row(scenes, ['a.png', 'b.png'], rng)['conversations']
+        turns = second_image_row(scenes, ['a.png', 'b.png'], rng)['conversations']
         asked = [turn['value'] for turn in turns if turn['from'] == 'human']
         shown = [k for k, text in enumerate(asked) if '<image>' in text]
         assert len(shown) == 2 and shown[0] == 0

@@ -14,7 +14,7 @@ from tools import test as tool
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp('world')
-    scenes = build_dataset.write_pictures(folder, 'test', 60)
+    scenes = build_dataset.write_images(folder, 'test', 60)
     build_dataset.write_captions(folder, scenes, 'test')
     build_dataset.write_questions(folder, scenes, 'test', 80)
     return folder

@@ -282,22 +282,8 @@ def merge_projector(
         CheckpointError: an unknown tensor, or rows that do not fit the base.
     """
     made = {m.name: m for m in moves if not m.name.startswith('model.mm_projector.')}
-    projector: dict[str, TensorEntry] = {}
-    rows: TensorEntry | None = None
     tied = is_tied(made)
-    for name, entry in source.entries.items():
-        if name.endswith('embed_tokens.weight'):
-            rows = entry
-            continue
-        tail = name.rpartition('mm_projector.')[2]
-        target = f'model.mm_projector.{tail}' if 'mm_projector.' in name else f'model.{name}'
-        target = 'model.image_newline' if name.endswith('image_newline') else target
-        if not KNOWN.fullmatch(target):
-            raise CheckpointError(
-                f'{source.path} holds {name}, which is no part of a projector. Expected '
-                'mm_projector.*, and embed_tokens.weight with start and end words.'
-            )
-        projector[target] = entry
+    projector, rows = _split_projector(source)
     made |= {name: passthrough(name, entry) for name, entry in projector.items()}
     added: dict[str, int] = {}
     unused: list[TensorPlan] = []
@@ -326,6 +312,30 @@ def merge_projector(
         if rows is not None:  # whatever the base was trained with
             config['mm_use_im_start_end'] = True
     return [*made.values(), *unused], config, added
+
+
+def _split_projector(source: _Source) -> tuple[dict[str, TensorEntry], TensorEntry | None]:
+    """Sorts a projector file into (parts by the original's names, embedding rows or None).
+
+    Raises:
+        CheckpointError: an unknown tensor.
+    """
+    projector: dict[str, TensorEntry] = {}
+    rows: TensorEntry | None = None
+    for name, entry in source.entries.items():
+        if name.endswith('embed_tokens.weight'):
+            rows = entry
+            continue
+        tail = name.rpartition('mm_projector.')[2]
+        target = f'model.mm_projector.{tail}' if 'mm_projector.' in name else f'model.{name}'
+        target = 'model.image_newline' if name.endswith('image_newline') else target
+        if not KNOWN.fullmatch(target):
+            raise CheckpointError(
+                f'{source.path} holds {name}, which is no part of a projector. Expected '
+                'mm_projector.*, and embed_tokens.weight with start and end words.'
+            )
+        projector[target] = entry
+    return projector, rows
 
 
 def _add_words(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from mmllava.checkpoints import prepare_conversion, read_config, write_conversion
 from mmllava.errors import CheckpointError
 from tests.conftest import MODELS
-from tests.test_checkpoints.test_tied import (
+from tests.test_checkpoints.test_layouts.test_tied import (
     CLIP,
     EMBED,
     HEAD,

@@ -19,7 +19,7 @@ from mmllava.checkpoints.layouts.tensor_plan import (
 )
 from mmllava.checkpoints.layouts.tied import EMBED as _EMBED
 from mmllava.checkpoints.layouts.tied import HEAD as _HEAD
-from mmllava.checkpoints.layouts.tied import is_tied, tied_to
+from mmllava.checkpoints.layouts.tied import is_tied, same_values, tied_to
 from mmllava.checkpoints.storage.reader import read_entries
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError
@@ -97,7 +97,8 @@ def merge_adapter(
         _check_tied(pairs, source)
         # LLaVA trains the one parameter; PEFT copies each part that it trains, unless told.
         together = {**beside, **(inside if settings.get('ensure_weight_tying') else {})}
-        if _EMBED in together and _HEAD not in trained:
+        own = trained.get(_HEAD)  # PEFT may save the one parameter by both names
+        if _EMBED in together and (own is None or same_values(own, trained[_EMBED])):
             trained[_HEAD] = trained[_EMBED]
     if padded is not None:
         _cut_padding(pairs, trained, padded, made[_EMBED].shape[0], source)

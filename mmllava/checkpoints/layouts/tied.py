@@ -47,7 +47,7 @@ def tie_head(
         return entries
     embed = entries[named[EMBED]]
     head = named.get(HEAD) or from_original(HEAD, layout)
-    if head in entries and not _same_values(entries[head], embed):
+    if head in entries and not same_values(entries[head], embed):
         return entries
     return {**entries, head: embed}
 
@@ -62,7 +62,7 @@ def tied_to(embed: TensorPlan) -> TensorPlan:
     return TensorPlan(HEAD, 'tied', embed.dtype, embed.shape, embed.parts)
 
 
-def _same_values(first: TensorEntry, second: TensorEntry) -> bool:
+def same_values(first: TensorEntry, second: TensorEntry) -> bool:
     """Compares two tensors bit for bit; those that lie in one place are not read."""
     if (first.dtype, first.shape) != (second.dtype, second.shape):
         return False

@@ -290,7 +290,7 @@ def followed_score(folder, config):
         (other_truth, "image '000000000000' has a caption, but is not among the 2 images"),
         (other_size, 'in the val loop, CLIPResize has size=336'),
         (misspelt_score, "unknown score of the val loop 'CIDER'. Did you mean CIDEr"),
-        (misspelt_monitor, "unknown score of the val loop 'Cider'. Did you mean CIDEr"),
+        (misspelt_monitor, "unknown score of the val loop 'Cider'."),
         (followed_score, "unknown score of the val loop 'loss'"),
     ],
 )

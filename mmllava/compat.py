@@ -1,4 +1,4 @@
-"""What other libraries changed, and the version at which each bridge can go."""
+"""Bridges changes of other libraries; each bridge names the version at which it goes."""
 
 import importlib.machinery
 import inspect
@@ -16,12 +16,12 @@ def when_imported(
     around: Callable[[], AbstractContextManager] | None = None,
     after: Callable[[], None] | None = None,
 ) -> None:
-    """Runs the first import of ``module`` inside ``around()``, and ``after()`` behind it.
+    """Runs the first import of ``module`` inside ``around()`` and calls ``after()`` after it.
 
-    This is how ``import mmllava`` stays light (mmpretrain takes ten seconds to
-    import, and a tool that merges weights does not need it) and yet holds
-    whichever of the two a user imports first. If ``module`` is there already,
-    ``after`` is called at once and ``around`` is too late.
+    So ``import mmllava`` stays light (mmpretrain takes ten seconds to import, and a tool that
+    converts weights does not need it) and mmpretrain is patched whichever of the two a user
+    imports first. If ``module`` is imported already, ``after`` is called at once and ``around``
+    is not used.
     """
     if module in sys.modules:
         if after:
@@ -31,13 +31,13 @@ def when_imported(
 
 
 class _Watcher:
-    """Finds one module by the usual path and wraps its execution."""
+    """Finds one module on the usual path and wraps its execution."""
 
     def __init__(self, module: str, around: Any, after: Any) -> None:
         self.module, self.around, self.after = module, around, after
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        """Wraps the module's loader. Asking where a module is does not end the watch."""
+        """Wraps the module's loader. Finding a spec without importing it does not end the watch."""
         if name != self.module:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
@@ -59,31 +59,31 @@ class _Watcher:
 
 @contextmanager
 def without_noise() -> Iterator[None]:
-    """Keeps back what the OpenMMLab packages say of parts that LLaVA does not need.
+    """Suppresses messages of the OpenMMLab packages about parts that LLaVA does not need.
 
-    ``Could not import OneDL`` goes to stdout, where it spoils a tool's JSON;
-    mmcv warns that its compiled ops are missing. Anything else is passed on.
+    ``Could not import OneDL`` goes to stdout, where it would corrupt a tool's JSON; mmcv warns
+    that its compiled ops are missing. Any other output is passed on.
     """
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with warnings.catch_warnings(), redirect_stdout(said):
+        with warnings.catch_warnings(), redirect_stdout(output):
             warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformable')
             yield
     finally:
-        sys.stdout.write(said.getvalue().replace('Could not import OneDL\n', ''))
+        sys.stdout.write(output.getvalue().replace('Could not import OneDL\n', ''))
 
 
 @contextmanager
 def with_transformers_names() -> Iterator[None]:
-    """Has the names of ``_MOVED`` in place while mmpretrain's models are imported."""
+    """Restores the names of ``_MOVED`` while mmpretrain's models are imported."""
     restore_transformers_names()
     with without_noise():
         yield
 
 
 # Names that mmpretrain's multimodal models import and transformers has moved or dropped.
-# One of them missing makes upstream set all to None and `import mmpretrain.models` fail
-# with "NoneType takes no arguments". Each can go when the oldest mmpretrain that we
+# If one is missing, mmpretrain sets all to None and `import mmpretrain.models` fails with
+# "NoneType takes no arguments". Each can go when the oldest mmpretrain that we
 # support no longer imports it (onedl-mmpretrain 1.3.6 and mmpretrain 1.2.0 do).
 _MOVED = {
     'transformers.pytorch_utils': ('find_pruneable_heads_and_indices',),
@@ -99,18 +99,17 @@ _MOVED = {
 
 
 def restore_transformers_names() -> None:
-    """Puts back the names of ``_MOVED`` where this transformers lacks them.
+    """Adds the names of ``_MOVED`` that this version of transformers lacks.
 
-    A name is taken from where transformers keeps it now. A function that is
-    gone for good gets a stand-in that says so when it is called; only BLIP's
-    and RAM's head pruning would call it.
+    A moved name is taken from its new place. A removed function gets a stand-in that raises when
+    called; only the head pruning of BLIP and RAM would call it.
     """
     try:
         import transformers
         import transformers.modeling_utils
         import transformers.pytorch_utils
     except ImportError:
-        return  # mmpretrain says itself what is missing
+        return  # mmpretrain reports it
 
     for place, names in _MOVED.items():
         module = sys.modules[place]
@@ -136,10 +135,9 @@ def _gone(name: str, version: str) -> Callable[..., Any]:
 
 
 def inner_vision_model(model: Any) -> Any:
-    """The part of a ``CLIPVisionModel`` that holds embeddings and encoder.
+    """Returns the part of a ``CLIPVisionModel`` that holds embeddings and encoder.
 
-    transformers 5 folded ``model.vision_model`` into the model itself. Can go
-    with transformers 4.
+    transformers 5 merged ``model.vision_model`` into the model itself. Goes with transformers 4.
     """
     return getattr(model, 'vision_model', model)
 

@@ -1,9 +1,8 @@
-"""The registries of scope ``mmllava``, children of mmpretrain's.
+"""Defines the registries of scope ``mmllava``, children of mmpretrain's.
 
-A config names our parts ``mmllava.X``; mmengine then imports this file by
-itself, so a config needs no ``custom_imports``. Under
-``default_scope='mmllava'`` a bare name means ours first, then mmpretrain's,
-then mmengine's.
+A config names our classes ``mmllava.X``; mmengine then imports this file itself, so a config needs
+no ``custom_imports``. With ``default_scope='mmllava'`` a bare name is looked up here first, then in
+mmpretrain's registry, then in mmengine's.
 """
 
 from typing import Any
@@ -16,15 +15,14 @@ from mmllava.errors import unknown_name
 
 
 class Registry(mmengine.registry.Registry):
-    """mmengine's registry with two differences.
+    """Extends mmengine's registry in two ways.
 
-    What is built through it may name ours bare, also inside ``get_model``,
-    which sets the scope to mmpretrain's. A name that nobody knows is answered
-    with the closest ones.
+    A config built through it may use bare names of our classes, also inside ``get_model``, which
+    sets the scope to mmpretrain's. An unknown name is an error that suggests the closest ones.
     """
 
     def build(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
-        """Builds a config; bare type names mean ours first."""
+        """Builds a config; bare type names are looked up in scope ``mmllava`` first."""
         with DefaultScope.overwrite_default_scope('mmllava'):
             return super().build(cfg, *args, **kwargs)
 
@@ -32,7 +30,7 @@ class Registry(mmengine.registry.Registry):
         """Returns the class registered as ``key`` here or in a parent.
 
         Raises:
-            ConfigError: no registry on the way up has that name.
+            ConfigError: neither this registry nor a parent has that name.
         """
         found = super().get(key)
         if found is None:
@@ -46,10 +44,9 @@ class Registry(mmengine.registry.Registry):
 
 
 def _child(name: str, *locations: str) -> Registry:
-    """A child of mmpretrain's registry ``name``.
+    """Creates a child of mmpretrain's registry ``name``.
 
-    A child's look-up does not import its parent's ``locations``, so they are
-    listed again.
+    A child's look-up does not import its parent's ``locations``, so they are repeated.
     """
     parent = getattr(mmpretrain.registry, name)
     return Registry(

@@ -1,4 +1,4 @@
-"""A dialogue about pictures: several turns, streamed, with nothing computed twice."""
+"""Holds a dialogue about images: several turns, streamed, with its cache reused."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,19 +23,19 @@ from mmllava.structures import IMAGE_TAG, IMAGE_TOKEN_INDEX, Turn
 
 
 class ChatSession:
-    """One dialogue with a model.
+    """Holds one dialogue with a model.
 
-    An answer equals that of the whole dialogue sent at once. The vision tower
-    runs once for each picture, and keys and values of earlier turns are kept as
-    far as the new prompt begins with them. An answer that is cancelled stays in
-    the dialogue as far as it was given.
+    An answer equals that of the whole dialogue sent at once. The vision tower runs once per
+    image, and the keys and values of the longest common prefix of the new prompt and the
+    earlier ones are reused. An answer that is cancelled stays in the dialogue as far as it was
+    given.
 
     Args:
         model: a `Llava` with weights, such as ``get_model`` gives.
         seed: makes sampled answers repeatable; the answer after n answered turns uses
             ``seed + n``.
-        generation: settings over the config's, such as ``temperature=0.2`` or
-            ``max_new_tokens=512``; each call may give others.
+        generation: settings that override the config's, such as ``temperature=0.2`` or
+            ``max_new_tokens=512``; each call may override them again.
 
     Example:
         >>> chat = ChatSession(get_model('llava-7b-v1.5_caption', pretrained=PATH))
@@ -52,120 +52,123 @@ class ChatSession:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the dialogue and its pictures."""
+        """Clears the dialogue and its images."""
         self.turns: list[Turn] = []
-        self.images: list[str] = []  # what each was given as, for `save`
+        self.images: list[str] = []  # source of each, for `save`
         self._features: list[torch.Tensor] = []
-        self._fed: list[Any] = []  # what each position of the cache stands for
+        self._fed: list[Any] = []  # key of each position in the cache
         self._cache = self.model.language.new_cache()
         self._cancelled = False
 
     def cancel(self) -> None:
-        """Ends the answer that is being streamed after its current token."""
+        """Stops the answer that is being streamed after its current token."""
         self._cancelled = True
 
     def ask(
         self, question: str, images: Picture | Sequence[Picture] | None = None, **generation: Any
     ) -> str:
-        """The whole answer to one more question. Arguments as for `stream`."""
+        """Returns the whole answer to the next question. Arguments as for `stream`."""
         return ''.join(self.stream(question, images, **generation))
 
     def stream(
         self, question: str, images: Picture | Sequence[Picture] | None = None, **generation: Any
     ) -> Iterator[str]:
-        """Yields the answer to one more question in pieces, as they are certain.
+        """Yields the answer to the next question in pieces, as soon as they are final.
 
         Args:
-            question: text; ``<image>`` in it says where each picture belongs,
-                without it pictures come first.
-            images: picture or pictures that come with this question.
-            generation: settings of this answer, over the session's.
+            question: text; ``<image>`` marks the place of each image, without it images come
+                first.
+            images: image or images of this question.
+            generation: settings of this answer, overriding the session's.
 
         Raises:
-            ImageError: a picture cannot be read.
-            PromptError: tags and pictures differ in number, or the dialogue
-                fills the context. The dialogue stays as it was.
+            ImageError: an image cannot be read.
+            PromptError: the numbers of tags and images differ, or the dialogue fills the
+                context. The dialogue is unchanged.
             ConfigError: unknown settings, or several beams, which cannot be streamed.
         """
         if not question.strip():
-            raise PromptError('the question is empty. Write one, also with a picture.')
+            raise PromptError('the question is empty. Write one, also with an image.')
         settings = override(self.generation, generation)
         check_streamable(settings)
-        pictures = images if isinstance(images, (list, tuple)) else [images] * (images is not None)
-        features = self._features + [f for p in pictures for f in self._encode(p)]
-        asked = self.model.ask(question, len(pictures))
+        images = images if isinstance(images, (list, tuple)) else [images] * (images is not None)
+        features = self._features + [f for image in images for f in self._encode(image)]
+        asked = self.model.ask(question, len(images))
         turns = [*self.turns, *asked[:-1]]
         embeds, keys = self._prompt([*self.turns, *asked], features)
         settings = self.model.language.limit_tokens(settings, len(keys))
         embeds = self._reuse(embeds, keys)
-        self._cancelled, said = False, []
+        self._cancelled, pieces = False, []
         try:
             for piece in self._answer(embeds, keys, settings):
-                said.append(piece)
+                pieces.append(piece)
                 yield piece
         finally:  # also when the caller stops listening
-            text = _without_tags(''.join(said))
-            if text:  # without a word of answer the dialogue stays as it was
+            text = _without_tags(''.join(pieces))
+            if text:  # without any answer the dialogue is unchanged
                 self.turns = [*turns, Turn('assistant', text)]
                 self._features = features
-                self.images += [_name_of(p) for p in pictures]
-            else:  # its pictures are in the cache under numbers that others get now
+                self.images += [_source_of(image) for image in images]
+            else:  # its images are in the cache under indices that the next ones get
                 self._fed = []
 
     def save(self, path: str | Path) -> None:
-        """Writes the dialogue in LLaVA's instruction JSON, whole or not at all."""
+        """Writes the dialogue as LLaVA's instruction JSON, whole or not at all."""
         speakers = dict(user='human', assistant='gpt')
-        talk = [{'from': speakers[turn.role], 'value': turn.text} for turn in self.turns]
-        write_json(path, dict(images=self.images, conversations=talk))
+        turns = [{'from': speakers[turn.role], 'value': turn.text} for turn in self.turns]
+        write_json(path, dict(images=self.images, conversations=turns))
 
-    def _encode(self, picture: Picture) -> list[torch.Tensor]:
-        """Features ``(N, D)`` of one picture, in a list."""
+    def _encode(self, image: Picture) -> list[torch.Tensor]:
+        """Computes the features ``(N, D)`` of one image; returns them in a list."""
         model = self.model
         model.check_weights()
-        sample = self._pipeline.pipeline(dict(img=picture))
+        sample = self._pipeline.pipeline(dict(img=image))
         data = model.data_preprocessor(collate([sample]))
         with torch.no_grad():
-            pictures = flatten_images(data['images'][0])
-            return model.extract_feat(pictures, original_sizes(sample['data_samples'], pictures))
+            images = flatten_images(data['images'][0])
+            return model.extract_feat(images, original_sizes(sample['data_samples'], images))
 
     def _prompt(
         self, turns: Sequence[Turn], features: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor, list[Any]]:
-        """Embeddings ``(L, D)`` of a dialogue, and what each position stands for."""
+        """Computes the embeddings ``(L, D)`` of a dialogue and a key for each position.
+
+        The key is the token id, or (index of the image, index of the feature).
+        """
         model = self.model
         model.check_weights()
         prompt = encode(render(model.template, turns), model.tokenizer, len(features))
         with torch.no_grad():
             embeds, _ = splice(model.language, prompt, features)
         keys: list[Any] = []
-        numbers = iter(range(len(features)))
+        indices = iter(range(len(features)))
         for id_ in prompt.input_ids:
             if id_ == IMAGE_TOKEN_INDEX:
-                number = next(numbers)
-                keys += [(number, row) for row in range(len(features[number]))]
+                index = next(indices)
+                keys += [(index, position) for position in range(len(features[index]))]
             else:
                 keys.append(id_)
         return embeds, keys
 
     def _reuse(self, embeds: torch.Tensor, keys: list[Any]) -> torch.Tensor:
-        """Cuts the cache to what the prompt begins with; gives what is left to feed."""
+        """Crops the cache to the prefix that the prompt shares; returns the other embeddings."""
         same = 0
         for old, new in zip(self._fed, keys[:-1], strict=False):
             if old != new:
                 break
             same += 1
-        held = self._cache.get_seq_length()
-        same = min(same, held)  # the last id of an answer is not fed
+        cached = self._cache.get_seq_length()
+        same = min(same, cached)  # the last id of an answer is not fed
         if not same:
             self._cache = self.model.language.new_cache()
-        elif same < held:
-            self._cache.crop(same - held)  # a negative length is how many to take off
+        elif same < cached:
+            self._cache.crop(same - cached)  # a negative length is the number to remove
         return embeds[None, same:]
 
     def _answer(
         self, embeds: torch.Tensor, keys: list[Any], settings: dict[str, Any]
     ) -> Iterator[str]:
-        """The pieces of an answer; keeps account of what the cache holds."""
+        """Yields the pieces of an answer and keeps ``_fed`` equal to the cache's content."""
         tokenizer = self.model.tokenizer
         seed = None if self.seed is None else self.seed + len(self.turns) // 2
         stop = self.model.template.stop
@@ -175,7 +178,7 @@ class ChatSession:
             yield from stream_text(self._listen(ids), tokenizer.decode, stop)
         except GeneratorExit:
             raise
-        except BaseException:  # cut off in the middle of a layer: what the cache holds is unsure
+        except BaseException:  # interrupted in a layer: the cache's content is unknown
             self._fed, self._cache = [], self.model.language.new_cache()
             raise
 
@@ -188,11 +191,11 @@ class ChatSession:
 
 
 def _without_tags(text: str) -> str:
-    """A tag that the model wrote is no picture, nor is what is left of two in one another."""
+    """Removes image tags that the model wrote, also those that nested ones leave behind."""
     while IMAGE_TAG in text:
         text = text.replace(IMAGE_TAG, '')
     return text
 
 
-def _name_of(picture: Picture) -> str:
-    return str(picture) if isinstance(picture, (str, Path)) else type(picture).__name__
+def _source_of(image: Picture) -> str:
+    return str(image) if isinstance(image, (str, Path)) else type(image).__name__

@@ -1,4 +1,4 @@
-"""mmpretrain's caption and VQA inferencers, reading pictures as LLaVA does."""
+"""Implements mmpretrain's caption and VQA inferencers for LLaVA."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,29 +22,36 @@ from mmllava.registry import INFERENCERS, TRANSFORMS
 _LOADERS = ('LoadImageFromFile', 'LoadImage')
 
 
-class _PillowPictures:
-    """What both inferencers share: pictures of any kind through the config's pipeline.
+class _LlavaInferencer:
+    """Loads images of any form with Pillow and runs the config's pipeline on them.
 
-    Generation settings (``max_new_tokens``, ``num_beams``, ...) can be given to a
-    call, over those of the config.
+    Generation settings (``max_new_tokens``, ``num_beams``, ...) of a call override those of
+    the config.
     """
 
     forward_kwargs = GENERATION_SETTINGS
 
     def _init_pipeline(self, cfg: Config) -> Compose:
-        """The test pipeline, with our decoder in the place of whatever loads there."""
+        """Builds the test pipeline with `LoadImage` in place of its loading step."""
         steps = cfg.test_dataloader.dataset.pipeline
         exif = any(s.get('exif', False) for s in steps if _name(s) == 'LoadImage')
         rest = [TRANSFORMS.build(step) for step in steps if _name(step) not in _LOADERS]
         return Compose([LoadImage(exif=exif), *rest])
 
     def preprocess(self, inputs: Sequence[dict], batch_size: int = 1) -> Iterator[dict]:
-        """Batches of the pipeline's output."""
-        samples = map(self._sample, inputs)
+        """Yields batches of the pipeline's output."""
+        samples = map(self.prepare, inputs)
         yield from map(collate, self._get_chunk_data(samples, batch_size))
 
-    def _sample(self, item: dict) -> dict:
-        """One input through the pipeline, its question kept whether or not the config packs it."""
+    def prepare(self, item: dict) -> dict:
+        """Runs the pipeline on one input; its question is kept even if the config drops it.
+
+        Args:
+            item: ``img``, an image or a list of images, and ``question`` if there is one.
+
+        Returns:
+            A sample for ``collate``.
+        """
         sample = self.pipeline(dict(item))
         if 'question' in item:
             sample['data_samples'].set_field(item['question'], 'question')
@@ -52,23 +59,23 @@ class _PillowPictures:
 
     @torch.no_grad()
     def forward(self, inputs: dict, **generation: Any) -> Sequence[Any]:
-        """One batch of `preprocess`, predicted."""
+        """Predicts one batch of `preprocess`."""
         data = self.model.data_preprocessor(inputs, False)
         return self.model(**data, mode='predict', **generation)
 
     def predict_all(
         self, inputs: Sequence[dict], show_dir: str | Path | None = None
     ) -> list[dict[str, Any]]:
-        """Predicts one batch in which a picture that fails does not stop the others.
+        """Predicts one batch; an image that cannot be read does not stop the others.
 
         Returns:
-            One record for each input: ``image`` with the answer, or with ``error``.
+            One record per input: ``image`` with the answer, or with ``error``.
         """
         records: list[dict[str, Any]] = [dict(image=str(item['img'])) for item in inputs]
         samples = {}
         for number, item in enumerate(inputs):
             try:
-                samples[number] = self._sample(item)
+                samples[number] = self.prepare(item)
             except ImageError as error:
                 records[number]['error'] = str(error)
         if samples:
@@ -85,35 +92,35 @@ class _PillowPictures:
         show: bool = False,
         show_dir: str | Path | None = None,
     ) -> list[Image.Image] | None:
-        """The pictures with their text below, shown in a viewer or saved as PNG files."""
+        """Draws the images with their text below, to show in a viewer or save as PNG files."""
         if not show and show_dir is None:
             return None
-        pictures = []
+        drawings = []
         for number, (sample, pred) in enumerate(zip(ori_inputs, preds, strict=True)):
             source = sample['img'] if isinstance(sample['img'], list) else [sample['img']]
-            picture = side_by_side([load_image(one) for one in source])
-            picture = annotate(picture, self._text(pred))
+            image = side_by_side([load_image(one) for one in source])
+            drawing = annotate(image, self._text(pred))
             if show_dir is not None:
-                save_drawing(picture, source[0] if source else None, show_dir, number)
+                save_drawing(drawing, source[0] if source else None, show_dir, number)
             if show:
-                picture.show()
-            pictures.append(picture)
-        return pictures
+                drawing.show()
+            drawings.append(drawing)
+        return drawings
 
 
 @INFERENCERS.register_module(name='ImageCaptionInferencer')
-class CaptionInferencer(_PillowPictures, ImageCaptionInferencer):
-    """Captions pictures: paths, folders, Pillow pictures, BGR arrays, or a list of them."""
+class CaptionInferencer(_LlavaInferencer, ImageCaptionInferencer):
+    """Captions images: paths, folders, Pillow images, BGR arrays, or a list of them."""
 
     visualize_kwargs: ClassVar[set[str]] = {'show', 'show_dir'}
 
     def __call__(
         self, images: Any, return_datasamples: bool = False, batch_size: int = 1, **kwargs: Any
     ) -> list:
-        """The captions, one for each picture.
+        """Returns the captions, one per image.
 
         Raises:
-            PromptError: a question came along.
+            PromptError: a question is given.
         """
         if isinstance(return_datasamples, str):
             raise PromptError(
@@ -124,23 +131,23 @@ class CaptionInferencer(_PillowPictures, ImageCaptionInferencer):
         return super().__call__(images, return_datasamples, batch_size, **kwargs)
 
     def _inputs_to_list(self, inputs: Any) -> list[dict]:
-        pictures = _pictures(inputs)
-        if any(isinstance(p, list) and not p for p in pictures):
-            raise ImageError('there is no picture to caption; expected one picture or more.')
-        return [dict(img=picture) for picture in pictures]
+        images = _to_list(inputs)
+        if any(isinstance(image, list) and not image for image in images):
+            raise ImageError('there is no image to caption, expected one or more. Give an image.')
+        return [dict(img=image) for image in images]
 
     def _text(self, pred: Any) -> list[str]:
         return [pred.get('pred_caption')]
 
 
 @INFERENCERS.register_module(name='VisualQuestionAnsweringInferencer')
-class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
-    """Answers questions about pictures.
+class VQAInferencer(_LlavaInferencer, VisualQuestionAnsweringInferencer):
+    """Answers questions about images.
 
-    One picture and one question; several pictures with one question for all,
-    or with as many questions; or one picture with several questions. In the place
-    of a picture may stand a list, the pictures of one sample: ``[[a, b]]`` asks about
-    both at once. None is a question without a picture.
+    Takes one image and one question; several images with one question for all, or with as
+    many questions; or one image with several questions. A list in place of an image holds the
+    images of one sample: ``[[a, b]]`` asks about both at once. None in place of the images asks
+    a question without an image.
     """
 
     visualize_kwargs: ClassVar[set[str]] = {'show', 'show_dir'}
@@ -153,27 +160,27 @@ class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
         batch_size: int = 1,
         **kwargs: Any,
     ) -> list:
-        """The answers, one for each pair of picture and question.
+        """Returns the answers, one per pair of image and question.
 
         Raises:
-            PromptError: no question, or numbers of pictures and questions do not fit.
+            PromptError: no question is given, or the numbers of images and questions differ.
         """
         _check_batch_size(batch_size)
         if questions is None:
             raise PromptError(
-                'this model answers questions, and got none: inference_model(model, picture, '
+                'this model answers questions, and got none: inference_model(model, image, '
                 'question). To caption, use a model of task caption: its name ends in _caption.'
             )
-        pictures = _pictures(images)
-        asked = [questions] * len(pictures) if isinstance(questions, str) else list(questions)
-        if len(pictures) == 1:
-            pictures = pictures * len(asked)
-        if len(pictures) != len(asked):
+        images = _to_list(images)
+        questions = [questions] * len(images) if isinstance(questions, str) else list(questions)
+        if len(images) == 1:
+            images = images * len(questions)
+        if len(images) != len(questions):
             raise PromptError(
-                f'{len(pictures)} pictures came with {len(asked)} questions. Give one question '
-                'for all pictures, one for each, or several for one picture.'
+                f'{len(images)} images were given with {len(questions)} questions. Give one '
+                'question for all images, one for each, or several for one image.'
             )
-        inputs = [dict(img=p, question=q) for p, q in zip(pictures, asked, strict=True)]
+        inputs = [dict(img=i, question=q) for i, q in zip(images, questions, strict=True)]
         return super(VisualQuestionAnsweringInferencer, self).__call__(
             inputs, return_datasamples, batch_size, **kwargs
         )
@@ -187,19 +194,19 @@ class VQAInferencer(_PillowPictures, VisualQuestionAnsweringInferencer):
 
 def _check_batch_size(batch_size: int) -> None:
     if batch_size < 1:
-        raise ConfigError(f'batch_size is {batch_size}, expected 1 or more.')
+        raise ConfigError(f'batch_size is {batch_size}, expected 1 or more. Change it.')
 
 
-def _pictures(inputs: Any) -> list:
-    """One entry a sample: a picture, or the list of its pictures."""
+def _to_list(inputs: Any) -> list:
+    """Converts the inputs to one entry per sample: an image, or the list of its images."""
     if inputs is None:
         return [[]]
     if isinstance(inputs, (str, Path)) and Path(inputs).is_dir():
         return list_images(inputs)
-    pictures = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-    if not pictures:
-        raise ImageError('the list of pictures is empty; expected one picture or more.')
-    return [list(p) if isinstance(p, tuple) else p for p in pictures]
+    images = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    if not images:
+        raise ImageError('the list of images is empty, expected one or more. Give an image.')
+    return [list(image) if isinstance(image, tuple) else image for image in images]
 
 
 def _name(step: dict) -> str:
@@ -213,20 +220,20 @@ def save_drawing(
     number: int,
     question_id: int | str | None = None,
 ) -> None:
-    """Saves a drawing as PNG, named after the picture's file, or by its number.
+    """Saves a drawing as PNG, named after the image's file, or by its number.
 
-    With a question's id, that is added: there may be several questions about a picture.
+    A question's id is appended: there may be several questions about an image.
 
     Raises:
-        ConfigError: the folder is the one that the picture is in: a drawing could
-            take the place of an original.
+        ConfigError: the folder is the one that the image is in, so that a drawing could replace
+            the image.
     """
     folder, stem = Path(folder), str(number)
     if isinstance(source, (str, Path)):
         if Path(source).resolve().parent == folder.resolve():
             raise ConfigError(
-                f'pictures would be drawn into their own folder, {folder}, over the originals. '
-                'Name another folder.'
+                f'drawings would be saved in the folder of the images, {folder}, and could replace '
+                'them. Name another folder.'
             )
         stem = Path(source).stem
     if question_id is not None:

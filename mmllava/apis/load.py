@@ -1,4 +1,4 @@
-"""A folder as LLaVA's authors store it -> a model that answers, without a config."""
+"""Loads a checkpoint folder in the layout of LLaVA's authors, without a config."""
 
 import inspect
 from pathlib import Path
@@ -14,15 +14,15 @@ from mmllava.errors import CheckpointError, ConfigError, unknown_name
 from mmllava.models.detect import DetectedModel, config_from_checkpoint
 from mmllava.models.llava import Llava
 
-#: what a model is for -> (task, preset), as in the names of the configs
+#: use of a model -> (task, preset), as in the names of the configs
 TASKS = {
     'caption': ('caption', 'coco_short'),
     'vqa': ('vqa', 'vqa_short'),
     'chat': ('vqa', 'vqa_open'),
 }
-#: name of the model that is in the package
+#: name of the bundled model
 TINY = 'tiny'
-#: llava-tiny's folder in the package: weights, tokenizer, config.json
+#: folder of the bundled model: weights, tokenizer, config.json
 WEIGHTS = Path(__file__).parents[1] / 'assets/llava-tiny'
 
 
@@ -34,28 +34,28 @@ def load(
     device_map: str | dict[str, Any] | None = None,
     **settings: Any,
 ) -> Llava:
-    """Loads a released LLaVA folder; what it is, is read from its files and printed.
+    """Loads a released LLaVA folder; detects the model from its files and logs the reasons.
 
     Args:
-        folder: local folder or hub id, in the authors' layout: v0 and v1-1 merged,
-            v1.3, v1.5, v1.6. What the folder is called does not matter. ``tiny`` is
-            the model in the package, unless there is a folder of that name.
-        task: ``chat`` (answers in sentences), ``vqa`` (in a word) or ``caption``.
-        tower: CLIP, a folder or hub id, in the place of the one that ``config.json``
-            names; needed offline for v1 and v1.5, which have none inside.
+        folder: local folder or hub id, in the authors' layout: v0 and v1-1 merged, v1.3, v1.5,
+            v1.6. The folder's name does not matter. ``tiny`` is the bundled model, unless there
+            is a folder of that name.
+        task: ``chat`` (answers in sentences), ``vqa`` (in one word) or ``caption``.
+        tower: CLIP, a folder or hub id, instead of the one that ``config.json`` names; needed
+            offline for v1 and v1.5, whose folders do not contain it.
         device: ``cpu``, ``cuda``, ``cuda:1``; None is a GPU if there is one.
-        device_map: in the place of ``device``: ``auto`` spreads over GPUs and CPU.
-        settings: of `Llava`, over what was found: ``template``, ``preset``,
+        device_map: instead of ``device``: ``auto`` distributes the model over GPUs and CPU.
+        settings: of `Llava`, overriding the detected ones: ``template``, ``preset``,
             ``generation_cfg``, ``dtype``, ``bits``.
 
     Returns:
         A model for ``ChatSession(model)`` and ``inference_model(model, ...)``.
 
     Raises:
-        CheckpointError: another kind of checkpoint, with the command that converts
-            it; or weights that do not fit.
-        ConfigError: an unknown task or setting, or device and device_map both.
-        DeviceError: a device that is not there.
+        CheckpointError: a checkpoint of another layout, with the command that converts it; or
+            weights that do not fit.
+        ConfigError: an unknown task or setting, or both device and device_map.
+        DeviceError: a device that is not available.
 
     Example:
         >>> model = mmllava.load('weights/llava-v1.5-7b', tower='weights/clip-336')
@@ -64,15 +64,15 @@ def load(
     if task not in TASKS:
         raise unknown_name('task', task, TASKS)
     known = set(inspect.signature(load).parameters) | set(inspect.signature(Llava).parameters)
-    for name in settings:  # before it is found that, for want of it, a tower is missing
+    for name in settings:  # before a misspelt tower= is reported as a missing tower
         if name not in known:
             raise unknown_name('setting', name, known - {'settings', 'unknown'})
     bundled = str(folder) == TINY and not Path(folder).exists()
     path = WEIGHTS if bundled else fetch(folder)
     if not path.is_dir():
         raise CheckpointError(
-            f'{path} is a file, and a file does not say how its parts fit together. Name the '
-            'folder with config.json, or use get_model(CONFIG, pretrained=FILE).'
+            f'{path} is a file, and a file does not describe its model. Name the folder with '
+            'config.json, or use get_model(CONFIG, pretrained=FILE).'
         )
     found = config_from_checkpoint(path, tower)
     print_log('\n'.join([f'{folder}:', *('  ' + r for r in found.reasons)]), logger='current')
@@ -88,7 +88,7 @@ def load(
 
 
 def _config(found: DetectedModel, task: str, settings: dict[str, Any]) -> Config:
-    """The config that mmpretrain builds from, as a leaf of ``configs/llava`` would have it."""
+    """Builds the config for ``get_model``, like those of ``configs/llava``."""
     task, preset = TASKS[task]
     grid = {k: found.model[k] for k in ('image_grid_pinpoints',) if k in found.model}
     pipeline = [

@@ -2,7 +2,7 @@
 
 Floor 5. Files:
 
-    batched.py    many questions to one model, as other programs ask them
-    lmms_eval.py  a model for lmms-eval
-    vlmeval.py    a model for VLMEvalKit
+    batched.py    answers many questions in batches
+    lmms_eval.py  the model for lmms-eval
+    vlmeval.py    the model for VLMEvalKit
 """

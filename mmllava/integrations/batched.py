@@ -1,4 +1,4 @@
-"""Many questions to one model, as other programs ask them: grouped, batched, in order."""
+"""Answers the questions of an evaluation harness: grouped by settings, batched, in order."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,18 +13,18 @@ from mmllava.datasets.collate import collate
 from mmllava.errors import ConfigError
 from mmllava.models import Llava
 
-MAX_NEW_TOKENS = 1024  # where nothing is said: that of LLaVA's own scripts
-#: what a task may ask of other models: pictures are prepared as the checkpoint says
-_NOT_OURS = ('until', 'image_aspect_ratio', 'image_sizes', 'use_cache')
+MAX_NEW_TOKENS = 1024  # the default of LLaVA's own scripts
+#: settings for other models; images are prepared as the checkpoint's config says
+_IGNORED = ('until', 'image_aspect_ratio', 'image_sizes', 'use_cache')
 _SAMPLING = ('temperature', 'top_p', 'top_k')
 
 
 @dataclass(frozen=True)
 class Request:
-    """A question with its pictures, and how to answer it."""
+    """Holds a question, its images and its generation settings."""
 
     question: str
-    pictures: Sequence[Any] = ()
+    images: Sequence[Any] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -33,7 +33,7 @@ class BatchedModel:
 
     Args:
         model: of task ``vqa``; its preset should add nothing to a question.
-        batch_size: requests of equal settings in one batch.
+        batch_size: maximum number of requests, of equal settings, in one batch.
     """
 
     def __init__(self, model: Llava, batch_size: int = 1) -> None:
@@ -45,17 +45,17 @@ class BatchedModel:
     def __call__(
         self, requests: Sequence[Request], done: Callable[[int], None] = lambda _: None
     ) -> list[str]:
-        """The answers, in the order of the requests.
+        """Returns the answers, in the order of the requests.
 
-        Long questions come first: what does not fit into memory shows at once.
+        Long questions are asked first, so that a lack of memory shows at once.
 
         Args:
             requests: in any order.
             done: called with the size of each batch that has been answered.
 
         Raises:
-            PromptError, ImageError: a request cannot be asked. There is no answer that
-                says so, and an empty one would be scored as an answer.
+            PromptError, ImageError: a request cannot be asked. An empty answer instead would be
+                scored.
         """
         answers = [''] * len(requests)
         groups: dict[str, list[int]] = {}
@@ -71,45 +71,49 @@ class BatchedModel:
         return answers
 
     def _ask(self, requests: Sequence[Request], batch: Sequence[int]) -> list[str]:
-        asked = [requests[k] for k in batch]
         samples = [
-            self._inferencer._sample(dict(img=list(one.pictures), question=one.question))
-            for one in asked
+            self._inferencer.prepare(
+                dict(img=list(requests[k].images), question=requests[k].question)
+            )
+            for k in batch
         ]
-        outputs = self._inferencer.forward(collate(samples), **asked[0].settings)
+        outputs = self._inferencer.forward(collate(samples), **requests[batch[0]].settings)
         return [sample.get('pred_answer') for sample in outputs]
 
 
 def load_for_questions(
     pretrained: str | Path, model: str | None = None, tower: str | None = None, **settings: Any
 ) -> Llava:
-    """A model that is asked exactly what it is given.
+    """Loads a model whose preset adds nothing to a question.
 
     Args:
         pretrained: the checkpoint.
-        model: a config or its name, as ``llava-7b-v1.5_chat``; None: the checkpoint is a
-            folder that says what it is.
-        tower: where ``model`` is None, as in `mmllava.load`.
+        model: a config or its name, such as ``llava-7b-v1.5_chat``; None: the model is detected
+            from the checkpoint, a folder.
+        tower: if ``model`` is None, as in `mmllava.load`.
         settings: ``device``, ``dtype``, ``bits``, ``template``, ...
 
     Raises:
-        ConfigError: ``tower`` beside ``model``.
+        ConfigError: both ``tower`` and ``model`` are given.
     """
     if model is None:
         return load(pretrained, task='chat', tower=tower, **settings)
     if tower is not None:
-        raise ConfigError(f'tower={tower!r} goes without model: the config names its own.')
+        raise ConfigError(
+            f'tower={tower!r} and model={model!r} exclude each other: a config names its own '
+            'tower. Leave tower out.'
+        )
     return get_model(model, pretrained=str(pretrained), task='vqa', preset='vqa_open', **settings)
 
 
-def to_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """A task's ``generation_kwargs`` as ours, read as LLaVA's adapter in lmms-eval reads them.
+def to_settings(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Converts a task's ``generation_kwargs`` as LLaVA's own adapter in lmms-eval does.
 
-    A temperature above 0 means sampling, whatever ``do_sample`` says; without one,
-    ``do_sample`` decides. ``until`` is passed over: every task has one (two line breaks where
-    it says nothing), and that adapter never cuts at it.
+    A temperature above 0 means sampling, whatever ``do_sample`` says; without a temperature
+    ``do_sample`` decides. ``until`` is ignored: every task has one (two line breaks by default),
+    and that adapter never cuts there.
     """
-    settings = {k: v for k, v in given.items() if v is not None and k not in _NOT_OURS}
+    settings = {k: v for k, v in kwargs.items() if v is not None and k not in _IGNORED}
     if 'temperature' in settings:
         settings['do_sample'] = settings['temperature'] > 0
     if not settings.get('do_sample'):
@@ -120,4 +124,4 @@ def to_settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _length(request: Request) -> int:
-    return 2000 * len(request.pictures) + len(request.question)
+    return 2000 * len(request.images) + len(request.question)

@@ -1,4 +1,4 @@
-"""A model for lmms-eval: ``lmms-eval --model mmllava --model_args pretrained=FOLDER``."""
+"""Implements lmms-eval's model: ``lmms-eval --model mmllava --model_args pretrained=FOLDER``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,15 +14,15 @@ from mmllava.integrations.batched import BatchedModel, Request, load_for_questio
 
 
 class LmmsEvalModel(lmms):
-    """Answers lmms-eval's ``generate_until`` tasks, in batches.
+    """Answers lmms-eval's ``generate_until`` tasks in batches.
 
-    The task writes the question, the checkpoint's template stands around it, and the
-    pictures are prepared as the checkpoint says.
+    The task's question is put into the checkpoint's template, and its images are prepared as
+    the checkpoint's config says.
 
     Args:
         pretrained: the checkpoint.
-        model: a config or its name; None: a folder that says what it is.
-        tower: CLIP's folder or hub id, where the checkpoint has none inside.
+        model: a config or its name; None: the model is detected from the checkpoint, a folder.
+        tower: CLIP's folder or hub id, if the checkpoint does not contain it.
         device: None is a GPU if there is one; ``accelerate launch`` gives each process its own.
         batch_size: lmms-eval's ``--batch_size``.
         settings: ``dtype``, ``bits``, ``template``, as in `mmllava.load`.
@@ -48,23 +48,23 @@ class LmmsEvalModel(lmms):
         if self._world_size > 1:
             device = str(self.accelerator.device)
         self.model = load_for_questions(pretrained, model, tower, device=device, **settings)
-        self.answerer = BatchedModel(self.model, int(batch_size))
+        self.batched = BatchedModel(self.model, int(batch_size))
 
     @property
     def device(self) -> Any:
-        """Where the model is."""
+        """Device of the model."""
         return next(self.model.parameters()).device
 
     def generate_until(self, requests: Sequence[Instance]) -> list[str]:
-        """The answers, in order.
+        """Returns the answers, in order.
 
         Raises:
-            ConfigError: a request cannot be asked; names its task and document.
+            ConfigError: a request cannot be asked; the message names its task.
         """
         asked = [self._request(*instance.args) for instance in requests]
         bar = tqdm(total=len(asked), disable=self.rank > 0, desc='mmllava')
         try:
-            answers = self.answerer(asked, bar.update)
+            answers = self.batched(asked, bar.update)
         except (ImageError, PromptError) as error:
             tasks = ', '.join(sorted({str(instance.task_name) for instance in requests}))
             raise ConfigError(f'a question of {tasks} cannot be asked: {error}') from error
@@ -77,26 +77,26 @@ class LmmsEvalModel(lmms):
     def _request(
         self, context: str, settings: dict, to_visual: Any, doc_id: int, task: str, split: str
     ) -> Request:
-        pictures = to_visual(self.task_dict[task][split][doc_id]) or []
-        return Request(context, pictures, to_settings(settings))
+        images = to_visual(self.task_dict[task][split][doc_id]) or []
+        return Request(context, images, to_settings(settings))
 
     def loglikelihood(self, requests: Sequence[Instance]) -> list:
-        """Refused: this model writes answers, it does not weigh given ones."""
+        """Refuses: this model writes answers and does not score given ones."""
         raise self._refuse(requests, 'log-likelihoods')
 
     def generate_until_multi_round(self, requests: Sequence[Instance]) -> list:
-        """Refused."""
+        """Refuses tasks of several rounds."""
         raise self._refuse(requests, 'several rounds')
 
     def _refuse(self, requests: Sequence[Instance], what: str) -> ConfigError:
         tasks = ', '.join(sorted({str(instance.task_name) for instance in requests}))
         return ConfigError(
-            f'{tasks} asks for {what}, and mmllava answers tasks of output_type generate_until '
+            f'{tasks} needs {what}, and mmllava answers tasks of output_type generate_until '
             'only. Choose a task of that type.'
         )
 
 
 def manifest() -> ModelManifest:
-    """What lmms-eval's entry point ``lmms_eval.models`` asks for."""
+    """Returns the manifest for lmms-eval's entry point ``lmms_eval.models``."""
     path = f'{LmmsEvalModel.__module__}.{LmmsEvalModel.__name__}'
     return ModelManifest(model_id='mmllava', simple_class_path=path)

@@ -20,7 +20,7 @@ FUZZ = 'tests/test_prompts/test_fuzz.py'
 STREAM = 'tests/test_generation'
 CHAT = 'tests/test_apis/test_chat.py'
 CHAT_FUZZ = 'tests/test_apis/test_chat_fuzz.py'
-INFERENCE = 'tests/test_apis/test_inference.py'
+INFERENCE = 'tests/test_apis/test_inferencers.py'
 
 
 @dataclass(frozen=True)

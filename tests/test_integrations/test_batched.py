@@ -99,5 +99,5 @@ def test_what_cannot_be_asked_is_no_empty_answer(model):
 def test_bad_arguments_are_answered(model):
     with pytest.raises(ConfigError, match='batch_size is 0, expected a whole number from 1 on'):
         BatchedModel(model, 0)
-    with pytest.raises(ConfigError, match="tower='x' goes without model"):
+    with pytest.raises(ConfigError, match="tower='x' and model='[^']+' exclude each other"):
         load_for_questions('y', model='llava-7b-v1.5_chat', tower='x')

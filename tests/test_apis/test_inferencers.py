@@ -106,7 +106,7 @@ def test_several_questions_are_asked_of_one_picture(answerer):
 def test_pictures_and_questions_that_do_not_fit_are_counted(answerer):
     from mmpretrain import VisualQuestionAnsweringInferencer
 
-    with pytest.raises(PromptError, match='3 pictures came with 2 questions'):
+    with pytest.raises(PromptError, match='3 images were given with 2 questions'):
         VisualQuestionAnsweringInferencer(answerer)([str(p) for p in PICTURES], ['a', 'b'])
 
 
@@ -126,7 +126,7 @@ def test_an_unknown_setting_of_a_call_is_named(captioner):
 def test_a_drawing_never_takes_the_place_of_an_original(captioner, tmp_path):
     picture = tmp_path / 'x.png'
     picture.write_bytes(PICTURES[0].read_bytes())
-    with pytest.raises(ConfigError, match='drawn into their own folder'):
+    with pytest.raises(ConfigError, match='saved in the folder of the images'):
         inference_model(captioner, str(picture), show_dir=tmp_path)
     assert picture.read_bytes() == PICTURES[0].read_bytes()
 
@@ -172,9 +172,9 @@ def test_none_is_a_question_without_a_picture(answerer, tmp_path):
 
 
 def test_no_picture_at_all_is_told(answerer, captioner):
-    with pytest.raises(ImageError, match='the list of pictures is empty'):
+    with pytest.raises(ImageError, match='the list of images is empty'):
         inference_model(answerer, [], 'What?')
-    with pytest.raises(ImageError, match='there is no picture to caption'):
+    with pytest.raises(ImageError, match='there is no image to caption'):
         inference_model(captioner, None)
 
 

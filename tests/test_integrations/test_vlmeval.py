@@ -59,7 +59,7 @@ QUESTIONS = ['Is it?', 'What is on the blanket?', 'Why?', 'Who is this?']
 
 def test_threads_are_answered_together_and_each_gets_its_own(model, monkeypatch):
     alone = [
-        BatchedModel(model.answerer.model)(
+        BatchedModel(model.batched.model)(
             [Request(q, [str(MODELS / f'images/{k}.png')], SETTINGS)]
         )[0]
         for k, q in enumerate(QUESTIONS)
@@ -84,7 +84,7 @@ def test_an_error_reaches_the_thread_that_asked_and_no_other(model):
         with pytest.raises(PromptError, match='3 <image> tags but 1 images'):
             first.result()
         assert second.result()
-    with pytest.raises(PromptError, match='a message holds video; expected text and pictures'):
+    with pytest.raises(PromptError, match='a message holds video, expected text and images'):
         model.generate_inner([dict(type='video', value='x.mp4')])
 
 

@@ -137,7 +137,7 @@ def test_tasks_of_other_kinds_are_refused_by_name():
 
     model = LmmsEvalModel.__new__(LmmsEvalModel)
     asked = [SimpleNamespace(task_name='seedbench_ppl')]
-    with pytest.raises(ConfigError, match='seedbench_ppl asks for log-likelihoods, and mmllava'):
+    with pytest.raises(ConfigError, match='seedbench_ppl needs log-likelihoods, and mmllava'):
         model.loglikelihood(asked)
-    with pytest.raises(ConfigError, match='seedbench_ppl asks for several rounds'):
+    with pytest.raises(ConfigError, match='seedbench_ppl needs several rounds'):
         model.generate_until_multi_round(asked)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-SCORE = 'analysis_tools/score_captions.py'
+ROOT = Path(__file__).parents[3]
 RECORDED = ROOT / 'tests/golden/captions/scores.json'
 
 

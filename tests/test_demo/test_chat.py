@@ -5,6 +5,7 @@ import json
 import pytest
 
 from demo import chat
+from mmllava.apis.load import WEIGHTS
 from tests.conftest import MODELS, ROOT
 
 CONFIG = str(ROOT / 'demo/llava-random_caption.py')
@@ -54,3 +55,17 @@ def test_a_slip_is_answered_and_the_dialogue_goes_on(monkeypatch, merged, capsys
 def test_bad_input_exits_with_2(args, message, capsys):
     assert chat.main(list(args)) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_folder_or_tiny_needs_no_config(monkeypatch, capsys):
+    for model in ('tiny', str(WEIGHTS)):
+        lines = iter(['What color is the cat?', ''])
+        monkeypatch.setattr(chat.talk, '__defaults__', (lambda _, lines=lines: next(lines),))
+        args = [model, str(ROOT / 'demo/cat-dog.png'), '--device', 'cpu', '--temperature', '0']
+        assert chat.main(args) == 0
+        assert 'orange' in capsys.readouterr().out
+
+
+def test_a_base_without_a_config_is_refused(capsys):
+    assert chat.main(['tiny', '--base', 'x', '--device', 'cpu']) == 2
+    assert '--base goes with a config and a CHECKPOINT' in capsys.readouterr().err

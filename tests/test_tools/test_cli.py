@@ -175,3 +175,13 @@ def test_a_tool_starts_as_a_script_from_anywhere(file, tmp_path):
     command = [sys.executable, str(Path(file)), '--help']
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert done.returncode == 0 and done.stdout.startswith('usage: '), done.stderr
+
+
+def test_a_test_is_named_after_its_tool():
+    """tests/test_tools/test_misc/test_judge.py tests tools/misc/judge.py; a suffix may follow."""
+    tools = {f.relative_to(ROOT / 'tools') for f in (ROOT / 'tools').rglob('*.py')}
+    names = {f'{t.parent}/{t.stem.strip("_").replace("-", "_")}' for t in tools} | {'./commands'}
+    here = ROOT / 'tests/test_tools'
+    for file in (f.relative_to(here) for f in here.rglob('test_*.py')):
+        name = f'{file.parent}/{file.stem}'.replace('test_', '', file.as_posix().count('/') + 1)
+        assert any(name == tool or name.startswith(f'{tool}_') for tool in names), file

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
+from mmllava.apis.load import WEIGHTS
 from tests.conftest import MODELS, ROOT
 from tools import inference
 
@@ -113,4 +114,36 @@ def test_a_run_that_is_stopped_keeps_what_was_done(merged, photos, tmp_path, cap
 )
 def test_options_that_do_not_fit_are_refused(merged, photos, args, message, capsys):
     assert run(CONFIG, merged, photos, '--device', 'cpu', *args) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_model_in_the_package_needs_no_config_and_no_checkpoint(capsys):
+    image = ROOT / 'demo/cat-dog.png'
+    assert run('tiny', image, '--device', 'cpu') == 0
+    captioned = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert 'cat' in captioned['pred_caption'] and 'dog' in captioned['pred_caption']
+    assert run('tiny', image, '--device', 'cpu', '--question', 'What color is the cat?') == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])['pred_answer'] == 'Orange'
+
+
+def test_a_llava_folder_is_loaded_as_load_loads_it(photos, tmp_path, capsys):
+    folder = tmp_path / 'a name that says nothing'
+    shutil.copytree(WEIGHTS, folder)
+    assert run(folder, photos / '0.png', '--device', 'cpu', '--dtype', 'float32') == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])['pred_caption']
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (('tiny',), 'no image was named'),
+        ((CONFIG,), 'is a config, and needs a CHECKPOINT after it'),
+        ((CONFIG, 'x', 'p.png', '--tower', 'clip'), '--tower goes with a LLaVA folder'),
+        (('./gone', 'p.png'), "unknown model './gone'"),
+        (('demo', 'p.png', '--device', 'cpu'), 'demo'),
+    ],
+)
+def test_what_cannot_be_a_model_is_refused_by_name(args, message, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert run(*args) == 2
     assert message in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 from tests.test_teacher.conftest import ask, hire, serve, short_waits  # noqa: F401
 from tools.dev import teacher_server as tool
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_same_request_meets_the_same_fates(serve):  # noqa: F811

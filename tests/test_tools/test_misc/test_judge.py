@@ -10,7 +10,7 @@ from tests.test_teacher.conftest import hire, serve, short_waits  # noqa: F401
 from tests.test_teacher.data import write_lines, write_pictures
 from tools.misc import judge as tool
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 SHARED = ROOT.parent / 'shared/data/llava_bench_coco'
 

@@ -13,7 +13,7 @@ import pytest
 from mmllava.checkpoints import read_entries
 from tests.test_checkpoints.conftest import GOLDEN, Pair
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TOOL = ROOT / 'tools/model_converters/llava-delta2mmpre.py'
 BENCHMARK = ROOT / 'tools/benchmark/merge.py'
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT)}

@@ -15,7 +15,7 @@ from tests.test_teacher.data import write_pictures
 from tools.misc import check_data
 from tools.misc import generate_data as tool
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 MODELS = ROOT / 'tests/golden/models'
 
 SHARED = ROOT.parent / 'shared/data/llava_bench_coco/caps_boxes_coco2014_val_80.jsonl'

@@ -81,8 +81,10 @@ def predict(
 
     from mmllava.apis.inferencers import CaptionInferencer, VQAInferencer
 
-    inferencer = (CaptionInferencer if model.task == 'caption' else VQAInferencer)(model)
-    asked = {'question': args.question} if model.task == 'vqa' else {}
+    inferencer = (CaptionInferencer if model.prompt_builder.task == 'caption' else VQAInferencer)(
+        model
+    )
+    asked = {'question': args.question} if model.prompt_builder.task == 'vqa' else {}
     with tqdm(total=len(pictures), unit='img') as bar:
         for start in range(0, len(pictures), args.batch_size):
             batch = [dict(img=p, **asked) for p in pictures[start : start + args.batch_size]]
@@ -102,9 +104,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f'--out is {args.out}, a folder; expected the name of a JSON file.')
     pictures = find_pictures(args.images)  # before the weights: a typing error costs no minute
     model = load_model(args)
-    if model.task == 'vqa' and not args.question:
+    if model.prompt_builder.task == 'vqa' and not args.question:
         raise PromptError(f'{args.model} answers questions: give --question.')
-    if model.task == 'caption' and args.question:
+    if model.prompt_builder.task == 'caption' and args.question:
         raise PromptError(f'{args.model} captions: drop --question, or use a model of task vqa.')
     records: list[dict[str, Any]] = []
     try:

@@ -93,7 +93,7 @@ class ChatSession:
         check_streamable(settings)
         pictures = images if isinstance(images, (list, tuple)) else [images] * (images is not None)
         features = self._features + [f for p in pictures for f in self._encode(p)]
-        asked = self.model.ask(question, len(pictures))
+        asked = self.model.prompt_builder.ask(question, len(pictures))
         turns = [*self.turns, *asked[:-1]]
         embeds, keys = self._prompt([*self.turns, *asked], features)
         settings = self.model.language.limit_tokens(settings, len(keys))
@@ -134,7 +134,9 @@ class ChatSession:
         """Embeddings ``(L, D)`` of a dialogue, and what each position stands for."""
         model = self.model
         model.check_weights()
-        prompt = encode(render(model.template, turns), model.tokenizer, len(features))
+        prompt = encode(
+            render(model.prompt_builder.template, turns), model.tokenizer, len(features)
+        )
         with torch.no_grad():
             embeds, _ = splice(model.language, prompt, features)
         keys: list[Any] = []
@@ -168,7 +170,7 @@ class ChatSession:
         """The pieces of an answer; keeps account of what the cache holds."""
         tokenizer = self.model.tokenizer
         seed = None if self.seed is None else self.seed + len(self.turns) // 2
-        stop = self.model.template.stop
+        stop = self.model.prompt_builder.template.stop
         ids = stream_ids(self.model.language, embeds, self._cache, tokenizer, settings, seed, stop)
         self._fed = list(keys)
         try:

@@ -18,6 +18,7 @@ from mmllava.errors import ConfigError
 from mmllava.evaluation.prediction_store import SampleId, to_json
 from mmllava.evaluation.runs import CARD, differences, read_card
 from mmllava.models import Llava
+from mmllava.models.prompt_builder import PromptBuilder
 from mmllava.models.weights import weight_marks
 from mmllava.prompts.conversation import ask
 from mmllava.prompts.presets import PRESETS
@@ -54,16 +55,17 @@ def make_protocol(
         asked: (id, question) of every sample, in the set's order.
         fp16: mixed precision.
     """
-    preset = next((name for name, known in PRESETS.items() if known is model.preset), None)
+    builder = model.prompt_builder
+    preset = next((name for name, known in PRESETS.items() if known is builder.preset), None)
     dataset = config['test_dataloader']['dataset']
     protocol = dict(
-        task=model.task,
+        task=builder.task,
         prompt=dict(
             preset=preset,
-            source=model.preset.source,
-            text=_prompt(model),
+            source=builder.preset.source,
+            text=_prompt(builder),
         ),
-        template=dict(name=model.template_name, version=_digest(asdict(model.template))),
+        template=dict(name=builder.template_name, version=_digest(asdict(builder.template))),
         images=_image_mode(dataset.get('pipeline', ())),
         decoding=model.generation_cfg,
         precision=dict(
@@ -165,13 +167,13 @@ def commit() -> str | None:
         return None
 
 
-def _prompt(model: Llava) -> str:
+def _prompt(builder: PromptBuilder) -> str:
     """The whole prompt of a sample with one picture, ``{question}`` in a question's place."""
-    if model.prompt_tmpl is not None:
-        return model.prompt_tmpl
-    text = '{question}' + model.preset.suffix if model.task == 'vqa' else model.preset.prompt
-    turns = ask(text, 1, model.use_im_start_end, model.template.mmtag)
-    return ''.join(segment.text for segment in render(model.template, turns))
+    if builder.prompt_tmpl is not None:
+        return builder.prompt_tmpl
+    text = '{question}' + builder.preset.suffix if builder.task == 'vqa' else builder.preset.prompt
+    turns = ask(text, 1, builder.use_im_start_end, builder.template.mmtag)
+    return ''.join(segment.text for segment in render(builder.template, turns))
 
 
 def _benchmark(data: Any) -> dict[str, Any]:
@@ -184,7 +186,7 @@ def _benchmark(data: Any) -> dict[str, Any]:
 def _tokenizer(model: Llava) -> dict[str, str]:
     """The checksums of its files; reads it, so that a missing one is known at once."""
     words = model.tokenizer
-    files = (Path(model.tokenizer_folder, name) for name in TOKENIZER_FILES)
+    files = (Path(model.prompt_builder.tokenizer_folder, name) for name in TOKENIZER_FILES)
     kind = dict(type=type(words).__name__)
     return kind | {file.name: sha256_of(file)[:16] for file in files if file.is_file()}
 

@@ -66,8 +66,9 @@ def predict(
 
     from mmllava.apis.inferencers import CaptionInferencer, VQAInferencer
 
-    inferencer = (CaptionInferencer if model.task == 'caption' else VQAInferencer)(model)
-    asked = {'question': args.question} if model.task == 'vqa' else {}
+    caption = model.prompt_builder.task == 'caption'
+    inferencer = (CaptionInferencer if caption else VQAInferencer)(model)
+    asked = {} if caption else {'question': args.question}
     with tqdm(total=len(images), unit='img') as bar:
         for start in range(0, len(images), args.batch_size):
             batch = [dict(img=p, **asked) for p in images[start : start + args.batch_size]]
@@ -91,9 +92,9 @@ def run(args: argparse.Namespace) -> int:
     images = find_images(args.images)  # before the weights: a typing error costs no minute
     options = model_options(args.cfg_options)
     model = open_model(args, 'vqa' if args.question else 'caption', options)
-    if model.task == 'vqa' and not args.question:
+    if model.prompt_builder.task == 'vqa' and not args.question:
         raise PromptError(f'{args.model} answers questions: give --question.')
-    if model.task == 'caption' and args.question:
+    if model.prompt_builder.task == 'caption' and args.question:
         raise PromptError(f'{args.model} captions: drop --question, or use a model of task vqa.')
     records: list[dict[str, Any]] = []
     try:

@@ -93,7 +93,7 @@ class ChatSession:
         check_streamable(settings)
         images = images if isinstance(images, (list, tuple)) else [images] * (images is not None)
         features = self._features + [f for image in images for f in self._encode(image)]
-        asked = self.model.ask(question, len(images))
+        asked = self.model.prompt_builder.ask(question, len(images))
         turns = [*self.turns, *asked[:-1]]
         embeds, keys = self._prompt([*self.turns, *asked], features)
         settings = self.model.language.limit_tokens(settings, len(keys))
@@ -137,7 +137,9 @@ class ChatSession:
         """
         model = self.model
         model.check_weights()
-        prompt = encode(render(model.template, turns), model.tokenizer, len(features))
+        prompt = encode(
+            render(model.prompt_builder.template, turns), model.tokenizer, len(features)
+        )
         with torch.no_grad():
             embeds, _ = splice(model.language, prompt, features)
         keys: list[Any] = []
@@ -171,7 +173,7 @@ class ChatSession:
         """Yields the pieces of an answer and keeps ``_fed`` equal to the cache's content."""
         tokenizer = self.model.tokenizer
         seed = None if self.seed is None else self.seed + len(self.turns) // 2
-        stop = self.model.template.stop
+        stop = self.model.prompt_builder.template.stop
         ids = stream_ids(self.model.language, embeds, self._cache, tokenizer, settings, seed, stop)
         self._fed = list(keys)
         try:

@@ -15,6 +15,7 @@ from mmllava.evaluation.prediction_store import SampleId
 from mmllava.evaluation.runs import METADATA, differences, read_metadata
 from mmllava.io import dump_json, provenance, sha256_of
 from mmllava.models import Llava
+from mmllava.models.prompt_builder import PromptBuilder
 from mmllava.models.weights import weight_marks
 from mmllava.prompts.conversation import ask
 from mmllava.prompts.presets import PRESETS
@@ -51,16 +52,17 @@ def make_protocol(
         questions: (id, question) of every sample, in the order of the dataset.
         fp16: mixed precision.
     """
-    preset = next((name for name, known in PRESETS.items() if known is model.preset), None)
+    builder = model.prompt_builder
+    preset = next((name for name, known in PRESETS.items() if known is builder.preset), None)
     dataset = config['test_dataloader']['dataset']
     protocol = dict(
-        task=model.task,
+        task=builder.task,
         prompt=dict(
             preset=preset,
-            source=model.preset.source,
-            text=_prompt(model),
+            source=builder.preset.source,
+            text=_prompt(builder),
         ),
-        template=dict(name=model.template_name, version=_digest(asdict(model.template))),
+        template=dict(name=builder.template_name, version=_digest(asdict(builder.template))),
         images=_image_mode(dataset.get('pipeline', ())),
         decoding=model.generation_cfg,
         precision=dict(
@@ -137,13 +139,13 @@ def open_metadata(
     return metadata
 
 
-def _prompt(model: Llava) -> str:
+def _prompt(builder: PromptBuilder) -> str:
     """Renders the whole prompt of a sample with one image; ``{question}`` stands for a question."""
-    if model.prompt_tmpl is not None:
-        return model.prompt_tmpl
-    text = '{question}' + model.preset.suffix if model.task == 'vqa' else model.preset.prompt
-    turns = ask(text, 1, model.use_im_start_end, model.template.mmtag)
-    return ''.join(segment.text for segment in render(model.template, turns))
+    if builder.prompt_tmpl is not None:
+        return builder.prompt_tmpl
+    text = '{question}' + builder.preset.suffix if builder.task == 'vqa' else builder.preset.prompt
+    turns = ask(text, 1, builder.use_im_start_end, builder.template.mmtag)
+    return ''.join(segment.text for segment in render(builder.template, turns))
 
 
 def _benchmark(data: Any) -> dict[str, Any]:
@@ -156,7 +158,7 @@ def _benchmark(data: Any) -> dict[str, Any]:
 def _tokenizer(model: Llava) -> dict[str, str]:
     """Returns type and checksums of the tokenizer; loads it, so that a missing one shows early."""
     tokenizer = model.tokenizer
-    files = (Path(model.tokenizer_folder, name) for name in _VOCABULARY_FILES)
+    files = (Path(model.prompt_builder.tokenizer_folder, name) for name in _VOCABULARY_FILES)
     result = dict(type=type(tokenizer).__name__)
     return result | {file.name: sha256_of(file)[:16] for file in files if file.is_file()}
 

@@ -81,7 +81,7 @@ def check_folder_config(model: Any, folder: Path, begins: bool = False) -> None:
     sizes = model.language.sizes
     ours = {name: sizes.get(name) or default for name, default in _LANGUAGE.items()}
     ours['num_key_value_heads'] = sizes.get('num_key_value_heads') or sizes['num_attention_heads']
-    ours['mm_use_im_start_end'] = model.use_im_start_end
+    ours['mm_use_im_start_end'] = model.prompt_builder.use_im_start_end
     ours['mm_vision_select_layer'] = model.vision_tower.select_layer
     ours['mm_vision_select_feature'] = model.vision_tower.select_feature
     if not begins:

@@ -1,7 +1,7 @@
 """LLaVA: a vision tower, a projector and a language model, wired by config."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,27 +10,22 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
-from mmllava.errors import ConfigError, PromptError, unknown_name
+from mmllava.errors import ConfigError, unknown_name
 from mmllava.models.checks import check_folder_config
 from mmllava.models.hf_config import find_checkpoint
 from mmllava.models.image_inputs import Images, flatten_images, original_sizes
 from mmllava.models.meta_init import LazyModel
 from mmllava.models.mmpretrain_configs import translate
+from mmllava.models.prompt_builder import TASKS, PromptBuilder
 from mmllava.models.splice import Batch, collate, splice
 from mmllava.models.tiles import merge_tiles
-from mmllava.models.tokenizer import read_tokenizer
 from mmllava.models.weights import load_checkpoint
-from mmllava.prompts.conversation import IMAGE_WORDS, ask, from_json, from_patches
-from mmllava.prompts.encode import encode
-from mmllava.prompts.labels import encode_training
-from mmllava.prompts.presets import get_preset, override
-from mmllava.prompts.render import render
-from mmllava.prompts.templates import get_template
+from mmllava.prompts.presets import override
 from mmllava.registry import MODELS
-from mmllava.structures import IGNORE_INDEX, EncodedPrompt, Segment, Turn
+from mmllava.structures import EncodedPrompt
 
 Samples = Sequence[BaseDataElement]
-TASKS = {'caption': 'Image Caption', 'vqa': 'Visual Question Answering'}
+Encoder = Callable[[BaseDataElement, int], EncodedPrompt]
 
 
 @MODELS.register_module()
@@ -112,26 +107,27 @@ class Llava(LazyModel):
             dict(dict(type='mmllava.LlavaDataPreprocessor'), **(data_preprocessor or {}))
         )
         super().__init__(preprocessor, init_cfg, dtype, bits)
-        if task not in TASKS:
-            raise unknown_name('task', task, TASKS)
-        self.task, self.template = task, get_template(template)
-        self.template_name, self.prompt_tmpl = template, prompt_tmpl
-        self.preset = get_preset(preset or ('coco_short' if task == 'caption' else 'vqa_short'))
-        self.generation_cfg = override(self.preset.generation, generation_cfg or {})
-        self.use_im_start_end = use_im_start_end
-        self.extra_tokens = ('<im_patch>',) * use_im_patch + IMAGE_WORDS * use_im_start_end
         self._parts = translate(vision_encoder, lang_encoder, tokenizer)
         self._parts['vision_encoder'].setdefault('select_layer', mm_vision_select_layer)
         self._mm_hidden_size, self._mm_proj_depth = mm_hidden_size, mm_proj_depth
         self.mm_patch_merge_type = mm_patch_merge_type
         self.image_grid_pinpoints = [tuple(p) for p in image_grid_pinpoints or ()]
         self.max_tokens, self.pack = max_tokens, pack
-        self._folder: Path | None = None  # of the checkpoint, for its tokenizer
-        self._tokenizer: Any = None
-        self.tokenizer_folder: Path | None = None  # known once the tokenizer is read
         self._meta: Any = None
         with torch.device('meta'):
             self._build()
+        self.prompt_builder = PromptBuilder(
+            self._parts['tokenizer'],
+            self.language.config.vocab_size,
+            self.vision_tower.num_patches,
+            template,
+            preset,
+            task,
+            prompt_tmpl,
+            use_im_patch,
+            use_im_start_end,
+        )
+        self.generation_cfg = override(self.prompt_builder.preset.generation, generation_cfg or {})
 
     def _build(self) -> None:
         """Makes the three parts on the current device."""
@@ -171,81 +167,12 @@ class Llava(LazyModel):
         load_checkpoint(self, path, self.dtype, begins)
         self.vision_tower.rebuild_buffers()
         self.language.rebuild_buffers()
-        self._folder, self._tokenizer = folder, None
-
-    # Text ------------------------------------------------------------------
+        self.prompt_builder.use_checkpoint(folder)
 
     @property
     def tokenizer(self) -> Any:
-        """The tokenizer, read when first used.
-
-        A local folder in the config comes first, then the checkpoint's own
-        folder, then the hub id in the config.
-        """
-        if self._tokenizer is None:
-            self._tokenizer, self.tokenizer_folder = read_tokenizer(
-                self._parts['tokenizer'],
-                self._folder,
-                self.extra_tokens,
-                self.language.config.vocab_size,
-            )
-        return self._tokenizer
-
-    def encode_prompt(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
-        """The ids that ask for one sample's caption or answer, its pictures in them.
-
-        A question may say itself where its pictures belong, with ``<image>``.
-
-        Raises:
-            PromptError: a VQA sample without a question, or another number of
-                tags than of pictures.
-        """
-        question = sample.get('question') or ''
-        if self.task == 'vqa' and not question:
-            raise PromptError(
-                'task vqa needs a question, got none. Call it with image and question.'
-            )
-        if self.prompt_tmpl is not None:
-            text = self.prompt_tmpl.replace('{question}', question)
-            segments = [Segment(self._sentinels(text))]
-        else:
-            text = question + self.preset.suffix if self.task == 'vqa' else self.preset.prompt
-            segments = render(self.template, self.ask(text, num_images))
-        begun = Segment(sample.get('begun') or '')  # of the answer
-        return encode([*segments, begun], self.tokenizer, num_images)
-
-    def ask(self, question: str, num_images: int) -> list[Turn]:
-        """A question and its pictures as this model's template takes them; the answer open."""
-        question = self._sentinels(question)
-        return ask(question, num_images, self.use_im_start_end, self.template.mmtag)
-
-    def _sentinels(self, text: str) -> str:
-        """v0's pictures as ``<image>``; to later models ``<im_patch>`` is text like other."""
-        v0 = self.use_im_start_end or self.tokenizer.find('<im_patch>') is not None
-        return from_patches(text, self.vision_tower.num_patches) if v0 else text
-
-    def encode_conversation(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
-        """The ids and labels of a training sample's ``conversations``.
-
-        Raises:
-            PromptError: no conversation, or nothing in it to learn.
-        """
-        conversations = sample.get('conversations')
-        if not conversations:
-            raise PromptError("mode 'loss' needs data_sample.conversations, got none.")
-        several = num_images > 1
-        turns = from_json(conversations, self.template_name, self.use_im_start_end, several)
-        prompt = encode_training(self.template, turns, self.tokenizer, num_images)
-        if all(label == IGNORE_INDEX for label in prompt.labels):
-            raise PromptError('the conversation has no answer, so there is nothing to learn.')
-        return prompt
-
-    def decode_answer(self, ids: Sequence[int]) -> str:
-        """The text of new ids up to the template's end mark, stripped."""
-        text = self.tokenizer.decode(ids)
-        return (text.split(self.template.stop)[0] if self.template.stop else text).strip()
-
-    # Forward ---------------------------------------------------------------
+        """The tokenizer, read when first used."""
+        return self.prompt_builder.tokenizer
 
     def forward(
         self,
@@ -278,57 +205,60 @@ class Llava(LazyModel):
         return modes[mode](images, data_samples, **generation)
 
     def extract_feat(
-        self, pictures: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+        self, images: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
     ) -> list[Tensor]:
-        """Pictures ``(T, 3, S, S)`` to rows of word-embedding space ``(N, D)``, one each.
+        """Turns each image ``(T, 3, S, S)`` into features ``(N, D)`` of token-embedding space.
 
-        The tower runs once, over the tiles of all pictures. ``sizes`` are (width,
-        height) of each picture as it was.
+        The tower runs once, over the tiles of all images. ``sizes`` are (width,
+        height) of each image before any resize.
         """
-        if not pictures:
+        if not images:
             return []
         dtype = next(self.vision_tower.parameters()).dtype
-        tiles = torch.cat(list(pictures)).to(self.data_preprocessor.device, dtype)
-        # In training what learns is float32, and the frozen tower may be half of it.
-        width = next(self.projector.parameters()).dtype
-        features = self.projector(self.vision_tower(tiles).to(width))
+        tiles = torch.cat(list(images)).to(self.data_preprocessor.device, dtype)  # (I, 3, S, S)
+        # In training the projector is float32, and the frozen tower may be in half precision.
+        dtype = next(self.projector.parameters()).dtype
+        features = self.projector(self.vision_tower(tiles).to(dtype))  # (I, N, D)
         return [
             merge_tiles(
-                views,
+                tiles,
                 size,
                 self.image_grid_pinpoints,
                 self.vision_tower.image_size,
                 self.image_newline,
                 self.mm_patch_merge_type,
             )
-            for views, size in zip(features.split([len(p) for p in pictures]), sizes, strict=True)
+            for tiles, size in zip(features.split([len(i) for i in images]), sizes, strict=True)
         ]
 
-    def batch(self, images: Images, data_samples: Samples, encode: Any, side: str) -> Batch:
-        """Samples as one batch: prompts by ``encode(sample, num_images)``, pictures put in.
+    def prepare_inputs(
+        self, images: Images, data_samples: Samples, encode: Encoder, side: str
+    ) -> Batch:
+        """Makes one batch of embeddings: prompts by ``encode(sample, num_images)``, images put in.
 
-        Rows are padded on one side; those to learn from, on the right, are cut to the context.
+        Args:
+            images: as in `forward`.
+            data_samples: as in `forward`.
+            encode: a method of `prompt_builder`.
+            side: ``left`` pads to generate; ``right`` pads and ``packed`` concatenates to
+                learn, both cut to the context.
         """
-        pictures = [flatten_images(image) for image in images]
-        prompts = [
-            encode(sample, len(own)) for sample, own in zip(data_samples, pictures, strict=True)
-        ]
-        sizes = [
-            size
-            for sample, own in zip(data_samples, pictures, strict=True)
-            for size in original_sizes(sample, own)
-        ]
-        features = iter(self.extract_feat([p for own in pictures for p in own], sizes))
+        flat = [flatten_images(image) for image in images]  # of each sample, (T, 3, S, S) each
+        prompts, sizes = [], []
+        for sample, own in zip(data_samples, flat, strict=True):
+            prompts.append(encode(sample, len(own)))  # (L,) with one id for each image
+            sizes += original_sizes(sample, own)
+        features = iter(self.extract_feat([image for own in flat for image in own], sizes))
         end = None if side == 'left' else self.max_tokens or self.language.max_tokens
-        rows = []
-        for prompt, own in zip(prompts, pictures, strict=True):
+        entries = []
+        for prompt, own in zip(prompts, flat, strict=True):
             embeds, labels = splice(self.language, prompt, [next(features) for _ in own])
-            rows.append((embeds[:end], labels[:end]))
-        return collate(rows, side)
+            entries.append((embeds[:end], labels[:end]))  # (L, D), (L,)
+        return collate(entries, side)  # (B, L, D), mask and labels (B, L)
 
     def logits(self, images: Images, data_samples: Samples) -> Tensor:
         """Mode ``tensor``."""
-        batch = self.batch(images, data_samples, self.encode_prompt, 'left')
+        batch = self.prepare_inputs(images, data_samples, self.prompt_builder.encode_prompt, 'left')
         self.language.limit_tokens({}, batch.mask.shape[1])
         return self.language(batch.embeds, batch.mask)
 
@@ -341,7 +271,9 @@ class Llava(LazyModel):
         without and with their padding.
         """
         side = 'packed' if self.pack else 'right'
-        batch = self.batch(images, data_samples, self.encode_conversation, side)
+        batch = self.prepare_inputs(
+            images, data_samples, self.prompt_builder.encode_conversation, side
+        )
         embeds = batch.embeds
         if self.training and not any(flatten_images(image) for image in images):
             px = self.vision_tower.image_size
@@ -360,15 +292,15 @@ class Llava(LazyModel):
             data_samples: as in `forward`.
             generation: settings over those of the config, for this call.
         """
-        field = 'pred_caption' if self.task == 'caption' else 'pred_answer'
+        field = 'pred_caption' if self.prompt_builder.task == 'caption' else 'pred_answer'
         good = [k for k, sample in enumerate(data_samples) if not sample.get('error')]
         for sample in data_samples:
             sample.set_field(None, field)
         if good:
-            batch = self.batch(
+            batch = self.prepare_inputs(
                 [images[k] for k in good],
                 [data_samples[k] for k in good],
-                self.encode_prompt,
+                self.prompt_builder.encode_prompt,
                 'left',
             )
             new_ids = self.language.generate(
@@ -376,10 +308,10 @@ class Llava(LazyModel):
                 batch.mask,
                 self.tokenizer,
                 override(self.generation_cfg, generation),
-                self.template.stop,
+                self.prompt_builder.template.stop,
             )
             for k, ids in zip(good, new_ids, strict=True):
-                data_samples[k].set_field(self.decode_answer(ids), field)
+                data_samples[k].set_field(self.prompt_builder.decode_answer(ids), field)
         return data_samples
 
     # mmpretrain ------------------------------------------------------------
@@ -391,7 +323,7 @@ class Llava(LazyModel):
         It knows only models that were built by name; this tells it the task of
         one that was built from a config.
         """
-        result = SimpleNamespace(task=TASKS[self.task])
+        result = SimpleNamespace(task=TASKS[self.prompt_builder.task])
         return self._meta or SimpleNamespace(name='llava', results=[result])
 
     @_metainfo.setter

@@ -58,9 +58,9 @@ def to_llava_config(model: Any, aspect: str | None) -> dict[str, Any]:
         mm_vision_select_layer=tower.select_layer,
         mm_vision_select_feature=tower.select_feature,
         mm_patch_merge_type=model.mm_patch_merge_type,
-        mm_use_im_start_end=model.use_im_start_end,
-        mm_use_im_patch_token='<im_patch>' in model.extra_tokens,
-        mmllava_template=model.template_name,
+        mm_use_im_start_end=model.prompt_builder.use_im_start_end,
+        mm_use_im_patch_token='<im_patch>' in model.prompt_builder.extra_tokens,
+        mmllava_template=model.prompt_builder.template_name,
     )
     if tower.pretrained is not None and is_hub_id(str(tower.pretrained)):
         card['mm_vision_tower'] = str(tower.pretrained)

@@ -126,7 +126,7 @@ def write(
             _write_json(part / 'adapter_config.json', settings)
         if base:
             _write_json(part / BASE_FILE, base)
-        source = model.tokenizer_folder
+        source = model.prompt_builder.tokenizer_folder
         for name in TOKENIZER_FILES:
             if source is not None and (source / name).is_file():
                 shutil.copyfile(source / name, part / name)

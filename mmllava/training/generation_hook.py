@@ -108,20 +108,21 @@ class GenerationHook(Hook):
             self._write(runner, step, answers)
 
     def _ask(self, model: Any, question: str, inputs: list[Any], sample: BaseDataElement) -> str:
+        builder = model.prompt_builder
         images = model.data_preprocessor(dict(inputs=[inputs], data_samples=[sample]))['images']
 
         def prompt(_: BaseDataElement, count: int) -> Any:
-            if model.template.style == 'plain':
+            if builder.template.style == 'plain':
                 segments = [Segment(IMAGE_TAG * count)]
             else:
-                segments = render(model.template, model.ask(question, count))
-            return encode(segments, model.tokenizer, count)
+                segments = render(builder.template, builder.ask(question, count))
+            return encode(segments, builder.tokenizer, count)
 
-        batch = model.batch(images, [sample], prompt, 'left')
+        batch = model.prepare_inputs(images, [sample], prompt, 'left')
         settings = dict(do_sample=False, max_new_tokens=self.max_new_tokens)
-        stop = model.template.stop
+        stop = builder.template.stop
         (ids,) = model.language.generate(batch.embeds, batch.mask, model.tokenizer, settings, stop)
-        return model.decode_answer(ids)
+        return builder.decode_answer(ids)
 
     def _write(self, runner: Runner, step: int, answers: Sequence[str]) -> None:
         file, panels, lines = Path(runner.work_dir) / _ANSWERS, [], []

@@ -110,7 +110,7 @@ def encode_sample(packed: dict[str, Any], model: Llava) -> tuple[EncodedPrompt, 
         picture_tokens(picture, size, model)
         for picture, size in zip(pictures, original_sizes(sample, pictures), strict=True)
     ]
-    prompt = model.encode_conversation(sample, len(pictures))
+    prompt = model.prompt_builder.encode_conversation(sample, len(pictures))
     check_rows(prompt, model.language.config.vocab_size)
     return prompt, lengths
 
@@ -163,10 +163,10 @@ def check_settings(config: Any, dataset: InstructDataset, model: Llava) -> None:
         ConfigError: two places contradict each other, or a sample arrives without
             its conversation.
     """
-    if dataset.template != model.template_name:
+    if dataset.template != model.prompt_builder.template_name:
         raise ConfigError(
             f"the dataset has template='{dataset.template}' and the model "
-            f"template='{model.template_name}'. Write the same in both."
+            f"template='{model.prompt_builder.template_name}'. Write the same in both."
         )
     _check_pipeline(dataset, model)
     loader = config.train_dataloader

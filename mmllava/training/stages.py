@@ -155,7 +155,8 @@ def parameters_of(model: nn.Module, part: str) -> Iterator[tuple[str, nn.Paramet
 
 def _hold_other_rows(model: nn.Module) -> None:
     """Only the image words' rows of the embedding get a gradient, as in the original's v0."""
-    ids = [model.tokenizer.token_id(word) for word in model.extra_tokens if word in IMAGE_WORDS]
+    extra = model.prompt_builder.extra_tokens
+    ids = [model.tokenizer.token_id(word) for word in extra if word in IMAGE_WORDS]
     if not ids:
         raise ConfigError(
             'stage.train has image_tokens, and the model has none. Set '

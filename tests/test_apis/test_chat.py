@@ -27,7 +27,9 @@ def at_once(model, turns, pictures, **settings):
     chat = ChatSession(model)
     features = [f for p in pictures for f in chat._encode(p)]
     prompt = encode(
-        render(model.template, [*turns, Turn('assistant', None)]), model.tokenizer, len(pictures)
+        render(model.prompt_builder.template, [*turns, Turn('assistant', None)]),
+        model.tokenizer,
+        len(pictures),
     )
     from mmllava.models.splice import splice
 
@@ -35,7 +37,7 @@ def at_once(model, turns, pictures, **settings):
     mask = torch.ones(1, len(embeds), dtype=torch.long)
     settings = {**model.generation_cfg, **settings}
     ids = model.language.generate_by_transformers(embeds[None], mask, model.tokenizer, settings)[0]
-    return model.decode_answer(ids)
+    return model.prompt_builder.decode_answer(ids)
 
 
 def test_each_answer_is_that_of_the_whole_dialogue(model):
@@ -44,7 +46,9 @@ def test_each_answer_is_that_of_the_whole_dialogue(model):
         ('What is it?', [PICTURES[0]]),
         ('And what color?', []),
         (
-            'Compare it with <image> this.' if not model.use_im_start_end else 'Compare.',
+            'Compare it with <image> this.'
+            if not model.prompt_builder.use_im_start_end
+            else 'Compare.',
             [PICTURES[1]],
         ),
         ('Why?', []),

@@ -49,16 +49,16 @@ def features(models):
 
 def at_once(model, turns, features, settings):
     """The obvious way: the whole dialogue as one prompt, by transformers' own loop."""
-    segments = render(model.template, [*turns, Turn('assistant', None)])
+    segments = render(model.prompt_builder.template, [*turns, Turn('assistant', None)])
     prompt = encode(segments, model.tokenizer, len(features))
     embeds, _ = splice(model.language, prompt, features)
     mask = torch.ones(1, len(embeds), dtype=torch.long)
     settings = {**model.generation_cfg, **settings}
-    stop = model.template.stop
+    stop = model.prompt_builder.template.stop
     (ids,) = model.language.generate_by_transformers(
         embeds[None], mask, model.tokenizer, settings, stop
     )
-    return model.decode_answer(ids)
+    return model.prompt_builder.decode_answer(ids)
 
 
 @st.composite
@@ -109,7 +109,7 @@ def asked(question, pictures, start_end):
 )
 def test_a_session_equals_the_whole_dialogue(models, features, version, template, script):
     model = models[version]
-    model.template = template
+    model.prompt_builder.template = template
     chat, turns, seen = ChatSession(model), [], []
     for action, question, pictures, changes, count in script:
         if action == 'reset':
@@ -119,7 +119,7 @@ def test_a_session_equals_the_whole_dialogue(models, features, version, template
             with pytest.raises(MMLlavaError):
                 chat.ask(question + IMAGE_TAG * 9, pictures)
             assert chat.turns == turns
-        turn = asked(question, pictures, model.use_im_start_end)
+        turn = asked(question, pictures, model.prompt_builder.use_im_start_end)
         new = [f for p in pictures for f in features[version, p]]
         expected = at_once(model, [*turns, turn], [*seen, *new], changes)
         answer = take(chat, action, question, pictures, changes, count)
@@ -146,7 +146,7 @@ def test_a_sampled_answer_is_that_of_a_new_session_with_the_same_dialogue(
     models, features, version, script, seed, temperature
 ):
     model = models[version]
-    model.template = get_template('vicuna_v1')
+    model.prompt_builder.template = get_template('vicuna_v1')
     chat = ChatSession(model, seed=seed, temperature=temperature, top_p=0.9)
     for _, question, pictures, _, _ in script:
         fresh = ChatSession(model, seed=seed, temperature=temperature, top_p=0.9)
@@ -160,7 +160,7 @@ def test_a_sampled_answer_is_that_of_a_new_session_with_the_same_dialogue(
 def test_a_tag_in_an_answer_however_it_comes_ends_no_dialogue(models, monkeypatch, said):
     """A model that writes the tag, or what becomes one when the tag is taken out."""
     model = models['v1.5']
-    model.template = get_template('vicuna_v1')
+    model.prompt_builder.template = get_template('vicuna_v1')
     chat = ChatSession(model)
     monkeypatch.setattr(chat, '_answer', lambda *a: iter(said))
     chat.ask('What is it?', PICTURES[0])
@@ -171,7 +171,7 @@ def test_a_tag_in_an_answer_however_it_comes_ends_no_dialogue(models, monkeypatc
 
 def test_half_a_letter_in_a_question_leaves_the_dialogue_as_it_was(models):
     model = models['v1.5']
-    model.template = get_template('vicuna_v1')
+    model.prompt_builder.template = get_template('vicuna_v1')
     chat = ChatSession(model)
     with pytest.raises(PromptError, match='half a letter'):
         chat.ask('\ud800', PICTURES[0])
@@ -181,7 +181,7 @@ def test_half_a_letter_in_a_question_leaves_the_dialogue_as_it_was(models):
 def test_a_picture_whose_question_got_no_answer_is_not_taken_for_the_next_one(models, monkeypatch):
     """The model ends at once, or is cancelled before a word: the next picture has its number."""
     model = models['v1.5']
-    model.template = get_template('vicuna_v1')
+    model.prompt_builder.template = get_template('vicuna_v1')
     expected = ChatSession(model).ask('What is it?', PICTURES[1])
     chat, stream_ids = ChatSession(model), chat_module.stream_ids
 

@@ -78,7 +78,7 @@ def test_the_name_of_a_folder_decides_nothing(damaged):
 )
 def test_a_task_chooses_question_and_decoding(task, preset, field):
     model = mmllava.load(MODELS / 'llava-v1.5', task, tower=TOWER, device='cpu')
-    assert model.preset is mmllava.models.llava.get_preset(preset)
+    assert model.prompt_builder.preset is mmllava.models.prompt_builder.get_preset(preset)
     question = [] if task == 'caption' else ['What is it?']
     out = inference_model(model, str(MODELS / 'images/0.png'), *question, max_new_tokens=2)
     assert list(out) == [field] or field in out
@@ -88,7 +88,7 @@ def test_settings_come_before_what_was_found():
     model = mmllava.load(
         MODELS / 'llava-v1.5', tower=TOWER, device='cpu', template='llava_v1', dtype='bfloat16'
     )
-    assert model.template_name == 'llava_v1'
+    assert model.prompt_builder.template_name == 'llava_v1'
     assert str(next(model.parameters()).dtype) == 'torch.bfloat16'
     for slip, meant in (('tempalte', 'template'), ('towr', 'tower')):
         with pytest.raises(ConfigError, match=f"unknown setting '{slip}'. Did you mean {meant}"):
@@ -182,7 +182,9 @@ def test_a_merged_folder_with_its_tower_needs_nothing_else(tmp_path):
     merge = prepare_merge(MODELS / 'llama-base', MODELS / 'llava-v1-delta', TOWER)
     write_conversion(merge, tmp_path / 'whole')
     model = mmllava.load(tmp_path / 'whole', device='cpu')
-    assert model.template_name == 'llava_v1' and model.use_im_start_end
+    assert (
+        model.prompt_builder.template_name == 'llava_v1' and model.prompt_builder.use_im_start_end
+    )
 
 
 @pytest.mark.parametrize('layout', ['mmllava', 'hf'])

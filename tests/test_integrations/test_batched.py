@@ -53,7 +53,7 @@ def test_a_batch_answers_as_one_by_one_in_the_order_of_the_requests(model, monke
 
 
 def test_nothing_is_added_to_a_question(model):
-    assert model.preset.suffix == '' and model.task == 'vqa'
+    assert model.prompt_builder.preset.suffix == '' and model.prompt_builder.task == 'vqa'
 
 
 def test_until_cuts_no_answer(model):

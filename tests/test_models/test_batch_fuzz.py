@@ -88,7 +88,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_the_learned_tokens_of_its_rows(
             st.lists(st.sampled_from(PICTURES), min_size=count, max_size=count), label='pictures'
         )
         samples.append(sample_of(pictures, conversations=messages))
-        prompt = tiny_model.encode_conversation(samples[-1]['data_samples'], count)
+        prompt = tiny_model.prompt_builder.encode_conversation(samples[-1]['data_samples'], count)
         counts.append(sum(label != IGNORE_INDEX for label in prompt.labels))
     alone = [run(tiny_model, [sample], 'loss')['loss'].item() for sample in samples]
     together = run(tiny_model, samples, 'loss')['loss'].item()

@@ -70,17 +70,19 @@ def test_a_prompt_of_v0_is_that_of_its_sentinel_form_picture_features_included(m
     for tag in ('<image>', '<im_start><image><im_end>'):
         sentinel = BaseDataElement(question=f'What is it?\n{tag}')
         old = BaseDataElement(question=f'What is it?\n{legacy}')
-        assert model.encode_prompt(old) == model.encode_prompt(sentinel)
+        assert model.prompt_builder.encode_prompt(old) == model.prompt_builder.encode_prompt(
+            sentinel
+        )
         logits = [model(pixels, [sample], mode='tensor') for sample in (old, sentinel)]
         assert torch.equal(*logits)
-    model.prompt_tmpl = f'A chat.###Human: {{question}}\n{legacy}###Assistant:'
-    assert model.encode_prompt(BaseDataElement(question='Why?')).num_images == 1
+    model.prompt_builder.prompt_tmpl = f'A chat.###Human: {{question}}\n{legacy}###Assistant:'
+    assert model.prompt_builder.encode_prompt(BaseDataElement(question='Why?')).num_images == 1
 
 
 def test_to_a_model_without_that_word_patches_are_text(source):
     model = get_model(tiny_config('v1.5'), pretrained=str(source), device='cpu')
     sample = BaseDataElement(question='What is <im_patch><im_patch>?')
-    assert model.encode_prompt(sample).num_images == 1
+    assert model.prompt_builder.encode_prompt(sample).num_images == 1
 
 
 @pytest.mark.parametrize('form', ['folder', 'pth', 'pth with state_dict', 'safetensors'])
@@ -295,7 +297,7 @@ def test_a_training_sample_may_hold_several_pictures(source):
         {'from': 'gpt', 'value': 'No.'},
     ]
     sample = BaseDataElement(conversations=talk)
-    prompt = model.encode_conversation(sample, 2)
+    prompt = model.prompt_builder.encode_conversation(sample, 2)
     loss = model([pictures], [sample], mode='loss')['loss']
     features = model.extract_feat([p[None] for p in pictures], [(56, 56)] * 2)
     embeds, labels = splice(model.language, prompt, features)
@@ -346,7 +348,7 @@ def test_a_conversation_without_an_answer_is_refused(tiny_model):
 
 def test_new_tokens_end_where_the_context_ends(tiny_model):
     question = 'why ' * 1800
-    ids = tiny_model.encode_prompt(BaseDataElement(question=question)).input_ids
+    ids = tiny_model.prompt_builder.encode_prompt(BaseDataElement(question=question)).input_ids
     room = tiny_model.language.max_tokens - (len(ids) - 1 + 16)
     assert 0 < room < 300
     settings = dict(tiny_model.generation_cfg)
@@ -361,7 +363,7 @@ def test_new_tokens_end_where_the_context_ends(tiny_model):
 def test_a_prompt_template_of_an_upstream_config_still_works(source):
     config = tiny_config('v1.5', prompt_tmpl='Say what. User: <image>\n{question} ASSISTANT:')
     model = get_model(config, pretrained=str(source), device='cpu')
-    prompt = model.encode_prompt(BaseDataElement(question='Why?'))
+    prompt = model.prompt_builder.encode_prompt(BaseDataElement(question='Why?'))
     expected = model.tokenizer.encode('\nWhy? ASSISTANT:')[1:]
     assert prompt.num_images == 1 and prompt.input_ids[-len(expected) :] == expected
 
@@ -383,7 +385,7 @@ def test_a_long_neighbour_does_not_shorten_an_answer(tiny_model):
     torch.manual_seed(0)
     pixels = torch.randn(2, 3, 56, 56)
     samples = [BaseDataElement(question=q) for q in ('What color is the star?', 'why ' * 1960)]
-    prompt = tiny_model.encode_prompt(samples[1]).input_ids
+    prompt = tiny_model.prompt_builder.encode_prompt(samples[1]).input_ids
     assert 0 < tiny_model.language.max_tokens - len(prompt) - 16 < 40  # the limit bites
     alone = [
         tiny_model(pixels[k : k + 1], [samples[k].clone()], max_new_tokens=40)[0].pred_answer

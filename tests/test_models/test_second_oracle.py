@@ -185,7 +185,7 @@ def their_batch(model, form, rows, pictures):
     ids, images = [], []
     for numbers, question in rows:
         own = [pictures[number] for number in numbers]
-        prompt = model.encode_prompt(BaseDataElement(question=question), len(own))
+        prompt = model.prompt_builder.encode_prompt(BaseDataElement(question=question), len(own))
         lengths = iter(_num_features(form, image) for image in own)
         row = []
         for id_ in prompt.input_ids:
@@ -238,7 +238,9 @@ def test_greedy_answers_are_those_of_transformers(pair, pictures, name, monkeypa
     form, ours, theirs = pair
     rows = BATCHES[name]
     given = []
-    monkeypatch.setattr(ours, 'decode_answer', lambda ids: given.append(list(ids)) or 'text')
+    monkeypatch.setattr(
+        ours.prompt_builder, 'decode_answer', lambda ids: given.append(list(ids)) or 'text'
+    )
     ours(**our_batch(ours, form, rows, pictures), mode='predict')
     batch = their_batch(ours, form, rows, pictures)
     out = theirs.generate(

@@ -247,16 +247,16 @@ def test_a_sample_that_cannot_be_asked_is_counted_and_the_others_are_scored(
     config, merged, tmp_path, capsys, monkeypatch
 ):
     from mmllava.errors import PromptError
-    from mmllava.models import Llava
+    from mmllava.models.prompt_builder import PromptBuilder
 
-    encode = Llava.encode_prompt
+    encode = PromptBuilder.encode_prompt
 
     def picky(self, sample, num_images=1):
         if sample.get('image_id') == '2':
             raise PromptError('too long')
         return encode(self, sample, num_images)
 
-    monkeypatch.setattr(Llava, 'encode_prompt', picky)
+    monkeypatch.setattr(PromptBuilder, 'encode_prompt', picky)
     assert run(config, merged, '--work-dir', tmp_path / 'w') == 0
     assert scores(capsys)['failed_images'] == 1
     assert len(json.loads((tmp_path / 'w/predictions.json').read_text())) == COUNT - 1
@@ -265,7 +265,7 @@ def test_a_sample_that_cannot_be_asked_is_counted_and_the_others_are_scored(
 def test_a_run_in_which_everything_fails_ends_early(config, merged, tmp_path, capsys, monkeypatch):
     from mmllava.errors import PromptError
     from mmllava.evaluation import test_loop
-    from mmllava.models import Llava
+    from mmllava.models.prompt_builder import PromptBuilder
 
     def refuse(self, sample, num_images=1):
         raise PromptError(f'{sample.get("image_id")} is too long')
@@ -273,7 +273,7 @@ def test_a_run_in_which_everything_fails_ends_early(config, merged, tmp_path, ca
     work = tmp_path / 'w'
     monkeypatch.setattr(test_loop, 'MAX_FIRST_FAILURES', 3)
     with monkeypatch.context() as patch:
-        patch.setattr(Llava, 'encode_prompt', refuse)
+        patch.setattr(PromptBuilder, 'encode_prompt', refuse)
         assert run(config, merged, '--work-dir', work) == 2
     said = capsys.readouterr().err
     assert 'the first 4 samples all failed, so the rest would too. The last: 3 is too' in said

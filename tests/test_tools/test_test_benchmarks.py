@@ -80,14 +80,18 @@ def test_v0_is_asked_for_its_answer_after_its_reasoning(made, tmp_path, capsys):
     model = mmllava.load(folder, 'chat', MODELS / 'clip-tiny', template='llava_v0', device='cpu')
     for row in rows:
         pictures = [row['img_path']] if 'img_path' in row else []
-        model.prompt_tmpl = None
+        model.prompt_builder.prompt_tmpl = None
         prompt = ''.join(
-            part.text for part in render(model.template, model.ask(row['question'], len(pictures)))
+            part.text
+            for part in render(
+                model.prompt_builder.template,
+                model.prompt_builder.ask(row['question'], len(pictures)),
+            )
         )
         assert prompt.endswith('###Assistant:')
 
         def ask(text, count, pictures=pictures):
-            model.prompt_tmpl = text
+            model.prompt_builder.prompt_tmpl = text
             settings = dict(do_sample=False, max_new_tokens=count)
             return BatchedModel(model)([Request('?', pictures, settings)])[0]
 

@@ -37,7 +37,7 @@ def build(tmp_path):
                 type='mmllava.InstructDataset',
                 ann_file=str(tmp_path / 'train.json'),
                 img_root=str(MODELS / 'images'),
-                template=model.template_name,
+                template=model.prompt_builder.template_name,
                 pipeline=steps,
             )
         )
@@ -52,7 +52,9 @@ def test_length_and_labels_are_those_of_the_batch(version, tiny_model, build):
         data = tiny_model.data_preprocessor(
             dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
         )
-        batch = tiny_model.batch(**data, encode=tiny_model.encode_conversation, side='right')
+        batch = tiny_model.prepare_inputs(
+            **data, encode=tiny_model.prompt_builder.encode_conversation, side='right'
+        )
         for limit in (10_000, 60):
             found = room.examine(dataset, k, tiny_model, limit)
             labels = batch.labels[0, :limit]

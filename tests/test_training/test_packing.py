@@ -67,7 +67,9 @@ def test_of_a_packed_row_only_learned_tokens_get_logits(checkpoints):
     model = BUILD.build(tiny_config('v1.5', dtype='float32', pack=True).model)
     model.load_weights(checkpoints['v1.5'])
     data = model.data_preprocessor(batch_of(model, 'v1.5'))
-    labels = model.batch(*data.values(), model.encode_conversation, 'packed').labels
+    labels = model.prepare_inputs(
+        *data.values(), model.prompt_builder.encode_conversation, 'packed'
+    ).labels
     seen = []
     model.language.lm.lm_head.register_forward_hook(lambda _, given, out: seen.append(out.shape))
     model(**data, mode='loss')
@@ -84,7 +86,9 @@ def test_a_sample_does_not_see_its_neighbour(checkpoints):
     for other in (2, 3):
         part = {key: [values[other], values[1]] for key, values in whole.items()}
         data = model.data_preprocessor(part)
-        batch = model.batch(*data.values(), model.encode_conversation, 'packed')
+        batch = model.prepare_inputs(
+            *data.values(), model.prompt_builder.encode_conversation, 'packed'
+        )
         with torch.no_grad():
             logits = model.language(batch.embeds, None, batch.positions)
         start = int((batch.positions[0] == 0).nonzero()[1])

@@ -193,7 +193,7 @@ def loss_of_ours(model: Any, samples: Samples) -> Any:
         element.set_field([(px, px)] * with_image, 'ori_shape')
         elements.append(element)
         images.append([image.to(device)] if with_image else [])
-    batch = model.batch(images, elements, lambda element, _: element.prompt, 'packed')
+    batch = model.prepare_inputs(images, elements, lambda element, _: element.prompt, 'packed')
     return model.language.loss(batch.embeds, batch.mask, batch.labels, batch.positions)
 
 

@@ -9,6 +9,7 @@ LANGUAGE = 'tests/test_models/test_language.py'
 TOWER = 'tests/test_models/test_vision_tower.py'
 SPLICE = 'tests/test_models/test_splice.py'
 PREPROCESSOR = 'tests/test_models/test_preprocessor.py'
+PROMPT = 'tests/test_models/test_prompt_builder.py'
 TILES = 'tests/test_models/test_tiles.py'
 BATCH = 'tests/test_models/test_batch_fuzz.py'
 CLIP = 'tests/test_images/test_clip.py'
@@ -288,7 +289,11 @@ MUTANTS = [
     ),
     mutant('words to draw from', 'generation/config.py', 'top_k=50', 'top_k=5', STREAM),
     mutant(
-        'stop text', 'models/llava.py', 'text.split(self.template.stop)[0] if', 'text if', STREAM
+        'stop text',
+        'models/prompt_builder.py',
+        'text.split(self.template.stop)[0] if',
+        'text if',
+        PROMPT,
     ),
     mutant(
         'stop text of a stream',

@@ -80,7 +80,7 @@ def test_the_picture_of_the_demo_is_described_as_it_is(captioner):
 def test_load_says_what_it_is_and_a_folder_of_that_name_comes_first(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     model = mmllava.load('tiny', task='caption', device='cpu')
-    assert model.template_name == 'vicuna_v1' and model.projector.depth == 2
+    assert model.prompt_builder.template_name == 'vicuna_v1' and model.projector.depth == 2
     assert sum(p.numel() for p in model.parameters()) == 2_389_856
     (tmp_path / 'tiny').mkdir()
     with pytest.raises(mmllava.errors.MMLlavaError):

@@ -188,7 +188,10 @@ def test_a_row_that_comes_often_is_looked_at_once(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('option', 'message'),
     [
-        ('model.template=llava_v1', "template='vicuna_v1' and the model template='llava_v1'"),
+        (
+            'model.template=llava_v1',
+            "template='vicuna_v1' and the model template='llava_v1'",
+        ),
         ('train_dataloader.batch_size=3', 'batch_size=3 and its sampler batch_size=2'),
         ('train_dataloader.collate_fn.type=pseudo_collate', "dict(type='mmllava.keep_lists')"),
         ('train_dataloader.dataset.ann_file=gone.json', 'cannot read gone.json'),

@@ -13,8 +13,8 @@ from mmllava.generation.config import check_streamable
 from mmllava.generation.stream import stream_ids, stream_text
 from mmllava.images.load import Picture
 from mmllava.io import write_json
-from mmllava.models.image_inputs import flatten_images, original_sizes
 from mmllava.models.llava import Llava
+from mmllava.models.preprocessor import flatten_images, original_sizes
 from mmllava.models.splice import splice
 from mmllava.prompts.encode import encode
 from mmllava.prompts.presets import override

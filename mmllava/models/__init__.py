@@ -1,26 +1,22 @@
-"""Images and token ids become logits, losses and text.
+"""Turns images and token ids into logits, losses and text.
 
 Floor 2. Files:
 
-    checks.py              does this machine, this folder fit the model?
-    detect.py              an original folder -> the config of its model, with reasons
-    hf_config.py           sizes from a config, a folder or the hub
-    image_inputs.py        the pictures of a batch, whatever form they come in
-    language.py            the only door to transformers' language models
-    llava.py               the model: three parts, wired
-    llava_config.py        the other way: a model -> its config.json
-    meta_init.py           only shapes until weights come; device and dtype
-    mmpretrain_configs.py  component names of mmpretrain's own configs
-    packed_attention.py    samples in one row that do not see each other
-    partial.py             a checkpoint that holds only what training changed
-    preprocessor.py        pixels normalised, to the device
-    projector.py           linear (v1) or two layers (v1.5)
-    quantize.py            the language model in 8 or 4 bits
-    splice.py              features between word embeddings; padding
-    tiles.py               v1.6: features of tiles -> one row
-    tokenizer.py           the tokenizer: of the config, the checkpoint or the hub
-    vision_tower.py        CLIP, up to the layer that LLaVA reads
-    weights.py             a checkpoint's tensors into the model, all or nothing
+    detect.py            an original folder, or mmpretrain's config -> the config of a model
+    hf_config.py         config.json: read, compared with a model, written
+    language.py          wraps transformers' language models
+    llava.py             wires tower, projector and language model; forward, loss, predict
+    meta_init.py         only shapes until weights come; device and dtype
+    packed_attention.py  packed samples that do not see each other
+    partial.py           a checkpoint that holds only what training changed
+    preprocessor.py      normalises pixels; flattens the forms that images come in
+    projector.py         linear (v1) or two layers (v1.5)
+    prompt_builder.py    a sample -> ids and labels; ids -> an answer
+    quantize.py          the language model in 8 or 4 bits
+    splice.py            inserts image features into token embeddings; pads or packs a batch
+    tiles.py             v1.6: merges the features of an image's tiles
+    vision_tower.py      wraps CLIP, up to the hidden state that LLaVA reads
+    weights.py           a checkpoint's tensors into the model, all or nothing
 """
 
 from mmllava.models.language import LanguageModel

@@ -1,4 +1,4 @@
-"""An original LLaVA folder -> the config of its model, each part with its reason.
+"""Derives a model's config from an original LLaVA folder, or from mmpretrain's config.
 
 What is decided here is decided by config.json, tensor names and tokenizer files;
 what a folder is called says nothing.
@@ -15,7 +15,7 @@ from mmllava.checkpoints.layouts.llava_files import describe_tower
 from mmllava.checkpoints.storage.hub import is_hub_id
 from mmllava.checkpoints.storage.reader import read_config
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
-from mmllava.errors import CheckpointError, unknown_name
+from mmllava.errors import CheckpointError, ConfigError, unknown_name
 from mmllava.images.anyres import read_grid
 from mmllava.images.clip import ASPECTS
 from mmllava.models import hf_config
@@ -33,6 +33,11 @@ _LARGE = dict(
 TOWERS = {
     'openai/clip-vit-large-patch14': dict(_LARGE, image_size=224),
     'openai/clip-vit-large-patch14-336': dict(_LARGE, image_size=336),
+}
+#: The CLIP behind a ViT of mmpretrain's own configs, by arch, patch_size and img_size.
+_VITS = {
+    ('l', 14, 224): 'openai/clip-vit-large-patch14',
+    ('l', 14, 336): 'openai/clip-vit-large-patch14-336',
 }
 #: What to do with a checkpoint that is not LLaVA as its authors store it.
 _ADVICE = {
@@ -240,3 +245,37 @@ def _template(config: Mapping[str, Any], kind: Kind, tokenizer: LlamaTokenizer) 
         # Early Llama-2-7B-chat configs say 1e-06 and 2048, as LLaMA's.
         return 'llava_v1', "one linear layer on LLaMA, v1; if on Llama-2-Chat: 'llava_llama_2'"
     return 'llava_v1', 'one linear layer on LLaMA, v1'
+
+
+def config_from_mmpretrain(
+    vision_encoder: Mapping[str, Any], lang_encoder: Mapping[str, Any], tokenizer: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Copies the three component configs of mmpretrain's Llava, its types replaced by ours.
+
+    Raises:
+        ConfigError: a vision tower of mmpretrain's that is not OpenAI's CLIP.
+    """
+    parts = dict(
+        vision_encoder=dict(vision_encoder),
+        lang_encoder=dict(lang_encoder),
+        tokenizer=dict(tokenizer),
+    )
+    names = {name: part.get('type', '').split('.')[-1] for name, part in parts.items()}
+    if names['vision_encoder'] == 'VisionTransformer':
+        parts['vision_encoder'] = _clip_of(parts['vision_encoder'])
+    if names['lang_encoder'] == 'AutoModelForCausalLM':
+        parts['lang_encoder']['type'] = 'mmllava.LanguageModel'
+    if names['tokenizer'] in ('AutoTokenizer', 'LlamaTokenizer'):
+        parts['tokenizer']['type'] = 'mmllava.LlamaTokenizer'
+    return parts
+
+
+def _clip_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    key = (config.get('arch'), config.get('patch_size'), config.get('img_size'))
+    if key not in _VITS:
+        raise ConfigError(
+            f'a VisionTransformer with arch={key[0]!r}, patch_size={key[1]}, img_size={key[2]} '
+            "is no tower of LLaVA's. Use type='mmllava.CLIPVisionTower' with its sizes."
+        )
+    name = _VITS[key]
+    return dict(type='mmllava.CLIPVisionTower', **TOWERS[name], pretrained=name)

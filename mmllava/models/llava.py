@@ -11,11 +11,10 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 
 from mmllava.errors import ConfigError, unknown_name
-from mmllava.models.checks import check_folder_config
-from mmllava.models.hf_config import find_checkpoint
-from mmllava.models.image_inputs import Images, flatten_images, original_sizes
+from mmllava.models.detect import config_from_mmpretrain
+from mmllava.models.hf_config import check_folder_config, find_checkpoint
 from mmllava.models.meta_init import LazyModel
-from mmllava.models.mmpretrain_configs import translate
+from mmllava.models.preprocessor import Images, flatten_images, original_sizes
 from mmllava.models.prompt_builder import TASKS, PromptBuilder
 from mmllava.models.splice import Batch, collate, splice
 from mmllava.models.tiles import merge_tiles
@@ -107,7 +106,7 @@ class Llava(LazyModel):
             dict(dict(type='mmllava.LlavaDataPreprocessor'), **(data_preprocessor or {}))
         )
         super().__init__(preprocessor, init_cfg, dtype, bits)
-        self._parts = translate(vision_encoder, lang_encoder, tokenizer)
+        self._parts = config_from_mmpretrain(vision_encoder, lang_encoder, tokenizer)
         self._parts['vision_encoder'].setdefault('select_layer', mm_vision_select_layer)
         self._mm_hidden_size, self._mm_proj_depth = mm_hidden_size, mm_proj_depth
         self.mm_patch_merge_type = mm_patch_merge_type

@@ -9,7 +9,6 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 
 from mmllava.errors import CheckpointError, ConfigError, DeviceError, unknown_name
-from mmllava.models.checks import check_device
 from mmllava.models.quantize import check_bits, quantize
 
 _SPREADS = ('auto', 'balanced', 'balanced_low_0', 'sequential')  # accelerate's
@@ -192,3 +191,23 @@ class LazyModel(BaseModel):
             dtype = next(halves, torch.float16)
         if any(p.dtype != dtype for p in parameters):
             super().to(dtype)
+
+
+def check_device(device: Any) -> None:
+    """Refuses a CUDA device that is not there.
+
+    Raises:
+        DeviceError: says how many there are.
+    """
+    try:
+        device = torch.device(device)
+    except RuntimeError as error:
+        raise DeviceError(f"'{device}' is no device; expected cpu, cuda or cuda:1.") from error
+    if device.type != 'cuda':
+        return
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (device.index or 0) >= count:
+        raise DeviceError(
+            f"device '{device}' was asked for, and PyTorch {torch.__version__} sees {count} CUDA "
+            "devices. Use device='cpu', or a machine (and a PyTorch build) with CUDA."
+        )

@@ -8,12 +8,12 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
+from mmllava.checkpoints.layouts.delta import is_difference
 from mmllava.checkpoints.layouts.keymaps import to_model_names
 from mmllava.checkpoints.layouts.tied import ADVICE, tie_head
 from mmllava.checkpoints.storage.hub import fetch, is_hub_id
 from mmllava.checkpoints.storage.reader import read_config, read_json
 from mmllava.errors import CheckpointError
-from mmllava.models.checks import check_not_delta
 from mmllava.models.hf_config import find_checkpoint
 from mmllava.models.partial import Changes, add_adapter, fingerprint, read_changes
 
@@ -118,6 +118,26 @@ def _untie(model: nn.Module) -> None:
     if lm.lm_head.weight is lm.model.embed_tokens.weight:
         lm.lm_head.weight = nn.Parameter(lm.lm_head.weight.detach())
         lm.config.tie_word_embeddings = False
+
+
+def check_not_delta(entries: Mapping[str, TensorEntry], path: str | Path) -> None:
+    """Refuses weights that are a difference to LLaMA, not yet merged.
+
+    A language model's last norm scales by about 1; a difference is near 0 there.
+
+    Raises:
+        CheckpointError: with the command that merges.
+    """
+    entry = entries.get('language.lm.model.norm.weight')
+    if entry is None:
+        return
+    difference, size = is_difference(entry)
+    if difference:
+        raise CheckpointError(
+            f'{path} looks like a delta: its last norm is {size:.3f} on average, and that of a '
+            'model about 1. Merge it with LLaMA first: python '
+            'tools/model_converters/llava-delta2mmpre.py BASE DELTA MERGED.'
+        )
 
 
 def _knows_tiles(path: Path) -> bool:

@@ -18,7 +18,7 @@ from mmllava.datasets.transforms import CLIPResize, LoadImage
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.images.annotate import annotate, side_by_side
 from mmllava.images.load import load_image
-from mmllava.models.image_inputs import flatten_images
+from mmllava.models.preprocessor import flatten_images
 from mmllava.prompts.encode import encode
 from mmllava.prompts.render import render
 from mmllava.registry import HOOKS

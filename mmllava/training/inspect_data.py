@@ -19,8 +19,8 @@ from mmllava.datasets.llava_json import BadSample
 from mmllava.datasets.transforms import CLIPResize, LoadImage
 from mmllava.errors import ConfigError, DataError, PromptError, unknown_name
 from mmllava.metrics.captions import SCORERS, match_id
-from mmllava.models.image_inputs import flatten_images, original_sizes
 from mmllava.models.llava import Llava
+from mmllava.models.preprocessor import flatten_images, original_sizes
 from mmllava.models.splice import check_rows
 from mmllava.models.tiles import merge_tiles
 from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt

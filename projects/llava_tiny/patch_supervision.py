@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from mmllava.datasets.llava_json import picture_path, read_rows
 from mmllava.errors import ConfigError, DataError, unknown_name
-from mmllava.models.image_inputs import Images, flatten_images
 from mmllava.models.llava import Llava, Samples
+from mmllava.models.preprocessor import Images, flatten_images
 from mmllava.registry import DATASETS, MODELS
 from mmllava.structures import IGNORE_INDEX
 from projects.llava_tiny.scenes import COLORS, KINDS, PLACES, SIDE, SIZES, Scene

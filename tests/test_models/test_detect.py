@@ -3,12 +3,14 @@
 import pytest
 
 from mmllava.errors import ConfigError
-from mmllava.models.mmpretrain_configs import translate
+from mmllava.models.detect import config_from_mmpretrain
 
 
 def test_upstreams_component_types_become_ours():
     vision = dict(type='VisionTransformer', arch='l', patch_size=14, img_size=336, pretrained='x')
-    parts = translate(vision, dict(type='AutoModelForCausalLM'), dict(type='AutoTokenizer'))
+    parts = config_from_mmpretrain(
+        vision, dict(type='AutoModelForCausalLM'), dict(type='AutoTokenizer')
+    )
     assert [part['type'] for part in parts.values()] == [
         'mmllava.CLIPVisionTower',
         'mmllava.LanguageModel',
@@ -25,4 +27,4 @@ def test_upstreams_component_types_become_ours():
 def test_another_vision_transformer_is_refused():
     vision = dict(type='mmpretrain.VisionTransformer', arch='b', patch_size=16, img_size=224)
     with pytest.raises(ConfigError, match="arch='b', patch_size=16, img_size=224 is no tower"):
-        translate(vision, {}, {})
+        config_from_mmpretrain(vision, {}, {})

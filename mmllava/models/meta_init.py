@@ -1,4 +1,4 @@
-"""A model that is only shapes until its weights come, in the dtype they are wanted."""
+"""Keeps a model on the meta device until its weights come; chooses its dtype and device."""
 
 from abc import abstractmethod
 from pathlib import Path
@@ -9,9 +9,9 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 
 from mmllava.errors import CheckpointError, ConfigError, DeviceError, unknown_name
-from mmllava.models.quantize import check_bits, quantize
+from mmllava.models.quantize import check_bits, is_quantized, quantize
 
-_SPREADS = ('auto', 'balanced', 'balanced_low_0', 'sequential')  # accelerate's
+_DEVICE_MAPS = ('auto', 'balanced', 'balanced_low_0', 'sequential')  # accelerate's
 _DTYPES = ('float32', 'float16', 'bfloat16')
 
 
@@ -42,8 +42,7 @@ class LazyModel(BaseModel):
             raise unknown_name('dtype', str(dtype), _DTYPES)
         check_bits(bits)
         self.dtype = dtype and getattr(torch, dtype)
-        self.bits, self._quantized = bits, False
-        self._spread = False  # over several devices, by accelerate
+        self.bits = bits
         self.mixed = False  # dtypes differ on purpose: training holds what it changes in float32
 
     @abstractmethod
@@ -57,7 +56,17 @@ class LazyModel(BaseModel):
     @property
     def has_weights(self) -> bool:
         """Whether the parameters are more than shapes."""
-        return self._spread or not any(p.is_meta for p in self.parameters())
+        return self.is_dispatched or not any(p.is_meta for p in self.parameters())
+
+    @property
+    def is_dispatched(self) -> bool:
+        """Whether accelerate has put the parts on their devices; offloaded ones are on meta."""
+        return getattr(self, 'hf_device_map', None) is not None
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether the language model's blocks have layers of ``bits``."""
+        return is_quantized(self.language)
 
     def init_weights(self) -> None:
         """Loads ``init_cfg``'s checkpoint, or draws weights at random if it names none."""
@@ -80,9 +89,9 @@ class LazyModel(BaseModel):
                 'the model has no weights yet. Call get_model with pretrained=PATH, or '
                 'init_weights() for random ones.'
             )
-        if self.bits and not self._quantized:
+        if self.bits and not self.is_quantized:
             raise DeviceError(f"bits={self.bits} needs a CUDA device. Move the model: .to('cuda').")
-        if not self._spread:
+        if not self.is_dispatched:
             self.cast_to_compute_dtype(next(self.parameters()).device.type)
 
     def to(self, *args: Any, **kwargs: Any) -> 'LazyModel':
@@ -98,7 +107,7 @@ class LazyModel(BaseModel):
             elif isinstance(value, (str, int, torch.device)) and not isinstance(value, bool):
                 check_device(value)
                 device = torch.device(value).type
-        if device not in (None, 'cuda') and self.bits and not self._quantized:
+        if device not in (None, 'cuda') and self.bits and not self.is_quantized:
             raise DeviceError(
                 f"bits={self.bits} runs on a CUDA device, and '{device}' was asked for. Leave bits "
                 "out, or use device='cuda'."
@@ -118,10 +127,9 @@ class LazyModel(BaseModel):
             device: where the model will run; to answer, on a GPU only, and to train on a
                 CPU too.
         """
-        if not self._quantized:
+        if not self.is_quantized:
             self.cast_to_compute_dtype(device)
             quantize(self.language, self.bits, next(self.parameters()).dtype)
-            self._quantized = True
 
     def prepare_device_map(self, device_map: str | dict[str, Any]) -> None:
         """Makes the model ready for accelerate, which puts its parts on several devices.
@@ -139,21 +147,20 @@ class LazyModel(BaseModel):
                 f'bits={self.bits} and device_map={device_map!r} exclude each other. Use device='
                 "'cuda', or leave bits out."
             )
-        if not isinstance(device_map, dict) and device_map not in _SPREADS:
-            raise unknown_name('device_map', str(device_map), _SPREADS)
+        if not isinstance(device_map, dict) and device_map not in _DEVICE_MAPS:
+            raise unknown_name('device_map', str(device_map), _DEVICE_MAPS)
         if not isinstance(device_map, dict) and not torch.cuda.is_available():
             raise DeviceError(
                 f'device_map={device_map!r} spreads a model over GPUs and CPU, and PyTorch '
                 f"{torch.__version__} sees no GPU. Use device='cpu', or a map of your own."
             )
-        wanted = device_map.values() if isinstance(device_map, dict) else ['cuda']
-        gpus = [device for device in wanted if device not in ('cpu', 'disk')]
+        devices = device_map.values() if isinstance(device_map, dict) else ['cuda']
+        gpus = [device for device in devices if device not in ('cpu', 'disk')]
         for device in gpus:
             check_device(device)
         if not self.has_weights:
             self.init_weights()
         self.cast_to_compute_dtype('cuda' if gpus else 'cpu')
-        self._spread = True
 
     def cpu(self) -> 'LazyModel':
         """`to` the CPU."""

@@ -50,10 +50,16 @@ def quantize(language: LanguageModel, bits: int, compute_dtype: torch.dtype) -> 
         linears = [(n, m) for n, m in block.named_modules() if isinstance(m, nn.Linear)]
         for name, linear in linears:
             parent, _, child = name.rpartition('.')
-            made = _four(bnb, linear, compute_dtype) if bits == 4 else _eight(bnb, linear)
+            packed = _four(bnb, linear, compute_dtype) if bits == 4 else _eight(bnb, linear)
             if linear.bias is not None:
-                made.bias = nn.Parameter(linear.bias.to(compute_dtype), requires_grad=False)
-            setattr(block.get_submodule(parent), child, made)
+                packed.bias = nn.Parameter(linear.bias.to(compute_dtype), requires_grad=False)
+            setattr(block.get_submodule(parent), child, packed)
+
+
+def is_quantized(language: LanguageModel) -> bool:
+    """Tells whether the blocks have bitsandbytes' layers."""
+    modules = language.lm.model.layers.modules()
+    return any(type(module).__module__.startswith('bitsandbytes.') for module in modules)
 
 
 def _four(bnb: ModuleType, linear: nn.Linear, compute_dtype: torch.dtype) -> nn.Module:

@@ -91,7 +91,7 @@ def parse_json(
         where: file, or file and line, for the message.
         error: class of the error to raise.
         strict: refuse ``NaN``, ``Infinity`` and half of a surrogate pair, which Python writes;
-            False for files that `dump_json` wrote.
+            False for captions and what `dump_json` wrote, where half a pair costs one character.
 
     Raises:
         MMLlavaError: of class ``error``, if it is not JSON, a key stands twice in one object,
@@ -128,6 +128,7 @@ def read_json(
     kind: type | tuple[type, ...] = dict,
     expected: str | None = None,
     error: type[MMLlavaError] = DataError,
+    strict: bool = True,
 ) -> Any:
     """Reads a JSON file that holds an object, or another type.
 
@@ -137,6 +138,7 @@ def read_json(
         expected: the content that the caller needs, as a noun phrase for the message;
             by default the name of ``kind``.
         error: class of the error to raise.
+        strict: as in `parse_json`.
 
     Raises:
         MMLlavaError: of class ``error``, if it cannot be read, is not JSON, or holds
@@ -144,7 +146,7 @@ def read_json(
     """
     kinds = kind if isinstance(kind, tuple) else (kind,)
     expected = expected or ' or '.join(_TYPE_NAMES.get(k, k.__name__) for k in kinds) + ' in JSON'
-    value = parse_json(read_text(path, expected, error), path, error)
+    value = parse_json(read_text(path, expected, error), path, error, strict)
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         raise error(
             f'{path} holds {type_name(value)}, expected {expected}. Name another file, or write '

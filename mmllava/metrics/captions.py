@@ -126,7 +126,7 @@ def read_references(path: str | Path) -> dict[ImageId, list[str]]:
         DataError: the file is missing, is not JSON, or has no ``annotations`` with an
             ``image_id`` and a ``caption`` each.
     """
-    content = io.read_json(path, (dict, list), 'a COCO caption file')
+    content = io.read_json(path, (dict, list), 'a COCO caption file', strict=False)
     annotations = content.get('annotations') if isinstance(content, dict) else None
     if not isinstance(annotations, list) or not annotations:
         raise DataError(
@@ -154,7 +154,7 @@ def read_captions(path: str | Path) -> dict[ImageId, str]:
         DataError: the file is missing, is not JSON, is not such a list, has no
             captions, or has two for an image.
     """
-    content = io.read_json(path, (dict, list), "a list in COCO's result format")
+    content = io.read_json(path, (dict, list), "a list in COCO's result format", strict=False)
     if not isinstance(content, list):
         raise DataError(
             f'{path} holds {io.type_name(content)}; expected a list of '

@@ -24,7 +24,7 @@ class ShapeError(MMLlavaError, ValueError):
 
 
 class ImageError(MMLlavaError, ValueError):
-    """A picture is missing, is not a picture, or is cut short."""
+    """An image is missing, is not an image, or is cut short."""
 
 
 class CheckpointError(MMLlavaError, RuntimeError):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 IGNORE_INDEX = -100  # label of a token that the loss skips; fixed by torch's cross_entropy
-IMAGE_TOKEN_INDEX = -200  # id that stands for one whole picture; LLaVA's own number
+IMAGE_TOKEN_INDEX = -200  # id that stands for one whole image; LLaVA's own number
 IMAGE_TAG = '<image>'  # the same in text
 
 
@@ -25,7 +25,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class EncodedPrompt:
-    """Token ids and labels of equal length L; a picture is one IMAGE_TOKEN_INDEX."""
+    """Token ids and labels of equal length L; an image is one IMAGE_TOKEN_INDEX."""
 
     input_ids: list[int]
     labels: list[int]
@@ -36,5 +36,5 @@ class EncodedPrompt:
 
     @property
     def num_images(self) -> int:
-        """Pictures that the prompt expects."""
+        """Images that the prompt expects."""
         return self.input_ids.count(IMAGE_TOKEN_INDEX)

@@ -10,7 +10,7 @@ from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 MODELS = ROOT / 'tests/golden/models'
-#: version -> (folder with config and tokenizer, aspect of pictures, projector layers)
+#: version -> (folder with config and tokenizer, aspect of images, projector layers)
 VERSIONS = {
     'v1': ('llava-v1-delta', 'square', 1),
     'v1.5': ('llava-v1.5', 'pad', 2),

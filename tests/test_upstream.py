@@ -40,7 +40,7 @@ def test_it_reads_the_last_block_of_the_tower(upstream):
         mm_vision_select_layer=-2,
     )
     ids = torch.tensor([[5, -200, 6]])
-    out = upstream.modules.forward_vision_tower(model, ids, None, None, None, images='a picture')
+    out = upstream.modules.forward_vision_tower(model, ids, None, None, None, images='an image')
     assert out[3][0, 1:3].unique().tolist() == [1.0]  # states[-1], with select layer -2 set
 
 
@@ -49,7 +49,7 @@ def test_it_attends_to_padding_after_the_first_new_token(upstream):
     past = [[torch.zeros(1, 1, 4, 2)]]
     model = SimpleNamespace(vision_tower=object())
     out = upstream.modules.forward_vision_tower(
-        model, torch.tensor([[7]]), mask, past, None, images='a picture'
+        model, torch.tensor([[7]]), mask, past, None, images='an image'
     )
     assert out[1].tolist() == [[1, 1, 1, 1, 1]]
 

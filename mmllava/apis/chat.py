@@ -11,7 +11,7 @@ from mmllava.datasets.collate import collate
 from mmllava.errors import PromptError
 from mmllava.generation.config import check_streamable
 from mmllava.generation.stream import stream_ids, stream_text
-from mmllava.images.load import Picture
+from mmllava.images.load import ImageSource
 from mmllava.io import write_json
 from mmllava.models.llava import Llava
 from mmllava.models.preprocessor import flatten_images, original_sizes
@@ -65,13 +65,19 @@ class ChatSession:
         self._cancelled = True
 
     def ask(
-        self, question: str, images: Picture | Sequence[Picture] | None = None, **generation: Any
+        self,
+        question: str,
+        images: ImageSource | Sequence[ImageSource] | None = None,
+        **generation: Any,
     ) -> str:
         """Returns the whole answer to the next question. Arguments as for `stream`."""
         return ''.join(self.stream(question, images, **generation))
 
     def stream(
-        self, question: str, images: Picture | Sequence[Picture] | None = None, **generation: Any
+        self,
+        question: str,
+        images: ImageSource | Sequence[ImageSource] | None = None,
+        **generation: Any,
     ) -> Iterator[str]:
         """Yields the answer to the next question in pieces, as soon as they are final.
 
@@ -118,7 +124,7 @@ class ChatSession:
         turns = [{'from': speakers[turn.role], 'value': turn.text} for turn in self.turns]
         write_json(path, dict(images=self.images, conversations=turns))
 
-    def _encode(self, image: Picture) -> list[torch.Tensor]:
+    def _encode(self, image: ImageSource) -> list[torch.Tensor]:
         """Computes the features ``(N, D)`` of one image; returns them in a list."""
         model = self.model
         model.check_weights()
@@ -199,5 +205,5 @@ def _without_tags(text: str) -> str:
     return text
 
 
-def _source_of(image: Picture) -> str:
+def _source_of(image: ImageSource) -> str:
     return str(image) if isinstance(image, (str, Path)) else type(image).__name__

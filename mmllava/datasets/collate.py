@@ -8,10 +8,10 @@ from mmllava.registry import FUNCTIONS
 
 @FUNCTIONS.register_module('keep_lists')
 def collate(samples: Sequence[dict[str, Any]]) -> dict[str, list]:
-    """Keeps each sample's pictures together; a config's ``mmllava.keep_lists``.
+    """Keeps each sample's images together; a config's ``mmllava.keep_lists``.
 
-    mmengine's ``pseudo_collate`` turns lists about: of two samples of two pictures
-    each, the first would get the first picture of both. Lists of unequal length, text
+    mmengine's ``pseudo_collate`` turns lists about: of two samples of two images
+    each, the first would get the first image of both. Lists of unequal length, text
     alone among them, it refuses.
 
     Returns:

@@ -38,7 +38,7 @@ class Source:
 class InstructDataset(BaseDataset):
     """LLaVA's training JSON (`mmllava.datasets.llava_json`), one file or several mixed.
 
-    A bad sample (a picture that is missing or broken, marks that do not match,
+    A bad sample (an image that is missing or broken, marks that do not match,
     nothing to learn) is named in the log and skipped: the next good one of the
     same modality comes in its place, so that a run that is resumed sees the same.
 
@@ -46,7 +46,7 @@ class InstructDataset(BaseDataset):
         ann_file: a JSON file, or a list of several: each a path, or
             ``dict(ann_file=, img_root=, weight=)``. An epoch has a file's rows
             ``weight`` times; of 2.5, every row twice and every other one once more.
-        img_root: folder that the picture paths in the files are below, where a
+        img_root: folder that the image paths in the files are below, where a
             file names none of its own.
         template: name of the model's template, for what it cannot write.
         pipeline: from ``img_path`` to a packed sample: LoadImage, CLIPResize,
@@ -66,7 +66,7 @@ class InstructDataset(BaseDataset):
 
     lengths: np.ndarray
     rows: np.ndarray
-    one_picture_each: bool
+    one_image_each: bool
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class InstructDataset(BaseDataset):
         for step in self.pipeline.transforms:
             if isinstance(step, LoadImage) and step.on_error == 'record':
                 raise ConfigError(
-                    "LoadImage has on_error='record', which would train on black pictures. "
+                    "LoadImage has on_error='record', which would train on black images. "
                     'Leave it out: a bad sample is skipped and named.'
                 )
 
@@ -108,7 +108,7 @@ class InstructDataset(BaseDataset):
             total += len(rows)
         self.lengths, self.rows = np.array(lengths, np.int32), np.array(numbers, np.int32)
         images = [d['row'].get('image') for d in data if isinstance(d['row'], dict)]
-        self.one_picture_each = all(isinstance(image, str) for image in images)
+        self.one_image_each = all(isinstance(image, str) for image in images)
         # Shared, so that the workers of a loader count together.
         self._bad = torch.zeros(total, dtype=torch.uint8).share_memory_()
         return data
@@ -144,7 +144,7 @@ class InstructDataset(BaseDataset):
                 return self.prepare_data(candidate)
             except BadSample as error:
                 self._skip(candidate, error)
-        kind = 'text-only samples' if self.lengths[index] < 0 else 'samples with pictures'
+        kind = 'text-only samples' if self.lengths[index] < 0 else 'samples with images'
         raise DataError(
             f'all {kind} of {self._names()} are bad, expected some to learn from. '
             'The log names them; check img_root.'

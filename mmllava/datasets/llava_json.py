@@ -2,7 +2,7 @@
 
 A row is ``{"id": ..., "image": path or list of paths, "conversations": [{"from": "human" or
 "gpt", "value": text}, ...]}``; without ``image`` it is text only. A row with ``caption`` in
-the place of ``conversations`` is a picture and its caption.
+the place of ``conversations`` is an image and its caption.
 """
 
 import json
@@ -19,10 +19,10 @@ from mmllava.structures import IMAGE_TAG, Turn
 
 #: kind of a bad sample -> what is wrong with it
 KINDS = {
-    'missing': 'no picture at its path',
-    'broken': 'a picture that cannot be decoded, or made square',
-    'huge': 'a picture of more pixels than Pillow opens',
-    'marks': f'{IMAGE_TAG} marks and pictures differ in number',
+    'missing': 'no image at its path',
+    'broken': 'an image that cannot be decoded, or made square',
+    'huge': 'an image of more pixels than Pillow opens',
+    'marks': f'{IMAGE_TAG} marks and images differ in number',
     'format': 'not a row of the format, or not a conversation',
     'empty': 'nothing to learn',
 }
@@ -87,20 +87,20 @@ def to_sample(row: Any, img_root: str, template: str) -> dict[str, Any]:
 
     Args:
         row: of a training file.
-        img_root: folder that the row's picture paths are below.
+        img_root: folder that the row's image paths are below.
         template: name of the model's template.
 
     Returns:
         ``conversations`` as in the file, and ``img_path``: one path, or a list of
-        them where there are several pictures or none.
+        them where there are several images or none.
 
     Raises:
         BadSample: the row cannot be learned from.
     """
     if not isinstance(row, Mapping):
         raise BadSample('format', f'the row is {str(row)[:80]}, expected an object.')
-    names = _picture_names(row)
-    paths = [picture_path(name, img_root) for name in names]
+    names = _image_names(row)
+    paths = [image_path(name, img_root) for name in names]
     conversations = _conversations(row)
     try:
         turns = from_json(conversations, template, several=len(paths) > 1)
@@ -112,22 +112,22 @@ def to_sample(row: Any, img_root: str, template: str) -> dict[str, Any]:
     return dict(conversations=conversations, img_path=paths[0] if len(paths) == 1 else paths)
 
 
-def _check(turns: list[Turn], template: str, num_pictures: int) -> None:
+def _check(turns: list[Turn], template: str, num_images: int) -> None:
     """Raises BadSample if the model would refuse the conversation."""
     marks = sum((turn.text or '').count(IMAGE_TAG) for turn in turns)
-    if marks != num_pictures:
+    if marks != num_images:
         raise BadSample(
             'marks',
-            f'the conversation has {marks} {IMAGE_TAG} marks, and the row has {num_pictures} '
-            f'pictures. Write one {IMAGE_TAG} for each picture, in what "human" says.',
+            f'the conversation has {marks} {IMAGE_TAG} marks, and the row has {num_images} '
+            f'images. Write one {IMAGE_TAG} for each image, in what "human" says.',
         )
     try:
-        encode_training(get_template(template), turns, _NoTokens(), num_pictures)
+        encode_training(get_template(template), turns, _NoTokens(), num_images)
     except PromptError as error:
         raise BadSample('format', str(error)) from error
 
 
-def _picture_names(row: Mapping[str, Any]) -> list[str]:
+def _image_names(row: Mapping[str, Any]) -> list[str]:
     found = row.get('image')
     names = found if isinstance(found, list) else [] if found is None else [found]
     if not all(isinstance(name, str) and name for name in names):
@@ -137,8 +137,8 @@ def _picture_names(row: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def picture_path(name: str, img_root: str) -> str:
-    """The path of a picture; links are followed, but ``..`` does not leave the root.
+def image_path(name: str, img_root: str) -> str:
+    """The path of an image; links are followed, but ``..`` does not leave the root.
 
     Raises:
         BadSample: it would.
@@ -147,7 +147,7 @@ def picture_path(name: str, img_root: str) -> str:
     if os.path.commonpath([root, os.path.abspath(path)]) != root:
         raise BadSample(
             'format',
-            f'the picture {name!r} lies outside of the picture folder {img_root or "."}; expected '
+            f'the image {name!r} lies outside of the image folder {img_root or "."}; expected '
             'a path below it. Correct the row, or set img_root.',
         )
     return path

@@ -105,7 +105,7 @@ def convert(folder: str | Path, split: str, format_: str) -> list[dict[str, Any]
         format_: as `check_format` takes it.
 
     Returns:
-        a row for each problem; a picture is ``{id}/{file}``, below the folder of the split.
+        a row for each problem; an image is ``{id}/{file}``, below the folder of the split.
 
     Raises:
         ConfigError: unknown format or split.

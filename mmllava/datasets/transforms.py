@@ -1,4 +1,4 @@
-"""The steps from a picture's path to the pixels that a model takes."""
+"""The steps from an image's path to the pixels that a model takes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,12 +23,12 @@ def _map(function: Callable[[Any], Any], value: Any) -> Any:
 class LoadImage(BaseTransform):
     """Decodes ``img_path`` (or what is already in ``img``) as LLaVA does, to RGB.
 
-    Either may be a list: the pictures of one sample, in the order of their tags;
+    Either may be a list: the images of one sample, in the order of their tags;
     that of a sample of text alone is empty.
 
     Args:
-        exif: turn the picture as its EXIF orientation says; the original does not.
-        on_error: ``raise``, or ``record`` a picture that cannot be decoded
+        exif: turn the image as its EXIF orientation says; the original does not.
+        on_error: ``raise``, or ``record`` an image that cannot be decoded
             under the key ``error`` and go on, so that one bad file does not
             end an evaluation.
     """
@@ -56,7 +56,7 @@ class CLIPResize(BaseTransform):
     """Prepares an image for CLIP: one square, or for v1.6 the whole image and its tiles.
 
     One square is uint8 RGB ``(size, size, 3)``, tiles are ``(T, 3, size, size)``.
-    A picture that could not be decoded becomes a black square; its ``error``
+    An image that could not be decoded becomes a black square; its ``error``
     keeps it out of the results.
 
     Args:

@@ -2,7 +2,7 @@
 
 Floor 1. Files:
 
-    annotate.py  a picture with its caption below
+    annotate.py  an image with its caption below
     anyres.py    v1.6: which grid, which tiles, what to keep
     clip.py      crop (v1) or pad (v1.5) to the square that CLIP sees
     load.py      path, address, bytes, array -> RGB

@@ -1,4 +1,4 @@
-"""A picture with what a model said about it, in a band below."""
+"""An image with what a model said about it, in a band below."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ ELLIPSIS = '...'
 
 
 def annotate(
-    picture: Image.Image,
+    image: Image.Image,
     text: str | Sequence[str],
     max_lines: int = 12,
     ink: tuple[int, int, int] = INK,
 ) -> Image.Image:
-    """Returns an RGB copy of ``picture`` with ``text`` in a white band below it.
+    """Returns an RGB copy of ``image`` with ``text`` in a white band below it.
 
-    The copy is as wide as the picture and higher by the band. Text is wrapped
+    The copy is as wide as the image and higher by the band. Text is wrapped
     to the width; a word that is wider than a line is cut. The font is Pillow's
     own; a character it lacks becomes a small box.
 
@@ -36,38 +36,38 @@ def annotate(
     """
     if max_lines < 1:
         raise ConfigError(f'max_lines is {max_lines}, expected 1 or more.')
-    picture = picture.convert('RGB')  # a copy, whatever it was
+    image = image.convert('RGB')  # a copy, whatever it was
     paragraphs = [text] if isinstance(text, str) else list(text)
     paragraphs = [line for part in paragraphs for line in part.splitlines() if line.strip()]
     if not paragraphs:
-        return picture
-    font_px = round((picture.width * picture.height) ** 0.5 / 22)
+        return image
+    font_px = round((image.width * image.height) ** 0.5 / 22)
     font_px = min(max(font_px, MIN_FONT_PX), MAX_FONT_PX)
     font = ImageFont.load_default(font_px)
-    # On a picture a few pixels wide a margin would leave no room for a letter.
-    margin = font_px // 2 if picture.width >= 4 * font_px else 0
-    lines = _wrap(paragraphs, font, picture.width - 2 * margin, max_lines)
+    # On an image a few pixels wide a margin would leave no room for a letter.
+    margin = font_px // 2 if image.width >= 4 * font_px else 0
+    lines = _wrap(paragraphs, font, image.width - 2 * margin, max_lines)
 
     line_px = round(font_px * 1.3)
     band_px = len(lines) * line_px + font_px
-    page = Image.new('RGB', (picture.width, picture.height + band_px), PAPER)
-    page.paste(picture)
+    page = Image.new('RGB', (image.width, image.height + band_px), PAPER)
+    page.paste(image)
     pen = ImageDraw.Draw(page)
     for number, line in enumerate(lines):
-        top = picture.height + font_px // 2 + number * line_px
+        top = image.height + font_px // 2 + number * line_px
         pen.text((margin, top), line, ink, font)
     return page
 
 
-def side_by_side(pictures: Sequence[Image.Image]) -> Image.Image:
-    """The pictures of one sample in a row, tops level, on white; none is a white strip."""
-    if not pictures:
+def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
+    """The images of one sample in a row, tops level, on white; none is a white strip."""
+    if not images:
         return Image.new('RGB', (448, 8), PAPER)
-    width, height = sum(p.width for p in pictures), max(p.height for p in pictures)
+    width, height = sum(p.width for p in images), max(p.height for p in images)
     page, left = Image.new('RGB', (width, height), PAPER), 0
-    for picture in pictures:
-        page.paste(picture, (left, 0))
-        left += picture.width
+    for image in images:
+        page.paste(image, (left, 0))
+        left += image.width
     return page
 
 

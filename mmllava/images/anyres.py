@@ -1,4 +1,4 @@
-"""LLaVA v1.6: a picture as a whole and in tiles, and how many tokens it takes.
+"""LLaVA v1.6: an image as a whole and in tiles, and how many tokens it takes.
 
 A pinpoint is a resolution (width, height), in pixels, that the checkpoint was
 trained on: its ``image_grid_pinpoints``. Source: ``mm_utils.py`` and
@@ -35,18 +35,18 @@ def read_grid(written: Any) -> list[Size]:
 
 
 def best_resolution(size: Size, pinpoints: Sequence[Size]) -> Size:
-    """The pinpoint that keeps the most of a picture's pixels.
+    """The pinpoint that keeps the most of an image's pixels.
 
     Of those that keep as many, the one with the smallest canvas, and then the
     first in the list.
 
     Args:
-        size: of the picture.
+        size: of the image.
         pinpoints: resolutions to choose from.
 
     Raises:
         ConfigError: ``pinpoints`` is empty, or is not pairs of positive numbers.
-        ImageError: a side of the picture is below 1.
+        ImageError: a side of the image is below 1.
     """
     _check(size, pinpoints)
     width, height = size
@@ -60,7 +60,7 @@ def best_resolution(size: Size, pinpoints: Sequence[Size]) -> Size:
 
 
 def grid_shape(size: Size, pinpoints: Sequence[Size], size_px: int) -> Size:
-    """Columns and rows of tiles, of side ``size_px``, that a picture is cut into.
+    """Columns and rows of tiles, of side ``size_px``, that an image is cut into.
 
     Raises:
         ConfigError: as `best_resolution`, or a pinpoint does not divide into tiles.
@@ -72,7 +72,7 @@ def grid_shape(size: Size, pinpoints: Sequence[Size], size_px: int) -> Size:
 
 
 def tiles(image: Image.Image, size_px: int, pinpoints: Sequence[Size]) -> np.ndarray:
-    """The views of one picture.
+    """The views of one image.
 
     Args:
         image: RGB.
@@ -81,7 +81,7 @@ def tiles(image: Image.Image, size_px: int, pinpoints: Sequence[Size]) -> np.nda
 
     Returns:
         ``(1 + columns * rows, size_px, size_px, 3)`` uint8 RGB: the whole
-        picture squashed to a square, then the tiles row by row.
+        image squashed to a square, then the tiles row by row.
 
     Raises:
         ConfigError: as `grid_shape`.
@@ -96,25 +96,25 @@ def tiles(image: Image.Image, size_px: int, pinpoints: Sequence[Size]) -> np.nda
 
 
 def unpad_rectangle(rows: int, columns: int, size: Size) -> tuple[int, int, int, int]:
-    """The part of a grid of features that shows the picture, not the black around it.
+    """The part of a grid of features that shows the image, not the black around it.
 
     The same number of rows (or columns) goes from both sides, so that up to one
-    more than the picture covers may stay. A picture thinner than one row (or
+    more than the image covers may stay. An image thinner than one row (or
     column) keeps none where the grid has an even number of them.
 
     Args:
         rows: of the grid.
         columns: of the grid.
-        size: of the picture, as it was before any resize.
+        size: of the image, as it was before any resize.
 
     Returns:
         (top, bottom, left, right); bottom and right are the first not kept.
 
     Raises:
         ConfigError: ``rows`` or ``columns`` is below 1.
-        ImageError: a side of the picture is below 1.
+        ImageError: a side of the image is below 1.
     """
-    _check_picture(size)
+    _check_image(size)
     if rows < 1 or columns < 1:
         raise ConfigError(
             f'a grid of {rows} rows and {columns} columns of features is empty; expected at least '
@@ -130,14 +130,14 @@ def unpad_rectangle(rows: int, columns: int, size: Size) -> tuple[int, int, int,
 
 
 def num_tokens(size: Size, pinpoints: Sequence[Size] | None, size_px: int, patch_px: int) -> int:
-    """Rows of features that a picture puts into the prompt, with ``spatial_unpad``.
+    """Rows of features that an image puts into the prompt, with ``spatial_unpad``.
 
-    The whole picture, then the rows of the unpadded grid, each ended by a newline.
+    The whole image, then the rows of the unpadded grid, each ended by a newline.
 
     Args:
-        size: of the picture.
-        pinpoints: resolutions to choose from; None is a picture that is not
-            cut into tiles: the whole picture and one newline.
+        size: of the image.
+        pinpoints: resolutions to choose from; None is an image that is not
+            cut into tiles: the whole image and one newline.
         size_px: side of a tile.
         patch_px: side of a patch of the vision tower; 14.
 
@@ -159,7 +159,7 @@ def num_tokens(size: Size, pinpoints: Sequence[Size] | None, size_px: int, patch
 
 
 def _fit(image: Image.Image, canvas_size: Size) -> Image.Image:
-    """The picture, resized to touch two sides of a black canvas, in its middle."""
+    """The image, resized to touch two sides of a black canvas, in its middle."""
     (width, height), (canvas_width, canvas_height) = image.size, canvas_size
     if canvas_width / width < canvas_height / height:
         scaled = math.ceil(height * (canvas_width / width))
@@ -174,7 +174,7 @@ def _fit(image: Image.Image, canvas_size: Size) -> Image.Image:
 
 
 def _check(size: Size, pinpoints: Sequence[Size], size_px: int = 1) -> None:
-    _check_picture(size)
+    _check_image(size)
     if size_px < 1:
         raise ConfigError(f'a tile of {size_px} px; expected the image_size of the vision tower.')
     if not pinpoints:
@@ -191,9 +191,9 @@ def _check(size: Size, pinpoints: Sequence[Size], size_px: int = 1) -> None:
             )
 
 
-def _check_picture(size: Size) -> None:
+def _check_image(size: Size) -> None:
     if min(size) < 1:
         raise ImageError(
-            f'a picture of {size[0]}x{size[1]} pixels shows nothing; expected at least 1x1. '
+            f'an image of {size[0]}x{size[1]} pixels shows nothing; expected at least 1x1. '
             'Check the file, or the crop that it comes from.'
         )

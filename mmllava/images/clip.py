@@ -1,4 +1,4 @@
-"""A picture to the square that CLIP sees. Integers only; the model normalises."""
+"""An image to the square that CLIP sees. Integers only; the model normalises."""
 
 import numpy as np
 from PIL import Image
@@ -40,14 +40,14 @@ def pad(image: Image.Image, size_px: int) -> Image.Image:
 
 
 def _check_room(image: Image.Image, width: int, height: int) -> None:
-    """Refuses what would take more memory than any picture that Pillow opens.
+    """Refuses what would take more memory than any image that Pillow opens.
 
     Pillow warns at MAX_IMAGE_PIXELS and refuses at twice that, and so do we.
     """
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and width * height > 2 * limit:
         raise ImageError(
-            f'a picture of {image.width}x{image.height} pixels would take {width}x{height} on its '
+            f'an image of {image.width}x{image.height} pixels would take {width}x{height} on its '
             f'way to a square; expected {2 * limit:,} pixels at most. Cut it into pieces, or '
             'raise PIL.Image.MAX_IMAGE_PIXELS.'
         )
@@ -57,7 +57,7 @@ ASPECTS = {'square': square, 'pad': pad}
 
 
 def to_square(image: Image.Image, size_px: int, aspect: str) -> np.ndarray:
-    """The pixels of one picture.
+    """The pixels of one image.
 
     Args:
         image: RGB.

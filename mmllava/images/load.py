@@ -1,4 +1,4 @@
-"""Whatever names or holds a picture, to an RGB picture as LLaVA decodes it."""
+"""Whatever names or holds an image, to an RGB image as LLaVA decodes it."""
 
 import http.client
 import io
@@ -11,22 +11,22 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmllava.errors import ImageError
 
-Picture = str | Path | bytes | np.ndarray | Image.Image
+ImageSource = str | Path | bytes | np.ndarray | Image.Image
 SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 
-def load_image(source: Picture, exif: bool = False) -> Image.Image:
-    """Decodes a picture with Pillow and converts it to RGB.
+def load_image(source: ImageSource, exif: bool = False) -> Image.Image:
+    """Decodes an image with Pillow and converts it to RGB.
 
     Args:
         source: a path, an ``http(s)://`` address, the bytes of a file, a Pillow
-            picture, or an array ``(H, W)`` grey, ``(H, W, 3)`` BGR or
+            image, or an array ``(H, W)`` grey, ``(H, W, 3)`` BGR or
             ``(H, W, 4)`` BGRA of uint8, the channel order of mmcv and OpenCV.
-        exif: turn the picture as its EXIF orientation says. The original
+        exif: turn the image as its EXIF orientation says. The original
             ignores it, and so do we by default.
 
     Raises:
-        ImageError: no such file, no answer, not a picture, cut short, or too large for
+        ImageError: no such file, no answer, not an image, cut short, or too large for
             Pillow's guard against decompression bombs.
     """
     name = _name(source)
@@ -36,19 +36,19 @@ def load_image(source: Picture, exif: bool = False) -> Image.Image:
             image = ImageOps.exif_transpose(image)
         return image.convert('RGB')
     except FileNotFoundError as error:
-        raise ImageError(f'no picture at {name}; check the path.') from error
+        raise ImageError(f'no image at {name}; check the path.') from error
     except IsADirectoryError as error:
-        raise ImageError(f'{name} is a folder, expected one picture.') from error
+        raise ImageError(f'{name} is a folder, expected one image.') from error
     except urllib.error.URLError as error:
         raise ImageError(f'{name} could not be fetched: {error.reason}.') from error
     except http.client.HTTPException as error:
         raise ImageError(
             f'{name} could not be fetched ({type(error).__name__}: {error}); expected the address '
-            'of one picture. Check the address, try again, or download it and give its path.'
+            'of one image. Check the address, try again, or download it and give its path.'
         ) from error
     except UnidentifiedImageError as error:
         raise ImageError(
-            f'{name} is not a picture that Pillow knows; expected PNG, JPEG, WebP, ... '
+            f'{name} is not an image that Pillow knows; expected PNG, JPEG, WebP, ... '
             'Open it with a viewer, or convert it.'
         ) from error
     except Image.DecompressionBombError as error:
@@ -63,18 +63,18 @@ def load_image(source: Picture, exif: bool = False) -> Image.Image:
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """The pictures of a folder, sorted by name; other files are passed over.
+    """The images of a folder, sorted by name; other files are passed over.
 
     Raises:
         ImageError: there is none.
     """
     files = sorted(f for f in Path(folder).iterdir() if f.suffix.lower() in SUFFIXES)
     if not files:
-        raise ImageError(f'no pictures in {folder}; expected files that end in {SUFFIXES}.')
+        raise ImageError(f'no images in {folder}; expected files that end in {SUFFIXES}.')
     return files
 
 
-def _open(source: Picture) -> Image.Image:
+def _open(source: ImageSource) -> Image.Image:
     if isinstance(source, Image.Image):
         return source
     if isinstance(source, np.ndarray):
@@ -87,16 +87,16 @@ def _open(source: Picture) -> Image.Image:
     if isinstance(source, (str, Path)):
         return Image.open(source)
     raise ImageError(
-        f'a picture cannot be a {type(source).__name__}; expected a path, a Pillow picture, '
+        f'an image cannot be a {type(source).__name__}; expected a path, a Pillow image, '
         'bytes, or a BGR uint8 array.'
     )
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
-    shape_is_picture = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
-    if array.dtype != np.uint8 or not shape_is_picture or not array.size:
+    shape_is_image = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))
+    if array.dtype != np.uint8 or not shape_is_image or not array.size:
         raise ImageError(
-            f'an array of shape {array.shape} and type {array.dtype} is no picture; expected '
+            f'an array of shape {array.shape} and type {array.dtype} is no image; expected '
             'uint8 of (H, W), (H, W, 3) BGR or (H, W, 4) BGRA.'
         )
     if array.ndim == 2:
@@ -104,7 +104,7 @@ def _from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array[..., [2, 1, 0, 3][: array.shape[2]]]))
 
 
-def _name(source: Picture) -> str:
+def _name(source: ImageSource) -> str:
     if isinstance(source, (str, Path)):
         return str(source)
-    return getattr(source, 'filename', '') or f'a picture given as {type(source).__name__}'
+    return getattr(source, 'filename', '') or f'an image given as {type(source).__name__}'

@@ -63,7 +63,7 @@ class DetectedModel:
 
     Args:
         model: config of a `mmllava.models.Llava`.
-        aspect: how pictures are made square, or ``anyres``.
+        aspect: how images are made square, or ``anyres``.
         size_px: side of what the tower sees.
         reasons: what was found and where, a line each.
     """
@@ -101,7 +101,7 @@ def config_from_checkpoint(folder: Path, tower: str | Path | None = None) -> Det
             'or use get_model with a config: get_model(CONFIG, pretrained=PATH).'
         )
     sees, tower_reason = _tower(entries, config, kind, tower)
-    aspect, grid, aspect_reason = _pictures(config)
+    aspect, grid, aspect_reason = _images(config)
     tokenizer = LlamaTokenizer(folder)
     template, template_reason = _template(config, kind, tokenizer)
     start_end = bool(config.get('mm_use_im_start_end'))
@@ -126,8 +126,8 @@ def config_from_checkpoint(folder: Path, tower: str | Path | None = None) -> Det
         f'projector  {kind.projector_depth} linear layer(s), by its tensors'
         + _contradiction(config, kind),
         f'tower      {tower_reason}',
-        f'pictures   {aspect_reason}',
-        f'tokens     {"<im_start> and <im_end>" if start_end else "nothing"} around a picture, '
+        f'images     {aspect_reason}',
+        f'tokens     {"<im_start> and <im_end>" if start_end else "nothing"} around an image, '
         f'by mm_use_im_start_end; {kind.rows:,} rows',
         f'template   {template}: {template_reason}; template=NAME changes it',
     )
@@ -200,7 +200,7 @@ def _own_tower(
 
 
 def _size_of(tower: str) -> int:
-    """Side of the picture that a tower's ``config.json`` gives, in pixels."""
+    """Side of the image that a tower's ``config.json`` gives, in pixels."""
     config = hf_config.read_config(tower)
     size = config.get('vision_config', config).get('image_size')
     if not isinstance(size, int):
@@ -211,7 +211,7 @@ def _size_of(tower: str) -> int:
     return size
 
 
-def _pictures(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
+def _images(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
     """(aspect, settings of the grid, reason)."""
     aspect = config.get('image_aspect_ratio') or 'square'
     if aspect not in (*ASPECTS, 'anyres'):

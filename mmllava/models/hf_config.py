@@ -103,7 +103,7 @@ def pick_sizes(kind: str, given: dict[str, Any], read: dict[str, Any], needed: t
 def check_folder_config(model: Any, folder: Path, begins: bool = False) -> None:
     """Compares a checkpoint folder's ``config.json`` with the model, where shapes cannot tell.
 
-    Where training begins with it, the model may see pictures otherwise than it did.
+    Where training begins with it, the model may see images otherwise than it did.
 
     Raises:
         CheckpointError: names each setting that differs.
@@ -147,7 +147,7 @@ def to_llava_config(model: Any, aspect: str | None) -> dict[str, Any]:
 
     Args:
         model: a `Llava`.
-        aspect: how its pictures are made square, or ``anyres``; None where that is not known.
+        aspect: how its images are made square, or ``anyres``; None where that is not known.
     """
     lm, tower = model.language.lm, model.vision_tower
     stored = plain_rope(lm.config.to_dict())

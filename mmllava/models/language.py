@@ -238,7 +238,7 @@ class LanguageModel(nn.Module):
         context = self.max_tokens
         if length >= context:
             raise PromptError(
-                f'the prompt takes {length} tokens, pictures included, and the context is '
+                f'the prompt takes {length} tokens, images included, and the context is '
                 f'{context}. Ask a shorter question.'
             )
         room, limit = context - length, settings.get('max_new_tokens')

@@ -54,11 +54,11 @@ class Llava(LazyModel):
             the tower has.
         mm_vision_select_layer: hidden state that is read from the tower.
         mm_proj_depth: linear layers of the projector; 1 for v1, 2 from v1.5 on.
-        mm_patch_merge_type: how the tiles of a picture become one row:
+        mm_patch_merge_type: how the tiles of an image become one row:
             ``flat``, ``spatial`` or (v1.6) ``spatial_unpad``.
         image_grid_pinpoints: v1.6: the resolutions that the pipeline cuts tiles
             with, (width, height) each.
-        max_tokens: rows to learn from are cut to so many tokens, pictures included;
+        max_tokens: rows to learn from are cut to so many tokens, images included;
             None is the language model's context. LLaVA trained with 2048.
         pack: in training, a batch is one row without padding, its samples kept apart.
         dtype: ``float32``, ``float16`` or ``bfloat16``; None is float32 on CPU
@@ -68,7 +68,7 @@ class Llava(LazyModel):
         data_preprocessor: config of the data preprocessor.
         init_cfg: mmengine's; ``dict(type='Pretrained', checkpoint=PATH)`` loads.
 
-    Shapes: B samples, N patches of a picture, L tokens, D channels, V words.
+    Shapes: B samples, N patches of an image, L tokens, D channels, V words.
     """
 
     #: what accelerate keeps on one device: these blocks add their input to their output
@@ -183,7 +183,7 @@ class Llava(LazyModel):
         """One batch.
 
         Args:
-            images: normalised pictures: ``(B, 3, S, S)``, one for each sample,
+            images: normalised images: ``(B, 3, S, S)``, one for each sample,
                 or a list of what `LlavaDataPreprocessor` gives for a sample.
             data_samples: one for each sample; ``predict`` reads ``question``,
                 ``loss`` reads ``conversations``.
@@ -264,7 +264,7 @@ class Llava(LazyModel):
     def loss(self, images: Images, data_samples: Samples) -> dict[str, Tensor]:
         """Mode ``loss``: cross entropy of the answers, mean over their tokens.
 
-        A batch without a picture still runs tower and projector, on a black picture
+        A batch without an image still runs tower and projector, on a black image
         that takes no position: with several processes every trained weight needs a
         gradient in each of them. ``tokens`` and ``slots`` count what the rows hold
         without and with their padding.

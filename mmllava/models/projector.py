@@ -19,7 +19,7 @@ class MlpProjector(nn.Module):
         depth: number of linear layers, at least 1.
 
     Shape:
-        input ``(P, N, in_dim)``: P pictures or tiles, N patches each;
+        input ``(P, N, in_dim)``: P images or tiles, N patches each;
         output ``(P, N, out_dim)``, in the dtype of the input.
 
     Raises:

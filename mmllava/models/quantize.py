@@ -1,7 +1,7 @@
 """The language model in 8 or 4 bits, through bitsandbytes.
 
 Only the linear layers of its blocks: tower, projector, embeddings, norms and
-``lm_head`` keep their half precision, so a picture's features and the choice
+``lm_head`` keep their half precision, so an image's features and the choice
 among words stay what they were.
 """
 

@@ -1,4 +1,4 @@
-"""Picture features between word embeddings, and rows to one batch."""
+"""Image features between word embeddings, and rows to one batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,22 +27,22 @@ class Batch:
 def splice(
     language: LanguageModel, prompt: EncodedPrompt, features: Sequence[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """One prompt with its pictures put in.
+    """One prompt with its images put in.
 
     Args:
         language: gives the word embeddings.
-        prompt: ids and labels, a picture as one IMAGE_TOKEN_INDEX.
-        features: ``(N, D)`` for each picture, in order.
+        prompt: ids and labels, an image as one IMAGE_TOKEN_INDEX.
+        features: ``(N, D)`` for each image, in order.
 
     Returns:
-        Embeddings ``(L, D)`` and labels ``(L,)``; a picture's labels are ignored.
+        Embeddings ``(L, D)`` and labels ``(L,)``; an image's labels are ignored.
 
     Raises:
-        PromptError: slots and pictures differ in number, or a token has no row.
+        PromptError: slots and images differ in number, or a token has no row.
     """
     if prompt.num_images != len(features):
         raise PromptError(
-            f'the prompt has {prompt.num_images} picture slots but {len(features)} pictures came.'
+            f'the prompt has {prompt.num_images} image slots but {len(features)} images came.'
         )
     check_rows(prompt, language.config.vocab_size)
     ids = torch.tensor(prompt.input_ids)

@@ -1,4 +1,4 @@
-"""LLaVA v1.6: the features of a picture's tiles, to one row."""
+"""LLaVA v1.6: the features of an image's tiles, to one row."""
 
 import math
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ def merge_tiles(
     image_newline: Tensor | None = None,
     merge_type: str = 'spatial_unpad',
 ) -> Tensor:
-    """One picture's rows of word-embedding space.
+    """One image's rows of word-embedding space.
 
-    ``flat`` is all tiles one after the other. ``spatial`` is the whole picture,
+    ``flat`` is all tiles one after the other. ``spatial`` is the whole image,
     then the tiles as one grid, line by line across them. ``spatial_unpad`` also
     leaves out what black padding gave, and ends each line with ``image_newline``.
 
     Args:
         features: ``(T, N, D)``, in the order of `mmllava.images.anyres.tiles`;
-            T = 1 is a picture that was not cut into tiles.
-        size: (width, height) of the picture, as it was before any resize.
+            T = 1 is an image that was not cut into tiles.
+        size: (width, height) of the image, as it was before any resize.
         pinpoints: the resolutions that the tiles were cut with.
         size_px: side of a tile.
         image_newline: ``(D,)``, learned; for ``spatial_unpad`` only.
@@ -42,8 +42,8 @@ def merge_tiles(
     Raises:
         ConfigError: unknown ``merge_type``, no ``image_newline`` where it is
             needed, or pinpoints that `grid_shape` refuses.
-        ImageError: a side of the picture is below 1.
-        ShapeError: another number of tiles than the picture is cut into, N is
+        ImageError: a side of the image is below 1.
+        ShapeError: another number of tiles than the image is cut into, N is
             no square, or ``image_newline`` has another width.
 
     Source: ``prepare_inputs_labels_for_multimodal`` of LLaVA 1.2.2.
@@ -68,7 +68,7 @@ def _grid(features: Tensor, size: Size, shape: Size) -> Tensor:
     (columns, rows), (num_tiles, num_patches, channels) = shape, features.shape
     if num_tiles != columns * rows:
         raise ShapeError(
-            f'a picture of {size[0]}x{size[1]} pixels came as {num_tiles} tiles and the whole, '
+            f'an image of {size[0]}x{size[1]} pixels came as {num_tiles} tiles and the whole, '
             f'expected {columns}x{rows} tiles and the whole. Cut and merge with the same '
             'resolutions and tile side, and give the size from before any resize.'
         )
@@ -88,8 +88,8 @@ def _check(features: Tensor, image_newline: Tensor | None, merge_type: str) -> N
         raise unknown_name('merge_type', merge_type, MERGE_TYPES)
     if features.ndim != 3 or not len(features):
         raise ShapeError(
-            f'features of one picture are {tuple(features.shape)}, expected (tiles, patches, '
-            'channels). Merge one picture at a time.'
+            f'features of one image are {tuple(features.shape)}, expected (tiles, patches, '
+            'channels). Merge one image at a time.'
         )
     if merge_type != 'spatial_unpad':
         return

@@ -6,21 +6,21 @@ from collections.abc import Mapping, Sequence
 from mmllava.errors import PromptError
 from mmllava.structures import IMAGE_TAG, Turn
 
-IMAGE_WORDS = ('<im_start>', '<im_end>')  # around a picture, where a checkpoint has them
+IMAGE_WORDS = ('<im_start>', '<im_end>')  # around an image, where a checkpoint has them
 _PATCH = '<im_patch>'
 _ROLES = {'human': 'user', 'gpt': 'assistant'}
 
 
 def ask(question: str, num_images: int, start_end: bool = False, mmtag: bool = False) -> list[Turn]:
-    """One question with the answer left open; pictures come first, a line each.
+    """One question with the answer left open; images come first, a line each.
 
     Args:
         question: text. If it has ``<image>`` tags of its own, they stay where
             they are and none is added.
-        num_images: how many pictures there are.
+        num_images: how many images there are.
         start_end: write ``<im_start><image><im_end>`` (v0 and v1-1 checkpoints); a
             tag that stands between the two already is left as it is.
-        mmtag: show the pictures in a turn of their own, which is answered with
+        mmtag: show the images in a turn of their own, which is answered with
             ``Received.`` (`Template.mmtag`).
     """
     before: list[Turn] = []
@@ -35,14 +35,14 @@ def ask(question: str, num_images: int, start_end: bool = False, mmtag: bool = F
 
 
 def from_patches(text: str, num_patches: int) -> str:
-    """A prompt of v0, each picture's ``<im_patch>`` run written as one ``<image>``.
+    """A prompt of v0, each image's ``<im_patch>`` run written as one ``<image>``.
 
-    v0 wrote a picture as 256 ``<im_patch>`` and put its features over them; the
+    v0 wrote an image as 256 ``<im_patch>`` and put its features over them; the
     sentinel form puts them in one place, with the same result.
 
     Args:
         text: any text; one without such runs comes back as it is.
-        num_patches: N, patches of a picture.
+        num_patches: N, patches of an image.
 
     Raises:
         PromptError: a run of another length.
@@ -53,7 +53,7 @@ def from_patches(text: str, num_patches: int) -> str:
         if count == num_patches:
             return IMAGE_TAG
         raise PromptError(
-            f'the text has {count} {_PATCH} in a row, and a picture of this model is '
+            f'the text has {count} {_PATCH} in a row, and an image of this model is '
             f'{num_patches} of them. Write {IMAGE_TAG} in their place.'
         )
 
@@ -76,17 +76,17 @@ def from_json(
 ) -> list[Turn]:
     """Turns of a sample in LLaVA's instruction JSON, prepared as training prepares them.
 
-    The picture's tag moves to the front of its turn, with a line of its own;
+    The image's tag moves to the front of its turn, with a line of its own;
     several tags in one turn become one. A conversation that the assistant
     opens loses that turn. Source: ``preprocess_multimodal`` of LLaVA 1.2.2, which
-    knows one picture a sample.
+    knows one image a sample.
 
     Args:
         conversations: ``[{'from': 'human' | 'gpt', 'value': text}, ...]``.
         template: name of the template; ``plain`` replaces the question by the
-            picture, the ``mmtag`` ones put ``<Image>`` around it.
+            image, the ``mmtag`` ones put ``<Image>`` around it.
         start_end: write ``<im_start><image><im_end>``.
-        several: the sample has more pictures than one; their tags stay where they are.
+        several: the sample has more images than one; their tags stay where they are.
 
     Raises:
         PromptError: a speaker other than human and gpt.

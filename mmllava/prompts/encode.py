@@ -1,6 +1,6 @@
-"""A conversation to token ids, labels and picture slots.
+"""A conversation to token ids, labels and image slots.
 
-The text between two pictures is tokenised once, whole, as the authors do, and
+The text between two images is tokenised once, whole, as the authors do, and
 labels are read from the characters that each token spells. Splitting the text
 again and counting tokens, the original's way, drifts when a tokenizer merges a
 space with the next word, and then silently learns nothing.
@@ -29,13 +29,13 @@ def encode(segments: Sequence[Segment], tokenizer: Any, num_images: int) -> Enco
     Args:
         segments: the prompt in order; joined, they are the exact prompt text.
         tokenizer: one of `mmllava.prompts.tokenizer`.
-        num_images: pictures the caller holds; as many as ``<image>`` tags.
+        num_images: images the caller holds; as many as ``<image>`` tags.
 
     Returns:
-        Ids and labels of equal length L. A picture is one IMAGE_TOKEN_INDEX.
+        Ids and labels of equal length L. An image is one IMAGE_TOKEN_INDEX.
 
     Raises:
-        PromptError: tags and pictures differ in number, an answer holds a tag, or the
+        PromptError: tags and images differ in number, an answer holds a tag, or the
             text has half a letter.
     """
     text = _join(segments)
@@ -62,13 +62,13 @@ def encode_text(text: str, tokenizer: Any, num_images: int) -> list[int]:
     """The ids of a prompt that is text already, with IMAGE_TOKEN_INDEX for ``<image>``.
 
     Raises:
-        PromptError: tags and pictures differ in number.
+        PromptError: tags and images differ in number.
     """
     return encode([Segment(text)], tokenizer, num_images).input_ids
 
 
 def check_images(text: str, num_images: int) -> None:
-    """Compares the tags in a text with the pictures that come with it.
+    """Compares the tags in a text with the images that come with it.
 
     Raises:
         PromptError: they differ; the message gives both numbers.
@@ -82,7 +82,7 @@ def check_images(text: str, num_images: int) -> None:
 
 
 def _chunks(segments: Sequence[Segment]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
-    """Yields (text, learned character ranges) for each stretch between pictures.
+    """Yields (text, learned character ranges) for each stretch between images.
 
     The whole text is cut, not each segment: a tag may begin in one and end in the next.
     """
@@ -105,7 +105,7 @@ def _check_answers(segments: Sequence[Segment]) -> None:
         if segment.learn and not at.isdisjoint(range(start, start + len(segment.text))):
             raise PromptError(
                 f'an answer cannot hold {IMAGE_TAG}, got {segment.text[:60]!r}. '
-                'Pictures belong to the question.'
+                'Images belong to the question.'
             )
         start += len(segment.text)
 

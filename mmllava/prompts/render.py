@@ -68,10 +68,10 @@ def _render_llama_2(template: Template, turns: Sequence[Turn]) -> list[Segment]:
 
 
 def _render_plain(template: Template, turns: Sequence[Turn]) -> list[Segment]:
-    """A picture and its caption, with nothing said of who speaks."""
+    """An image and its caption, with nothing said of who speaks."""
     if len(turns) > 2:
         raise PromptError(
-            f'template plain writes one picture and its caption, got {len(turns)} turns. '
+            f'template plain writes one image and its caption, got {len(turns)} turns. '
             'Use another template for a conversation.'
         )
     if len(turns) == 1 or not turns[1].text:

@@ -9,14 +9,14 @@ Floor 1. Files:
     data_report.py         counts, lengths, words, samples
     endpoint.py            where it is, what one request says, what it may cost
     files.py               read with reasons, written whole or not at all
-    generate.py            pictures in words -> training JSON
+    generate.py            images in words -> training JSON
     image_context.py       captions and boxes, from COCO or JSON lines
     judge.py               two answers rated: the relative score
     parse.py               what was written, as turns; what is unfit to learn from
     prompts.py             instructions and examples, from files
     scienceqa_ensemble.py  a model and a text-only teacher together
 
-In: captions and boxes of pictures, or questions and answers, as text. Out: LLaVA's training
-JSON, relative scores, answers to ScienceQA. The teacher never sees a picture. Any server
+In: captions and boxes of images, or questions and answers, as text. Out: LLaVA's training
+JSON, relative scores, answers to ScienceQA. The teacher never sees an image. Any server
 that speaks OpenAI's protocol will do.
 """

@@ -1,4 +1,4 @@
-"""What a run wrote: counts, lengths, verbs and nouns, a picture, and samples."""
+"""What a run wrote: counts, lengths, verbs and nouns, an image, and samples."""
 
 import random
 import re
@@ -125,13 +125,13 @@ def draw(written: Written, found: dict[str, Any], out: Path) -> None:
 
 
 def write_samples(written: Written, seed: int) -> str:
-    """Ten rows in Markdown, each with what the teacher was told of the picture."""
+    """Ten rows in Markdown, each with what the teacher was told of the image."""
     chosen = random.Random(seed).sample(range(len(written.rows)), min(SAMPLES, len(written.rows)))
-    parts = ['# Samples\n\nWhat the teacher was told of a picture, and what it wrote.\n']
+    parts = ['# Samples\n\nWhat the teacher was told of an image, and what it wrote.\n']
     for k in sorted(chosen):
-        picture, kind = written.of[k]
-        parts.append(f'\n## {picture.id}, {kind}\n\n```\n')
-        parts.append(picture.describe(KINDS[kind].boxes) + '\n```\n')
+        image, kind = written.of[k]
+        parts.append(f'\n## {image.id}, {kind}\n\n```\n')
+        parts.append(image.describe(KINDS[kind].boxes) + '\n```\n')
         for message in written.rows[k]['conversations']:
             value = message['value'].replace(IMAGE_TAG, f'`{IMAGE_TAG}`')
             parts.append(f'\n**{message["from"]}**: {value}\n')

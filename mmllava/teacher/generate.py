@@ -1,4 +1,4 @@
-"""From pictures in words to LLaVA's training JSON."""
+"""From images in words to LLaVA's training JSON."""
 
 import random
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 from mmllava.structures import IMAGE_TAG
 from mmllava.teacher.client import Failure, Teacher
 from mmllava.teacher.endpoint import Request
-from mmllava.teacher.image_context import Picture
+from mmllava.teacher.image_context import ImageContext
 from mmllava.teacher.parse import Rejected, Turns, read_answer
 from mmllava.teacher.prompts import Recipe
 
@@ -36,10 +36,10 @@ DETAIL_QUESTIONS = (
 
 @dataclass
 class Written:
-    """What came of a run. ``rows[k]`` is of the picture and kind ``of[k]``."""
+    """What came of a run. ``rows[k]`` is of the image and kind ``of[k]``."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
-    of: list[tuple[Picture, str]] = field(default_factory=list)
+    of: list[tuple[ImageContext, str]] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
     not_asked: int = 0
@@ -57,19 +57,19 @@ class Written:
 
 
 def requests_of(
-    pictures: Sequence[Picture],
+    images: Sequence[ImageContext],
     recipes: Mapping[str, Recipe],
     max_tokens: int,
     temperature: float | None,
 ) -> Iterator[Request]:
-    """Every request of a run: each kind of each picture."""
-    for picture in pictures:
+    """Every request of a run: each kind of each image."""
+    for image in images:
         for recipe in recipes.values():
-            yield recipe.request(picture, max_tokens, temperature)
+            yield recipe.request(image, max_tokens, temperature)
 
 
 def generate(
-    pictures: Sequence[Picture],
+    images: Sequence[ImageContext],
     recipes: Mapping[str, Recipe],
     teacher: Teacher,
     requests: Iterator[Request],
@@ -78,21 +78,21 @@ def generate(
     """Asks for everything and keeps what can be learned from.
 
     Args:
-        pictures, recipes: as `requests_of` takes them.
+        images, recipes: as `requests_of` takes them.
         teacher: asked; what it has in its cache costs nothing.
         requests: of `requests_of`.
         seed: of the questions that are drawn and of the side of ``<image>``; with the
-            picture's id and the kind it decides them, so that order and kills do not.
+            image's id and the kind it decides them, so that order and kills do not.
     """
     results = teacher.ask(requests)
     written, before = Written(), set()
-    for picture in pictures:
+    for context in images:
         for kind in recipes:
-            result = results.get(f'{picture.id}/{kind}')
+            result = results.get(f'{context.id}/{kind}')
             if result is None:
                 written.not_asked += 1
                 continue
-            where = dict(id=picture.id, image=picture.file, kind=kind)
+            where = dict(id=context.id, image=context.file, kind=kind)
             if isinstance(result, Failure):
                 told = dict(reason=f'no answer ({result.kind})', detail=result.message)
                 written.failed.append(where | told)
@@ -100,20 +100,20 @@ def generate(
             try:
                 turns = read_answer(kind, result)
                 if result.text.strip() in before:
-                    raise Rejected('doubled', 'the same answer as to an earlier picture')
+                    raise Rejected('doubled', 'the same answer as to an earlier image')
             except Rejected as error:
                 told = dict(reason=error.reason, detail=error.detail, answer=result.text)
                 written.rejected.append(where | told)
                 continue
             before.add(result.text.strip())
-            written.rows.append(to_row(picture, kind, turns, seed))
-            written.of.append((picture, kind))
+            written.rows.append(to_row(context, kind, turns, seed))
+            written.of.append((context, kind))
     return written
 
 
-def to_row(picture: Picture, kind: str, turns: Turns, seed: int) -> dict[str, Any]:
+def to_row(context: ImageContext, kind: str, turns: Turns, seed: int) -> dict[str, Any]:
     """A row of LLaVA's training JSON; ``<image>`` before or after the first question."""
-    rng = random.Random(f'{seed}/{picture.id}/{kind}')
+    rng = random.Random(f'{seed}/{context.id}/{kind}')
     talk = []
     for number, (question, answer) in enumerate(turns):
         question = question or rng.choice(DETAIL_QUESTIONS)
@@ -121,4 +121,4 @@ def to_row(picture: Picture, kind: str, turns: Turns, seed: int) -> dict[str, An
             sides = (f'{IMAGE_TAG}\n{question}', f'{question}\n{IMAGE_TAG}')
             question = rng.choice(sides)
         talk += [{'from': 'human', 'value': question}, {'from': 'gpt', 'value': answer}]
-    return dict(id=picture.id, image=picture.file, conversations=talk)
+    return dict(id=context.id, image=context.file, conversations=talk)

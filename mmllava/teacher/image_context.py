@@ -1,4 +1,4 @@
-"""What the teacher is told of a picture: its captions, and the boxes of its things."""
+"""What the teacher is told of an image: its captions, and the boxes of its things."""
 
 import math
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from mmllava.teacher.files import read_lines, read_object
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture in words. ``boxes``: name, and left, top, right, bottom as shares of its sides."""
+class ImageContext:
+    """An image in words. ``boxes``: name, and left, top, right, bottom as shares of its sides."""
 
     id: str
     file: str
@@ -27,8 +27,8 @@ class Picture:
         return text
 
 
-def read_pictures(file: Path) -> list[Picture]:
-    """Pictures from JSON lines.
+def read_image_contexts(file: Path) -> list[ImageContext]:
+    """Images from JSON lines.
 
     A line is ``{"id": ..., "image": path, "captions": [text, ...], "instances":
     [{"category": name, "bbox": [left, top, right, bottom]}, ...]}``, boxes as shares of the
@@ -37,23 +37,23 @@ def read_pictures(file: Path) -> list[Picture]:
     Raises:
         DataError: a line is not as expected, or an id comes twice.
     """
-    pictures = {}
+    images = {}
     for number, row in read_lines(file):
         where = f'{file}, line {number}'
-        picture = _from_row(row, where)
-        if picture.id in pictures:
-            raise DataError(f'{where} has the id {picture.id!r} a second time; take one out.')
-        pictures[picture.id] = picture
-    return list(pictures.values())
+        image = _from_row(row, where)
+        if image.id in images:
+            raise DataError(f'{where} has the id {image.id!r} a second time; take one out.')
+        images[image.id] = image
+    return list(images.values())
 
 
-def read_coco(captions: Path, instances: Path) -> list[Picture]:
-    """Pictures from COCO's ``captions_*.json`` and ``instances_*.json``, in the first's order.
+def read_coco(captions: Path, instances: Path) -> list[ImageContext]:
+    """Images from COCO's ``captions_*.json`` and ``instances_*.json``, in the first's order.
 
-    Boxes become shares of the sides, to three decimals. A picture without a caption is left out.
+    Boxes become shares of the sides, to three decimals. An image without a caption is left out.
 
     Raises:
-        DataError: a file is not as expected, or the two are of different pictures.
+        DataError: a file is not as expected, or the two are of different images.
     """
     said = read_object(captions, 'captions_*.json of COCO')
     seen = read_object(instances, 'instances_*.json of COCO')
@@ -70,25 +70,25 @@ def read_coco(captions: Path, instances: Path) -> list[Picture]:
         listed = [(row['id'], row['file_name']) for row in said['images']]
     except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError) as error:
         raise DataError(
-            f'{captions} and {instances} are not COCO annotations of the same pictures: '
+            f'{captions} and {instances} are not COCO annotations of the same images: '
             f'{type(error).__name__} {error}. Expected captions_*.json and instances_*.json '
             'of one split.'
         ) from error
     if not set(texts) & set(sides):
-        raise DataError(f'{captions} and {instances} have no picture in common; of one split?')
+        raise DataError(f'{captions} and {instances} have no image in common; of one split?')
     return [
-        Picture(str(id_), file, tuple(texts[id_]), tuple(boxes.get(id_, ())))
+        ImageContext(str(id_), file, tuple(texts[id_]), tuple(boxes.get(id_, ())))
         for id_, file in listed
         if id_ in texts
     ]
 
 
-def _from_row(row: Mapping[str, Any], where: str) -> Picture:
+def _from_row(row: Mapping[str, Any], where: str) -> ImageContext:
     id_, image = row.get('id', row.get('image')), row.get('image')
     captions, instances = row.get('captions', row.get('caption')), row.get('instances', [])
     captions = [captions] if isinstance(captions, str) else captions
     if not isinstance(image, str) or not isinstance(id_, str | int):
-        raise DataError(f'{where} has no "image"; expected the path of the picture.')
+        raise DataError(f'{where} has no "image"; expected the path of the image.')
     if not isinstance(captions, list) or not captions or not all(map(_is_text, captions)):
         raise DataError(f'{where} has captions {str(captions)[:60]!r}, expected a list of texts.')
     try:
@@ -98,7 +98,7 @@ def _from_row(row: Mapping[str, Any], where: str) -> Picture:
             f'{where} has a bad instance: {error}. Expected {{"category": name, "bbox": [left, '
             'top, right, bottom]}, the four from 0 to 1; divide pixels by the sides.'
         ) from error
-    return Picture(str(id_), image, tuple(captions), boxes)
+    return ImageContext(str(id_), image, tuple(captions), boxes)
 
 
 def _is_text(value: Any) -> bool:

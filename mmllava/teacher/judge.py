@@ -18,7 +18,7 @@ import numpy as np
 from mmllava.errors import ConfigError, DataError, unknown_name
 from mmllava.teacher.endpoint import Request
 from mmllava.teacher.files import read_lines, read_object, read_text
-from mmllava.teacher.image_context import Picture, read_pictures
+from mmllava.teacher.image_context import ImageContext, read_image_contexts
 from mmllava.teacher.prompts import OURS
 
 Pair = tuple[float, float]  # ratings as they stand in a review: of its Assistant 1 and 2
@@ -35,7 +35,7 @@ _TWO = re.compile(
 
 @dataclass(frozen=True)
 class Item:
-    """One question with both answers. ``context`` is what the judge is told of the picture."""
+    """One question with both answers. ``context`` is what the judge is told of the image."""
 
     id: str
     category: str
@@ -65,10 +65,10 @@ class Rules:
 
 
 def guess_bench(context: Path | None) -> str:
-    """``coco`` where pictures have boxes, ``wild`` where they have none, ``general`` without."""
+    """``coco`` where images have boxes, ``wild`` where they have none, ``general`` without."""
     if context is None:
         return 'general'
-    return 'coco' if any(picture.boxes for picture in read_pictures(context)) else 'wild'
+    return 'coco' if any(image.boxes for image in read_image_contexts(context)) else 'wild'
 
 
 def read_rules(bench: str, file: Path | None = None) -> Rules:
@@ -95,7 +95,7 @@ def read_items(
     Args:
         questions: ``question_id``, ``text``, ``category``; ``image`` where there is a context.
         references, candidates: ``question_id``, ``text``.
-        context: pictures as `read_pictures` takes them, found by ``image``.
+        context: images as `read_pictures` takes them, found by ``image``.
         bench: ``coco`` tells captions and boxes, ``wild`` captions; ``general`` nothing.
 
     Raises:
@@ -107,10 +107,10 @@ def read_items(
     if (context is None) != (bench == 'general'):
         raise ConfigError(
             f'bench {bench} {"needs" if context is None else "has no use for"} --context; '
-            'coco and wild tell the judge of the picture, general does not.'
+            'coco and wild tell the judge of the image, general does not.'
         )
     asked = _by_id(questions)
-    told = {p.file: p for p in read_pictures(context)} if context else {}
+    told = {p.file: p for p in read_image_contexts(context)} if context else {}
     first, second = _answers(references, asked), _answers(candidates, asked)
     items = []
     for id_, row in asked.items():
@@ -263,13 +263,15 @@ def _answers(file: Path, asked: Mapping[str, Any]) -> dict[str, str]:
     return {id_: rows[id_]['text'] for id_ in asked}
 
 
-def _describe(told: Mapping[str, Picture], row: Mapping[str, Any], bench: str, where: str) -> str:
+def _describe(
+    told: Mapping[str, ImageContext], row: Mapping[str, Any], bench: str, where: str
+) -> str:
     """The context as LLaVA's scripts write it; with boxes there is an empty line even for none."""
-    picture = told.get(str(row.get('image')))
-    if picture is None:
-        raise DataError(f'{where}: no line of --context is of its picture {row.get("image")!r}.')
-    captions = '\n'.join(picture.captions)
+    image = told.get(str(row.get('image')))
+    if image is None:
+        raise DataError(f'{where}: no line of --context is of its image {row.get("image")!r}.')
+    captions = '\n'.join(image.captions)
     if bench == 'wild':
         return captions
-    boxes = '\n'.join(f'{name}: {list(box)}' for name, box in picture.boxes)
+    boxes = '\n'.join(f'{name}: {list(box)}' for name, box in image.boxes)
     return f'{captions}\n\n{boxes}'

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmllava.errors import DataError
 from mmllava.teacher.endpoint import Request
 from mmllava.teacher.files import read_text
-from mmllava.teacher.image_context import Picture
+from mmllava.teacher.image_context import ImageContext
 
 OURS = Path(__file__).parent / 'prompt_files'
 
@@ -34,19 +34,19 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """An instruction, and examples as (what is told of a picture, what was written of it)."""
+    """An instruction, and examples as (what is told of an image, what was written of it)."""
 
     kind: str
     system: str
     examples: tuple[tuple[str, str], ...]
 
-    def request(self, picture: Picture, max_tokens: int, temperature: float | None) -> Request:
-        """Instruction, examples as turns, then the picture."""
+    def request(self, image: ImageContext, max_tokens: int, temperature: float | None) -> Request:
+        """Instruction, examples as turns, then the image."""
         messages = [('system', self.system)]
         for told, written in self.examples:
             messages += [('user', told), ('assistant', written)]
-        messages.append(('user', picture.describe(KINDS[self.kind].boxes)))
-        return Request(f'{picture.id}/{self.kind}', tuple(messages), max_tokens, temperature)
+        messages.append(('user', image.describe(KINDS[self.kind].boxes)))
+        return Request(f'{image.id}/{self.kind}', tuple(messages), max_tokens, temperature)
 
 
 def read_recipe(kind: str, folder: Path = OURS) -> Recipe:

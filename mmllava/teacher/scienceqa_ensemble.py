@@ -1,6 +1,6 @@
 """ScienceQA with a text-only teacher beside the model: who answers what.
 
-The teacher cannot see the picture of a question. Complement: where the teacher gives no
+The teacher cannot see the image of a question. Complement: where the teacher gives no
 letter, the model's answer counts, else the teacher's. Judge: the teacher reads both answers
 where they disagree and decides; where it gives no letter, the model's answer counts.
 """

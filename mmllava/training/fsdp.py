@@ -6,7 +6,7 @@ writes full checkpoints on a GPU only (``SIGSEGV`` over gloo) and cannot resume 
 torch (``TypeError: unhashable type: 'dict'``).
 
 Nor by DeepSpeed. Tried with 0.19.8, two processes over gloo: its stages equal plain copies within
-1e-5 where all rows have pictures. Where one process has text alone, ZeRO-3 aborts (``collective
+1e-5 where all rows have images. Where one process has text alone, ZeRO-3 aborts (``collective
 mismatch``: it gathers the tower when that runs, which it does in the other process only), and
 ZeRO-2 learns something else (loss 7.374 for 7.280 after one step). mmengine's
 ``DeepSpeedStrategy`` does not start beside it (``No module named

@@ -26,8 +26,8 @@ from mmllava.structures import IMAGE_TAG, Segment
 from mmllava.training.hooks import write_beside
 from mmllava.training.rng import preserve_training_state
 
-_PANEL_PX = 336  # height of a picture in a panel
-_KEYS = ('picture', 'question')
+_PANEL_PX = 336  # height of an image in a panel
+_KEYS = ('image', 'question')
 _ANSWERS = 'prompts/answers.jsonl'
 
 
@@ -35,20 +35,20 @@ _ANSWERS = 'prompts/answers.jsonl'
 class GenerationHook(Hook):
     """Answers fixed prompts every so many steps, before the first and after the last too.
 
-    Pictures and answers go to ``WORK_DIR/prompts/iter_N.png``, a panel a prompt, and to the
+    Images and answers go to ``WORK_DIR/prompts/iter_N.png``, a panel a prompt, and to the
     visualizer's backends; answers as text to ``WORK_DIR/prompts/answers.jsonl``. Training is
     the same to the bit with and without. Answers are greedy.
 
     Args:
-        prompts: ``dict(picture=PATH, question=TEXT)`` each; one may be left out. With template
-            ``plain`` a picture is captioned, and the question says nothing.
+        prompts: ``dict(image=PATH, question=TEXT)`` each; one may be left out. With template
+            ``plain`` an image is captioned, and the question says nothing.
         interval: steps from one asking to the next.
         max_new_tokens: length of an answer.
 
     Raises:
         ConfigError: a setting cannot work, or the pipeline of training has no LoadImage and
-            CLIPResize, with which a picture is read here too.
-        ImageError: a picture cannot be read; before the first step.
+            CLIPResize, with which an image is read here too.
+        ImageError: an image cannot be read; before the first step.
     """
 
     priority = 'LOW'
@@ -66,12 +66,12 @@ class GenerationHook(Hook):
                 if key not in _KEYS:
                     raise unknown_name('key of a prompt', key, _KEYS)
             if not any(prompt.get(key) for key in _KEYS):
-                raise ConfigError('GenerationHook has a prompt without picture and question.')
+                raise ConfigError('GenerationHook has a prompt without image and question.')
         self.prompts, self.interval = [dict(prompt) for prompt in prompts], interval
         self.max_new_tokens = max_new_tokens
 
     def before_train(self, runner: Runner) -> None:
-        """Reads the pictures, and asks the model as it is."""
+        """Reads the images, and asks the model as it is."""
         steps = getattr(runner.train_loop.dataloader.dataset, 'pipeline', None)
         steps = [
             s for s in getattr(steps, 'transforms', []) if isinstance(s, (LoadImage, CLIPResize))
@@ -79,10 +79,10 @@ class GenerationHook(Hook):
         if len(steps) != 2:
             raise ConfigError(
                 f'the pipeline of training has {len(steps)} of LoadImage and CLIPResize, expected '
-                'both: GenerationHook reads its pictures with them.'
+                'both: GenerationHook reads its images with them.'
             )
-        self._samples = [_read(prompt.get('picture'), steps) for prompt in self.prompts]
-        self._pictures = [_small(prompt.get('picture')) for prompt in self.prompts]
+        self._samples = [_read(prompt.get('image'), steps) for prompt in self.prompts]
+        self._images = [_small(prompt.get('image')) for prompt in self.prompts]
         if is_main_process():
             _cut_answers(Path(runner.work_dir) / _ANSWERS, runner.iter)
         if runner.iter == 0:
@@ -127,10 +127,10 @@ class GenerationHook(Hook):
     def _write(self, runner: Runner, step: int, answers: Sequence[str]) -> None:
         file, panels, lines = Path(runner.work_dir) / _ANSWERS, [], []
         file.parent.mkdir(exist_ok=True)
-        for prompt, picture, answer in zip(self.prompts, self._pictures, answers, strict=True):
+        for prompt, image, answer in zip(self.prompts, self._images, answers, strict=True):
             line = dict(step=step, **prompt, answer=answer)
             lines.append(json.dumps(line, ensure_ascii=False) + '\n')
-            panels.append(_panel(picture, prompt, answer))
+            panels.append(_panel(image, prompt, answer))
         with open(file, 'a', encoding='utf-8') as opened:
             opened.writelines(lines)
         page = side_by_side(panels)
@@ -140,11 +140,11 @@ class GenerationHook(Hook):
                 backend.add_image('prompts', np.asarray(page), step=step)
 
 
-def _read(picture: str | None, steps: Sequence[Any]) -> tuple[list[Any], BaseDataElement]:
+def _read(image: str | None, steps: Sequence[Any]) -> tuple[list[Any], BaseDataElement]:
     """A prompt's pixels and sample, as the pipeline of training would give them."""
-    if not picture:
+    if not image:
         return [], BaseDataElement()
-    results = dict(img_path=picture)
+    results = dict(img_path=image)
     for step in steps:
         results = step(results)
     views = torch.from_numpy(np.ascontiguousarray(results['img']))
@@ -152,11 +152,11 @@ def _read(picture: str | None, steps: Sequence[Any]) -> tuple[list[Any], BaseDat
     return flatten_images(pixels), BaseDataElement(metainfo=dict(ori_shape=results['ori_shape']))
 
 
-def _small(picture: str | None) -> Image.Image:
-    """A prompt's picture as a panel shows it; read once, it may be gone when the run ends."""
-    if not picture:
+def _small(source: str | None) -> Image.Image:
+    """A prompt's image as a panel shows it; read once, it may be gone when the run ends."""
+    if not source:
         return side_by_side([])
-    image = load_image(picture)
+    image = load_image(source)
     return image.resize((max(1, round(image.width * _PANEL_PX / image.height)), _PANEL_PX))
 
 
@@ -175,6 +175,6 @@ def _cut_answers(file: Path, step: int) -> None:
     write_beside(file, ''.join(kept))
 
 
-def _panel(picture: Image.Image, prompt: Mapping[str, str], answer: str) -> Image.Image:
+def _panel(image: Image.Image, prompt: Mapping[str, str], answer: str) -> Image.Image:
     asked = [f'Q: {prompt["question"]}'] if prompt.get('question') else []
-    return annotate(picture, [*asked, f'A: {answer}'])
+    return annotate(image, [*asked, f'A: {answer}'])

@@ -25,12 +25,12 @@ from mmllava.models.splice import check_rows
 from mmllava.models.tiles import merge_tiles
 from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt
 
-#: A phone's pictures stay below; decoding one above takes a third of a second or more.
+#: A phone's images stay below; decoding one above takes a third of a second or more.
 LARGE_PIXELS = 25_000_000
 #: kind of a note -> what there is to know; such a sample is learned all the same
 NOTES = {
-    'extension': 'a picture is of another kind than its name says',
-    'large': f'a picture has more than {LARGE_PIXELS // 10**6} million pixels; slow to read',
+    'extension': 'an image is of another kind than its name says',
+    'large': f'an image has more than {LARGE_PIXELS // 10**6} million pixels; slow to read',
     'long': 'it is cut at the limit of tokens',
 }
 _BYTES = re.compile('(?:<0x[0-9A-F]{2}>)+')
@@ -42,9 +42,9 @@ class Examined:
 
     Args:
         index: in the dataset.
-        tokens: its length, pictures included; 0 for a bad sample.
+        tokens: its length, images included; 0 for a bad sample.
         learned: tokens within the limit that have a label.
-        pictures: how many there are.
+        images: how many there are.
         bad: (kind, message) where it cannot be learned from; kinds are those of
             `mmllava.datasets.llava_json.KINDS`.
         notes: (kind, message) of what is odd; kinds are those of `NOTES`.
@@ -53,13 +53,13 @@ class Examined:
     index: int
     tokens: int = 0
     learned: int = 0
-    pictures: int = 0
+    images: int = 0
     bad: tuple[str, str] | None = None
     notes: list[tuple[str, str]] = field(default_factory=list)
 
 
 def examine(dataset: InstructDataset, index: int, model: Llava, max_tokens: int) -> Examined:
-    """Reads one sample, pictures too, and looks for whatever could be wrong with it.
+    """Reads one sample, images too, and looks for whatever could be wrong with it.
 
     Args:
         dataset: with the pipeline of training.
@@ -99,38 +99,38 @@ def check_learned(packed: dict[str, Any], model: Llava, max_tokens: int) -> None
 
 
 def encode_sample(packed: dict[str, Any], model: Llava) -> tuple[EncodedPrompt, list[int]]:
-    """Ids and labels of a packed sample, and how many tokens each of its pictures takes.
+    """Ids and labels of a packed sample, and how many tokens each of its images takes.
 
     Raises:
         PromptError: it cannot be encoded, or has a token without a row.
     """
     sample: BaseDataElement = packed['data_samples']
-    pictures = flatten_images(packed['inputs'])
+    images = flatten_images(packed['inputs'])
     lengths = [
-        picture_tokens(picture, size, model)
-        for picture, size in zip(pictures, original_sizes(sample, pictures), strict=True)
+        image_tokens(image, size, model)
+        for image, size in zip(images, original_sizes(sample, images), strict=True)
     ]
-    prompt = model.prompt_builder.encode_conversation(sample, len(pictures))
+    prompt = model.prompt_builder.encode_conversation(sample, len(images))
     check_rows(prompt, model.language.config.vocab_size)
     return prompt, lengths
 
 
-def picture_tokens(picture: Tensor, size: tuple[int, int], model: Llava) -> int:
-    """Tokens that a picture ``(T, 3, S, S)`` of ``size`` (width, height) takes in the model."""
+def image_tokens(image: Tensor, size: tuple[int, int], model: Llava) -> int:
+    """Tokens that an image ``(T, 3, S, S)`` of ``size`` (width, height) takes in the model."""
     tower = model.vision_tower
     newline = None if model.image_newline is None else torch.zeros(1)
     rows = tower.num_patches + (tower.select_feature == 'cls_patch')
-    features = torch.zeros(len(picture), rows, 1)
+    features = torch.zeros(len(image), rows, 1)
     pinpoints, merge = model.image_grid_pinpoints, model.mm_patch_merge_type
     return len(merge_tiles(features, size, pinpoints, tower.image_size, newline, merge))
 
 
 def count_tokens(prompt: EncodedPrompt, lengths: Sequence[int], max_tokens: int) -> tuple[int, int]:
-    """(tokens with pictures in their places, those with a label among the first ``max_tokens``)."""
-    at, learned, pictures = 0, 0, iter(lengths)
+    """(tokens with images in their places, those with a label among the first ``max_tokens``)."""
+    at, learned, images = 0, 0, iter(lengths)
     for id_, label in zip(prompt.input_ids, prompt.labels, strict=True):
         if id_ == IMAGE_TOKEN_INDEX:
-            at += next(pictures)
+            at += next(images)
             continue
         learned += label != IGNORE_INDEX and at < max_tokens
         at += 1
@@ -138,12 +138,12 @@ def count_tokens(prompt: EncodedPrompt, lengths: Sequence[int], max_tokens: int)
 
 
 def spell(prompt: EncodedPrompt, lengths: Sequence[int], tokenizer: Any) -> list[tuple[str, bool]]:
-    """The text of a prompt in runs of (text, whether it is learned); a picture as its length."""
+    """The text of a prompt in runs of (text, whether it is learned); an image as its length."""
     runs: list[tuple[str, bool]] = []
-    pictures = iter(lengths)
+    images = iter(lengths)
     for id_, label in zip(prompt.input_ids, prompt.labels, strict=True):
-        is_picture = id_ == IMAGE_TOKEN_INDEX
-        text = f'<image: {next(pictures)} tokens>' if is_picture else tokenizer.spell(id_)
+        is_image = id_ == IMAGE_TOKEN_INDEX
+        text = f'<image: {next(images)} tokens>' if is_image else tokenizer.spell(id_)
         learned = label != IGNORE_INDEX
         if runs and runs[-1][1] == learned:
             text = runs.pop()[0] + text
@@ -177,11 +177,11 @@ def check_settings(config: Any, dataset: InstructDataset, model: Llava) -> None:
             'would mix lengths and modalities. Write the same in both.'
         )
     if (
-        not dataset.one_picture_each
+        not dataset.one_image_each
         and loader.get('collate_fn', {}).get('type') != 'mmllava.keep_lists'
     ):
         raise ConfigError(
-            'there are samples with several pictures or none, which mmengine cannot put into one '
+            'there are samples with several images or none, which mmengine cannot put into one '
             "batch. Set train_dataloader.collate_fn=dict(type='mmllava.keep_lists')."
         )
 
@@ -278,7 +278,7 @@ def _beyond(tokens: int, max_tokens: int) -> str:
 
 
 def _look_at(path: str) -> list[tuple[str, str]]:
-    """Notes on a picture that can be decoded, from its head alone."""
+    """Notes on an image that can be decoded, from its head alone."""
     with Image.open(path) as image:
         kind, (width, height) = image.format, image.size
     found = []

@@ -247,7 +247,7 @@ class TrainRunner(Runner):
         return Config({k: v for k, v in said.items() if k not in _OF_THE_COMMAND})
 
     def _aspect(self) -> str | None:
-        """How the pipeline of training makes pictures square; None where nothing says so."""
+        """How the pipeline of training makes images square; None where nothing says so."""
         steps = getattr(self.train_loop.dataloader.dataset, 'pipeline', None)
         found = [s for s in getattr(steps, 'transforms', []) if isinstance(s, CLIPResize)]
         return found[0].aspect if found else None

@@ -13,7 +13,7 @@ from mmllava.registry import DATA_SAMPLERS
 
 @DATA_SAMPLERS.register_module()
 class ModalityLengthSampler(Sampler):
-    """Batches with about as many words as their neighbours, of pictures or of text only.
+    """Batches with about as many words as their neighbours, of images or of text only.
 
     What one optimizer step learns, over all processes and accumulated batches, is a
     megabatch. Each has one modality, but for what is left over of both, which comes
@@ -95,7 +95,7 @@ def group_by_modality(
     if 0 in lengths:
         raise ConfigError(
             f'sample {list(lengths).index(0)} has length 0, which says nothing of its modality; '
-            'expected words, positive with pictures and negative without.'
+            'expected words, positive with images and negative without.'
         )
     kinds = [
         [k for k, length in enumerate(lengths) if length > 0],

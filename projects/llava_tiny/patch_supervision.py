@@ -10,7 +10,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
-from mmllava.datasets.llava_json import picture_path, read_rows
+from mmllava.datasets.llava_json import image_path, read_rows
 from mmllava.errors import ConfigError, DataError, unknown_name
 from mmllava.models.llava import Llava, Samples
 from mmllava.models.preprocessor import Images, flatten_images
@@ -84,7 +84,7 @@ class SceneDataset(BaseDataset):
                     'projects/llava_tiny/tools/make_data.py writes them.'
                 )
         return [
-            dict(img_path=picture_path(row['image'], self.img_root), things=row['things'])
+            dict(img_path=image_path(row['image'], self.img_root), things=row['things'])
             for row in rows
         ]
 

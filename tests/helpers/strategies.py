@@ -41,7 +41,7 @@ def texts(min_size: int = 1) -> st.SearchStrategy[str]:
 
 @st.composite
 def questions(draw: Any, max_images: int = 2) -> str:
-    """Text with pictures anywhere in it, inside words too."""
+    """Text with images anywhere in it, inside words too."""
     text = draw(texts())
     for _ in range(draw(st.integers(0, max_images))):
         at = draw(st.integers(0, len(text)))
@@ -52,7 +52,7 @@ def questions(draw: Any, max_images: int = 2) -> str:
 
 
 def dialogues(max_rounds: int = 3) -> st.SearchStrategy[list[tuple[str, str]]]:
-    """Questions, pictures in them, each with its answer."""
+    """Questions, images in them, each with its answer."""
     return st.lists(st.tuples(questions(), texts()), min_size=1, max_size=max_rounds)
 
 

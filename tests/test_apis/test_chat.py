@@ -158,7 +158,7 @@ def test_a_saved_dialogue_is_instruction_json(model, tmp_path):
     ('call', 'error', 'message'),
     [
         (lambda c: c.ask('<image> what?'), PromptError, '2 <image> tags but 1 images'),
-        (lambda c: c.ask('x', MODELS / 'gone.png'), ImageError, 'no picture at'),
+        (lambda c: c.ask('x', MODELS / 'gone.png'), ImageError, 'no image at'),
         (lambda c: c.ask('x', num_beams=3), ConfigError, 'num_beams=3: beams cannot be streamed'),
         (lambda c: c.ask('x', top_pp=1), ConfigError, "'top_pp'. Did you mean top_p"),
         (

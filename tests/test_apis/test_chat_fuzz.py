@@ -21,7 +21,7 @@ from tests.helpers.strategies import texts
 
 PICTURES = [str(MODELS / f'images/{k}.png') for k in range(6)]
 #: one of each style that can chat, and how the session stops there
-PATCHES = '<im_patch>' * 2  # is v0's form of a picture, of another length than a picture
+PATCHES = '<im_patch>' * 2  # is v0's form of an image, of another length than an image
 NAMES = ['vicuna_v1', 'llava_v0', 'llava_llama_2', 'mistral_instruct', 'chatml_direct']
 #: and one whose stop text the tiny models write every few tokens
 TEMPLATES = [*map(get_template, NAMES), replace(get_template('llava_v0'), sep='e')]
@@ -39,7 +39,7 @@ def models(checkpoints):
 
 @pytest.fixture(scope='module')
 def features(models):
-    """(version, picture) -> what the tower and projector make of it, computed alone."""
+    """(version, image) -> what the tower and projector make of it, computed alone."""
     return {
         (version, path): ChatSession(model)._encode(path)
         for version, model in models.items()
@@ -63,7 +63,7 @@ def at_once(model, turns, features, settings):
 
 @st.composite
 def steps(draw):
-    """One thing that a user does: (action, question, pictures, settings, after how many pieces)."""
+    """One thing that a user does: (action, question, images, settings, after how many pieces)."""
     action = draw(st.sampled_from(['ask', 'ask', 'ask', 'cancel', 'leave', 'refused', 'reset']))
     question = draw(texts().filter(lambda text: text.strip() and PATCHES not in text))
     pictures = draw(st.lists(st.sampled_from(PICTURES), max_size=2))
@@ -179,7 +179,7 @@ def test_half_a_letter_in_a_question_leaves_the_dialogue_as_it_was(models):
 
 
 def test_a_picture_whose_question_got_no_answer_is_not_taken_for_the_next_one(models, monkeypatch):
-    """The model ends at once, or is cancelled before a word: the next picture has its number."""
+    """The model ends at once, or is cancelled before a word: the next image has its number."""
     model = models['v1.5']
     model.prompt_builder.template = get_template('vicuna_v1')
     expected = ChatSession(model).ask('What is it?', PICTURES[1])

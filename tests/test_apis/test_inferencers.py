@@ -1,4 +1,4 @@
-"""Pictures of every kind, one or many, give the same captions."""
+"""Images of every kind, one or many, give the same captions."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_a_folder_gives_its_pictures_by_name(captioner, expected):
 
 
 def test_one_bad_picture_raises_with_its_name(captioner, tmp_path):
-    with pytest.raises(ImageError, match=r'no picture at .*gone.png'):
+    with pytest.raises(ImageError, match=r'no image at .*gone.png'):
         all_captions(captioner, [str(PICTURES[0]), str(tmp_path / 'gone.png')])
 
 
@@ -72,7 +72,7 @@ def test_predicting_all_records_a_bad_picture_and_keeps_the_others(captioner, ex
     inputs = [dict(img=p) for p in (PICTURES[0], tmp_path / 'gone.png', PICTURES[1])]
     records = CaptionInferencer(captioner).predict_all(inputs, show_dir=tmp_path / 'shown')
     assert [r.get('pred_caption') for r in records] == [expected[0], None, expected[1]]
-    assert 'no picture at' in records[1]['error'] and 'error' not in records[0]
+    assert 'no image at' in records[1]['error'] and 'error' not in records[0]
     assert sorted(f.name for f in (tmp_path / 'shown').iterdir()) == ['0.png', '1.png']
 
 
@@ -84,7 +84,7 @@ def test_captions_are_drawn_below_the_pictures(captioner, tmp_path):
 
 
 def test_one_question_is_asked_of_every_picture(answerer):
-    """Upstream takes the question's single letters, one for each picture."""
+    """Upstream takes the question's single letters, one for each image."""
     from mmpretrain import VisualQuestionAnsweringInferencer
 
     ask = VisualQuestionAnsweringInferencer(answerer)

@@ -54,8 +54,8 @@ def test_what_was_found_and_why_is_printed(monkeypatch):
         'layout     original: it holds model.layers.0.',
         'projector  2 linear layer(s), by its tensors',
         'tower      inside the checkpoint; hidden state -2 is read',
-        'pictures   anyres, by image_aspect_ratio, up to 168 px',
-        'tokens     nothing around a picture, by mm_use_im_start_end; 1,000 rows',
+        'images   anyres, by image_aspect_ratio, up to 168 px',
+        'tokens     nothing around an image, by mm_use_im_start_end; 1,000 rows',
         'template   vicuna_v1: LLaMA with more than one layer in the projector',
     ):
         assert line in said

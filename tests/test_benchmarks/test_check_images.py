@@ -22,7 +22,7 @@ def test_every_image_of_a_benchmark_is_decoded_once(made, copied, tmp_path, caps
     assert json.loads(said.splitlines()[-1]) == dict(
         questions=12, answers=12, images=6, bad=dict(missing=1, broken=1)
     )
-    assert 'question 0: no picture at' in said
+    assert 'question 0: no image at' in said
     assert 'question 20: ' in said
     assert 'Is square 0 red?\nAnswer the question using' in said
     assert len(json.loads((tmp_path / 'out/findings.json').read_text())) == 2

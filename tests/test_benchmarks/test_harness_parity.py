@@ -133,7 +133,7 @@ def sentence(draw, shown, letter):
     words += [
         draw.choice(list(shown.values())).title(),
         draw.choice('ABCDE'),
-        'picture,',
+        'image,',
         '*',
         '{B}',
     ]

@@ -9,7 +9,7 @@ from mmllava.errors import ConfigError, DataError
 
 # What benchmark_samples.py makes, problems 100 to 104:
 #   id   subject  context        grade  options  right
-#   100  NAT      picture        1      3        A
+#   100  NAT      image        1      3        A
 #   101  SOC      hint           4      3        B
 #   102  LAN      both           7      3        A
 #   103  NAT      neither        10     3        B

@@ -1,4 +1,4 @@
-"""Small training files, made here, over the recorded pictures."""
+"""Small training files, made here, over the recorded images."""
 
 import json
 
@@ -31,7 +31,7 @@ def write(tmp_path):
 
 @pytest.fixture
 def build():
-    """Builds an InstructDataset by config, over the recorded pictures."""
+    """Builds an InstructDataset by config, over the recorded images."""
     from mmllava.registry import DATASETS
 
     def build(ann_file, **settings):

@@ -120,7 +120,7 @@ def test_a_bad_sample_is_named_counted_and_replaced_by_the_next_of_its_modality(
     assert dataset.num_skipped == 2
     (first, level), (second, _) = told  # each is told once
     assert level == logging.ERROR
-    assert "train.json[1] (id 'gone'): no picture at" in first and '1 of at most 100' in first
+    assert "train.json[1] (id 'gone'): no image at" in first and '1 of at most 100' in first
     assert "train.json[4] (id 't'): it has no answer to learn" in second
 
 
@@ -160,7 +160,7 @@ def test_workers_count_together(write, build, told):
 
 def test_no_good_sample_of_a_modality_is_an_error(write, build, told):
     dataset = build(write([MISSING, TEXT]))
-    with pytest.raises(DataError, match='all samples with pictures of .*train.json are bad'):
+    with pytest.raises(DataError, match='all samples with images of .*train.json are bad'):
         dataset[0]
     assert answers(dataset, [1]) == ['Good day.']
 
@@ -184,7 +184,7 @@ def test_it_goes_to_a_worker_that_is_spawned(write, build):
         (dict(max_skipped=-1), 'max_skipped is -1, expected 0 or more'),
         (
             dict(pipeline=[dict(type='mmllava.LoadImage', on_error='record')]),
-            'would train on black pictures',
+            'would train on black images',
         ),
     ],
 )

@@ -65,8 +65,8 @@ def test_words_are_counted_and_signed_by_modality():
         (dict(conversations=talk('a') + talk('b')[1:]), 'format', "expected 'user'"),
         (dict(IMAGE, image=3), 'format', '"image" is \'3\', expected a path'),
         (dict(IMAGE, image=''), 'format', 'expected a path'),
-        (dict(IMAGE, image='../a.png'), 'format', 'lies outside of the picture folder photos'),
-        (dict(IMAGE, image='/etc/a.png'), 'format', 'lies outside of the picture folder'),
+        (dict(IMAGE, image='../a.png'), 'format', 'lies outside of the image folder photos'),
+        (dict(IMAGE, image='/etc/a.png'), 'format', 'lies outside of the image folder'),
     ],
 )
 def test_what_cannot_be_learned_from_is_told_by_kind(row, kind, message):
@@ -79,7 +79,7 @@ def test_plain_takes_one_picture_and_one_caption():
     assert to_sample(IMAGE, '', 'plain')['img_path'] == 'a.png'
     long = dict(image='a.png', conversations=talk('<image>') + talk('And?'))
     assert to_sample(long, '', 'vicuna_v1')
-    with pytest.raises(BadSample, match='one picture and its caption, got 4 turns'):
+    with pytest.raises(BadSample, match='one image and its caption, got 4 turns'):
         to_sample(long, '', 'plain')
 
 

@@ -12,7 +12,7 @@ FULL = dict(
     question='Which is a solid?',
     choices=['water', 'an  ice cube'],
     answer=1,
-    hint='Look at  the picture.',
+    hint='Look at  the image.',
     image='image.png',
     lecture='Solids keep\\ntheir shape.',
     solution='An ice cube does.',
@@ -20,7 +20,7 @@ FULL = dict(
 BARE = dict(FULL, hint=' ', image=None, lecture='', solution='')
 
 M = 'Options: (A) water (B) an ice cube'
-Q, C = 'Which is a solid?', 'Context: Look at the picture.'
+Q, C = 'Which is a solid?', 'Context: Look at the image.'
 L, E = 'Solids keep\ntheir shape.', 'An ice cube does.'
 
 

@@ -19,10 +19,10 @@ def test_a_picture_becomes_the_square_that_the_tower_takes():
 
 def test_a_bad_picture_raises_or_is_recorded(tmp_path):
     missing = dict(img_path=str(tmp_path / 'gone.png'))
-    with pytest.raises(ImageError, match='no picture at'):
+    with pytest.raises(ImageError, match='no image at'):
         LoadImage()(dict(missing))
     results = CLIPResize(8, 'pad')(LoadImage(on_error='record')(dict(missing)))
-    assert 'no picture at' in results['error']
+    assert 'no image at' in results['error']
     assert results['img'].shape == (8, 8, 3) and not results['img'].any()
 
 

@@ -40,7 +40,7 @@ def test_a_slip_is_answered_and_the_dialogue_goes_on(monkeypatch, merged, capsys
     lines = ['/image gone.png', '/imgae x', '<image> what?', 'Hello?']
     assert talk(monkeypatch, merged, lines) == 0
     said = capsys.readouterr()
-    assert 'no picture at gone.png' in said.err and 'but 0 images were given' in said.err
+    assert 'no image at gone.png' in said.err and 'but 0 images were given' in said.err
     assert '/imgae is not one of /image PATH, /reset, /save FILE' in said.out
     assert said.out.splitlines()[-1]  # the answer
 
@@ -48,7 +48,7 @@ def test_a_slip_is_answered_and_the_dialogue_goes_on(monkeypatch, merged, capsys
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
-        ((CONFIG, 'x', 'gone.png'), 'no picture at gone.png'),
+        ((CONFIG, 'x', 'gone.png'), 'no image at gone.png'),
         ((CONFIG, './gone', '--device', 'cpu'), 'gone does not exist'),
     ],
 )

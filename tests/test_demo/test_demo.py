@@ -1,4 +1,4 @@
-"""make demo, as a newcomer runs it: true sentences, two pictures, in seconds."""
+"""make demo, as a newcomer runs it: true sentences, two images, in seconds."""
 
 import os
 import subprocess

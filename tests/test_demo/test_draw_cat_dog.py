@@ -1,4 +1,4 @@
-"""The picture of the README is what its script draws."""
+"""The image of the README is what its script draws."""
 
 import runpy
 from pathlib import Path

@@ -70,7 +70,7 @@ def test_a_second_answer_goes_on_after_the_first_and_a_failed_sample_stays_faile
             return data_samples
 
     samples = [BaseDataElement(pred_answer='It is so.'), BaseDataElement(pred_answer=None)]
-    samples[1].set_field('no picture', 'error')
+    samples[1].set_field('no image', 'error')
     model, batch = Model(), dict(inputs=[1, 2], data_samples=samples)
     found = ask_follow_up(model, batch, samples, FollowUp(' ###\nANSWER:', '\n The answer is ', 64))
     assert model.asked == (['It is so. ###\nANSWER:', ''], 'predict', 64)

@@ -1,4 +1,4 @@
-"""A caption is readable, stays in its band, and leaves the picture alone."""
+"""A caption is readable, stays in its band, and leaves the image alone."""
 
 import pytest
 from hypothesis import given, settings

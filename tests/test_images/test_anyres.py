@@ -1,4 +1,4 @@
-"""A picture cut into tiles, to the pixel; how many tokens it takes, to the token."""
+"""An image cut into tiles, to the pixel; how many tokens it takes, to the token."""
 
 import json
 
@@ -63,7 +63,7 @@ def test_tiles_are_cut_row_by_row_from_the_middle_of_a_black_canvas():
     """4 x 1 white on a canvas of 8 x 8, tiles of 4: resized to 8 x 2, in rows 3 and 4."""
     views = tiles(Image.new('RGB', (4, 1), (255, 255, 255)), 4, [(8, 8)])
     assert views.shape == (5, 4, 4, 3) and views.dtype == np.uint8
-    assert (views[0] == 255).all()  # the whole picture, its shape ignored
+    assert (views[0] == 255).all()  # the whole image, its shape ignored
     white_rows = [[y for y in range(4) if (view[y] == 255).all()] for view in views[1:]]
     assert white_rows == [[3], [3], [0], [0]]
     assert sum(view.sum() for view in views[1:]) == 2 * 8 * 3 * 255  # and black all around
@@ -89,7 +89,7 @@ def test_an_odd_margin_is_smaller_above_and_left():
         ((200, 200), (336, 672), (1, 2), (24, 24), 1176),
         ((3000, 1000), (1008, 336), (3, 1), (24, 72), 2328),
         # thinner than half a pixel when resized: no pinpoint keeps any pixel, so that the
-        # smallest canvas wins; 576 for the whole picture, and 48 empty rows with a newline each
+        # smallest canvas wins; 576 for the whole image, and 48 empty rows with a newline each
         ((1, 4000), (336, 672), (1, 2), (48, 0), 576 + 48),
         ((4000, 1), (336, 672), (1, 2), (0, 24), 576),
     ],
@@ -151,7 +151,7 @@ def test_the_rectangle_is_inside_the_grid_in_its_middle_and_whole_on_one_axis(si
 @settings(deadline=None, max_examples=50)
 @given(SIZES, GRIDS)
 def test_the_rectangle_is_where_the_tiles_show_the_picture(size, grids):
-    """To a patch: of a white picture, the first and last white pixel of the canvas."""
+    """To a patch: of a white image, the first and last white pixel of the canvas."""
     pinpoints = [(28 * columns, 28 * rows) for columns, rows in grids]
     columns, rows = grid_shape(size, pinpoints, 28)
     views = tiles(Image.new('RGB', size, (255, 255, 255)), 28, pinpoints)
@@ -194,9 +194,9 @@ def test_a_patch_that_does_not_fit_a_tile_is_refused(patch_px):
 def test_what_has_no_pixels_or_no_rows_is_refused():
     with pytest.raises(ConfigError, match='a tile of 0 px; expected the image_size of the vision'):
         tiles(noise((9, 9)), 0, TINY)
-    with pytest.raises(ImageError, match='a picture of 5x0 pixels shows nothing'):
+    with pytest.raises(ImageError, match='an image of 5x0 pixels shows nothing'):
         tiles(Image.new('RGB', (5, 0)), 56, TINY)
-    with pytest.raises(ImageError, match='a picture of 0x5 pixels shows nothing'):
+    with pytest.raises(ImageError, match='an image of 0x5 pixels shows nothing'):
         unpad_rectangle(4, 4, (0, 5))
     with pytest.raises(ConfigError, match='a grid of 0 rows and 4 columns of features is empty'):
         unpad_rectangle(0, 4, (5, 5))

@@ -1,4 +1,4 @@
-"""A picture is decoded as the original does: Pillow, converted to RGB, nothing turned."""
+"""An image is decoded as the original does: Pillow, converted to RGB, nothing turned."""
 
 import io
 import socket
@@ -59,18 +59,18 @@ def test_a_grey_array_is_grey():
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(ImageError, match=r'no picture at .*nope.png; check the path'):
+    with pytest.raises(ImageError, match=r'no image at .*nope.png; check the path'):
         load_image(tmp_path / 'nope.png')
 
 
 def test_a_folder_is_not_one_picture(tmp_path):
-    with pytest.raises(ImageError, match='is a folder, expected one picture'):
+    with pytest.raises(ImageError, match='is a folder, expected one image'):
         load_image(tmp_path)
 
 
 def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / 'x.png').write_text('hello')
-    with pytest.raises(ImageError, match='is not a picture that Pillow knows'):
+    with pytest.raises(ImageError, match='is not an image that Pillow knows'):
         load_image(tmp_path / 'x.png')
 
 
@@ -104,12 +104,12 @@ def test_a_picture_beyond_pillows_guard_is_refused(tmp_path, picture, monkeypatc
     'array', [COLOURS.astype(float), COLOURS[..., :2], COLOURS[:0], COLOURS[None]]
 )
 def test_an_array_that_is_no_picture_says_its_shape(array):
-    with pytest.raises(ImageError, match=r'an array of shape \(.* is no picture'):
+    with pytest.raises(ImageError, match=r'an array of shape \(.* is no image'):
         load_image(array)
 
 
 def test_something_else_is_refused():
-    with pytest.raises(ImageError, match='a picture cannot be a int'):
+    with pytest.raises(ImageError, match='an image cannot be a int'):
         load_image(3)
 
 
@@ -157,5 +157,5 @@ def test_a_folder_lists_its_pictures_by_name_and_nothing_else(tmp_path, picture)
 
 
 def test_a_folder_without_pictures_says_what_is_expected(tmp_path):
-    with pytest.raises(ImageError, match=r'no pictures in .*expected files that end in'):
+    with pytest.raises(ImageError, match=r'no images in .*expected files that end in'):
         list_images(tmp_path)

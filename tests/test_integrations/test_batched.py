@@ -43,7 +43,7 @@ def test_a_batch_answers_as_one_by_one_in_the_order_of_the_requests(model, monke
     )
     counted = []
     assert BatchedModel(model, 2)(REQUESTS, counted.append) == alone
-    # Equal settings together; of these, long ones first: two pictures, then one, then none.
+    # Equal settings together; of these, long ones first: two images, then one, then none.
     assert [[q.split()[0] for q in batch] for batch in batches] == [
         ['Which', 'What'],
         ['Is', 'Who'],

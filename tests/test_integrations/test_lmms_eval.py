@@ -73,7 +73,7 @@ def test_lmms_eval_finds_the_model_by_the_entry_point_of_the_project(tmp_path, m
 
 
 def make_questions(folder):
-    """The same pictures and questions as VQAv2's files and as POPE's table."""
+    """The same images and questions as VQAv2's files and as POPE's table."""
     import pyarrow
     from pyarrow import parquet
 

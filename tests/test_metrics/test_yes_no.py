@@ -83,7 +83,7 @@ def test_mmes_answer(text, answer):
 
 def test_mmes_score_by_hand():
     right = {'count': [[True, True], [True, False], [False, False]]}
-    # 3 of 6 answers are right, 50; 1 of 3 pictures has both, 33.3; there is no total of one task
+    # 3 of 6 answers are right, 50; 1 of 3 images has both, 33.3; there is no total of one task
     assert mme_totals(right) == {'count': pytest.approx(50 + 100 / 3)}
     whole = {task: [[True, True]] for task in (*PERCEPTION, *COGNITION)}
     scores = mme_totals(whole)

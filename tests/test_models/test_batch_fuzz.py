@@ -1,4 +1,4 @@
-"""A row of a batch is what it is alone: pictures, logits, answers and losses."""
+"""A row of a batch is what it is alone: images, logits, answers and losses."""
 
 import copy
 
@@ -19,7 +19,7 @@ PICTURES = [str(MODELS / f'images/{k}.png') for k in range(6)]
 
 @pytest.fixture(scope='module')
 def sample_of(tiny_model):
-    """Makes what the pipeline makes of pictures, with fields of a data sample."""
+    """Makes what the pipeline makes of images, with fields of a data sample."""
     from mmllava.apis.inferencers import VQAInferencer
 
     pipeline = VQAInferencer(tiny_model).pipeline
@@ -41,7 +41,7 @@ def run(model, samples, mode):
 
 @st.composite
 def asked(draw):
-    """A question and its pictures, none to three of them."""
+    """A question and its images, none to three of them."""
     question = draw(questions(max_images=3).filter(lambda text: '<im_patch>' * 2 not in text))
     count = question.count(IMAGE_TAG) or draw(st.integers(0, 2))
     return question, draw(st.lists(st.sampled_from(PICTURES), min_size=count, max_size=count))
@@ -85,7 +85,7 @@ def test_the_loss_of_a_batch_is_the_mean_over_the_learned_tokens_of_its_rows(
         ]
         count = sum(question.count(IMAGE_TAG) for question, _ in rounds)
         pictures = data.draw(
-            st.lists(st.sampled_from(PICTURES), min_size=count, max_size=count), label='pictures'
+            st.lists(st.sampled_from(PICTURES), min_size=count, max_size=count), label='images'
         )
         samples.append(sample_of(pictures, conversations=messages))
         prompt = tiny_model.prompt_builder.encode_conversation(samples[-1]['data_samples'], count)

@@ -29,7 +29,7 @@ def answers(inferencer, rows, batch_size):
 
 
 def one(inferencer, image, **fields):
-    """A batch of one picture, through pipeline and preprocessor."""
+    """A batch of one image, through pipeline and preprocessor."""
     data = inferencer.pipeline(dict(img=str(MODELS / image)))
     for name, value in fields.items():
         data['data_samples'].set_field(value, name)
@@ -101,7 +101,7 @@ def test_rows_of_unequal_length_do_not_touch_each_other(inferencer, recorded):
 
 def test_two_pictures_in_one_prompt_give_the_originals_answer(inferencer, recorded, version):
     if not recorded['multi_image']:
-        pytest.skip(f'no recording of several pictures for {version}')
+        pytest.skip(f'no recording of several images for {version}')
     model = inferencer.model
     for row in recorded['multi_image']:
         question = row['prompt'].split('USER: ')[1].removesuffix(' ASSISTANT:')

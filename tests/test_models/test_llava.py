@@ -269,7 +269,7 @@ def test_a_question_is_needed_for_vqa(tiny_model):
 
 @torch.no_grad()
 def test_a_row_to_learn_from_is_cut_to_the_models_limit(source):
-    """After its picture is in; what lies beyond is neither read nor learned."""
+    """After its image is in; what lies beyond is neither read nor learned."""
     talk = [
         {'from': 'human', 'value': '<image>\nWhat?'},
         {'from': 'gpt', 'value': 'It is red. ' * 40},
@@ -313,17 +313,13 @@ def test_a_training_sample_may_hold_several_pictures(source):
 
 def test_a_prompt_longer_than_the_context_is_refused(tiny_model):
     sample = BaseDataElement(question='why ' * 3000)
-    with pytest.raises(
-        PromptError, match=r'takes [3-9]\d{3} tokens, pictures included, and the con'
-    ):
+    with pytest.raises(PromptError, match=r'takes [3-9]\d{3} tokens, images included, and the con'):
         tiny_model(images(), [sample])
 
 
 def test_logits_of_a_prompt_longer_than_the_context_are_refused_too(tiny_model):
     sample = BaseDataElement(question='why ' * 3000)
-    with pytest.raises(
-        PromptError, match=r'takes [3-9]\d{3} tokens, pictures included, and the con'
-    ):
+    with pytest.raises(PromptError, match=r'takes [3-9]\d{3} tokens, images included, and the con'):
         tiny_model(images(), [sample], mode='tensor')
 
 

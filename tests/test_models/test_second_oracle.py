@@ -1,7 +1,7 @@
 """transformers' own LLaVA and LLaVA-NeXT, with our weights, give our logits and our answers.
 
 They share no code with ours above the language model's and the tower's blocks: prompts come
-to them with one placeholder for each feature, pictures as padded stacks of tiles.
+to them with one placeholder for each feature, images as padded stacks of tiles.
 """
 
 import pytest
@@ -42,13 +42,13 @@ FORMS = {
     'v1.6, Mistral': dict(mm_patch_merge_type='spatial_unpad', image_grid_pinpoints=PINPOINTS),
 }
 SIZES = [(56, 56), (200, 90), (91, 340), (300, 100), (100, 301), (30, 30), (511, 512), (640, 48)]
-#: pictures of each row of a batch, by number in SIZES, and its question
+#: images of each row of a batch, by number in SIZES, and its question
 BATCHES = {
-    'one picture': [([0], 'What is it?')],
+    'one image': [([0], 'What is it?')],
     'another size': [([1], 'What is it?')],
-    'several pictures': [([2, 3, 4], 'What do they share?')],
-    'pictures in the text': [([5, 6], 'Compare <image> with <image>, please.')],
-    'no picture': [([], 'Who are you?')],
+    'several images': [([2, 3, 4], 'What do they share?')],
+    'images in the text': [([5, 6], 'Compare <image> with <image>, please.')],
+    'no image': [([], 'Who are you?')],
     'rows of every kind': [
         ([7], 'Why?'),
         ([1, 2], 'A long question, that takes more tokens than those beside it do. Why?'),
@@ -59,7 +59,7 @@ BATCHES = {
 
 
 def seeded(form):
-    """Ours, with random weights large enough that answers differ from picture to picture."""
+    """Ours, with random weights large enough that answers differ from image to image."""
     torch.manual_seed(7)
     mistral = dict(model_type='mistral', num_key_value_heads=2, sliding_window=None)
     model = Llava(
@@ -128,7 +128,7 @@ def pair(request):
 
 @pytest.fixture(scope='module')
 def pictures():
-    """A picture of each size: the recorded ones, resized."""
+    """An image of each size: the recorded ones, resized."""
     found = []
     for number, size in enumerate(SIZES):
         image = load_image(MODELS / f'images/{number % 6}.png')
@@ -155,7 +155,7 @@ def our_batch(model, form, rows, pictures):
 
 
 def their_pixels(form, images):
-    """transformers' processors on Pillow pictures: pixels, and for v1.6 their sizes."""
+    """transformers' processors on Pillow images: pixels, and for v1.6 their sizes."""
     import transformers
 
     sizes = dict(size=dict(shortest_edge=56), crop_size=dict(height=56, width=56))

@@ -32,7 +32,7 @@ def test_splicing_equals_the_obvious_loop(language, ids):
 
 
 def test_slots_and_pictures_must_agree(language):
-    with pytest.raises(PromptError, match='has 1 picture slots but 2 pictures came'):
+    with pytest.raises(PromptError, match='has 1 image slots but 2 images came'):
         splice(language, EncodedPrompt([-200], [-100]), list(torch.zeros(2, 3, 16)))
 
 

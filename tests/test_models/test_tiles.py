@@ -30,7 +30,7 @@ SIZES = st.tuples(st.integers(1, 400), st.integers(1, 400))
 
 
 def numbered_features(size):
-    """Features of a picture's tiles, no two values equal, and a newline."""
+    """Features of an image's tiles, no two values equal, and a newline."""
     columns, rows = grid_shape(size, PINPOINTS, 56)
     count = (1 + columns * rows) * SIDE**2 * CHANNELS
     features = torch.arange(count, dtype=torch.float32).view(-1, SIDE**2, CHANNELS)
@@ -148,7 +148,7 @@ def test_the_newline_takes_the_type_of_the_features_and_learns():
         (dict(features=torch.zeros(16, 3)), ShapeError, r'are \(16, 3\), expected \(tiles, patch'),
         (dict(features=torch.zeros(0, 16, 3)), ShapeError, r'are \(0, 16, 3\), expected \(tiles'),
         (dict(pinpoints=[]), ConfigError, 'the list of resolutions is empty'),
-        (dict(size=(0, 9)), ImageError, 'a picture of 0x9 pixels shows nothing'),
+        (dict(size=(0, 9)), ImageError, 'an image of 0x9 pixels shows nothing'),
     ],
 )
 def test_tiles_that_do_not_fit_are_refused(change, error, message):

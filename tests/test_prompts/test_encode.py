@@ -142,7 +142,7 @@ def test_a_prompt_of_v0_has_the_ids_of_its_sentinel_form(enclosed):
 
 
 def test_patches_of_another_picture_size_are_counted_in_the_error():
-    with pytest.raises(PromptError, match=r'has 256 <im_patch> in a row, and a picture of this m'):
+    with pytest.raises(PromptError, match=r'has 256 <im_patch> in a row, and an image of this m'):
         from_patches('<im_start>' + '<im_patch>' * 256 + '<im_end> Why?', 576)
     assert from_patches('What does <im_patch> mean?', 576) == 'What does <im_patch> mean?'
 

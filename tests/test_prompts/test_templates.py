@@ -116,5 +116,5 @@ def test_a_conversation_that_cannot_be_written_says_why(turns, message):
 
 
 def test_plain_refuses_a_conversation():
-    with pytest.raises(PromptError, match='one picture and its caption, got 4 turns'):
+    with pytest.raises(PromptError, match='one image and its caption, got 4 turns'):
         text('plain', turns_of([('a', 'b'), ('c', 'd')]))

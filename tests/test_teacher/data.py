@@ -1,4 +1,4 @@
-"""Invented pictures in words, and teachers that write about them."""
+"""Invented images in words, and teachers that write about them."""
 
 import json
 
@@ -22,7 +22,7 @@ def write_lines(file, rows):
 
 
 def write_pictures(folder):
-    return write_lines(folder / 'pictures.jsonl', ROWS)
+    return write_lines(folder / 'images.jsonl', ROWS)
 
 
 def dialogue(*turns):

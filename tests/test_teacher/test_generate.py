@@ -1,4 +1,4 @@
-"""Pictures in words to training rows: what the teacher is told, what is kept, what is not."""
+"""Images in words to training rows: what the teacher is told, what is kept, what is not."""
 
 import json
 
@@ -8,13 +8,13 @@ from mmllava.errors import DataError
 from mmllava.teacher import data_report
 from mmllava.teacher.cache import Answer
 from mmllava.teacher.generate import DETAIL_QUESTIONS, generate, requests_of, to_row
-from mmllava.teacher.image_context import Picture, read_coco, read_pictures
+from mmllava.teacher.image_context import ImageContext, read_coco, read_image_contexts
 from mmllava.teacher.parse import REASONS, Rejected, parse_turns, read_answer
 from mmllava.teacher.prompts import KINDS, OURS, read_recipe
 from tests.test_teacher.data import ROWS, dialogue, write_lines, write_pictures
 
-CAT = Picture('7', 'cat.png', ('A cat.', 'One cat sits.'), (('cat', (0.1, 0.25, 0.5, 1.0)),))
-LAMP = Picture('8', 'lamp.png', ('A lamp.',))
+CAT = ImageContext('7', 'cat.png', ('A cat.', 'One cat sits.'), (('cat', (0.1, 0.25, 0.5, 1.0)),))
+LAMP = ImageContext('8', 'lamp.png', ('A lamp.',))
 
 
 def said(text, finish='stop'):
@@ -72,10 +72,10 @@ def test_coco_boxes_become_shares_with_three_decimals(tmp_path):
     whole = dict(images=images, annotations=seen, categories=[dict(id=17, name='cat')])
     (tmp_path / 'i.json').write_text(json.dumps(whole))
     assert read_coco(tmp_path / 'c.json', tmp_path / 'i.json') == [
-        Picture('9', 'b.jpg', ('A cat.', 'Cat'), (('cat', (0.1, 0.1, 0.257, 1.0)),)),
-        Picture('3', 'a.jpg', ('No box.',)),
+        ImageContext('9', 'b.jpg', ('A cat.', 'Cat'), (('cat', (0.1, 0.1, 0.257, 1.0)),)),
+        ImageContext('3', 'a.jpg', ('No box.',)),
     ]
-    with pytest.raises(DataError, match='are not COCO annotations of the same pictures: KeyError'):
+    with pytest.raises(DataError, match='are not COCO annotations of the same images: KeyError'):
         read_coco(tmp_path / 'c.json', tmp_path / 'c.json')
 
 
@@ -92,14 +92,14 @@ def test_coco_boxes_become_shares_with_three_decimals(tmp_path):
 def test_a_line_that_is_no_picture_is_named(tmp_path, change, message):
     file = write_lines(tmp_path / 'p.jsonl', [ROWS[0], ROWS[1] | change])
     with pytest.raises(DataError, match=message):
-        read_pictures(file)
+        read_image_contexts(file)
 
 
 @pytest.mark.parametrize('line', ['{"id": "\\ud800"}', '[' * 100_000])
 def test_a_line_that_could_not_be_written_again_is_named(tmp_path, line):
     (tmp_path / 'p.jsonl').write_text(json.dumps(ROWS[0]) + '\n' + line)
     with pytest.raises(DataError, match='line 2 is not JSON'):
-        read_pictures(tmp_path / 'p.jsonl')
+        read_image_contexts(tmp_path / 'p.jsonl')
 
 
 TWO = (('What is it?', 'A cat.'), ('Is it big?', 'No.\n\n1. It is small.'))
@@ -119,7 +119,7 @@ def test_a_dialogue_is_read_back_as_it_was_written():
         ('conversation', said(dialogue(*TWO), 'content_filter'), 'refusal'),
         ('detail', said(' \n'), 'empty'),
         ('conversation', said(dialogue(('Why?', ''))), 'empty'),
-        ('detail', said("I'm sorry, but I cannot see pictures."), 'refusal'),
+        ('detail', said("I'm sorry, but I cannot see images."), 'refusal'),
         ('conversation', said(dialogue(('Why?', 'As an AI language model, no.'))), 'refusal'),
         ('conversation', said('A cat.'), 'format'),
         ('conversation', said('Question:\nWhy?'), 'format'),
@@ -159,13 +159,13 @@ def test_the_mark_stands_at_either_side_of_the_first_question_by_picture_and_see
     turns = list(TWO)
     sides = set()
     for n in range(20):
-        row = to_row(Picture(str(n), 'x.png', ('A.',)), 'conversation', turns, seed=1)
-        assert row == to_row(Picture(str(n), 'x.png', ('B.',)), 'conversation', turns, seed=1)
+        row = to_row(ImageContext(str(n), 'x.png', ('A.',)), 'conversation', turns, seed=1)
+        assert row == to_row(ImageContext(str(n), 'x.png', ('B.',)), 'conversation', turns, seed=1)
         first, *others = [message['value'] for message in row['conversations']]
         assert others == ['A cat.', *TWO[1]]
         sides.add(first)
     assert sides == {'<image>\nWhat is it?', 'What is it?\n<image>'}
-    rows = [to_row(Picture(str(n), 'x', ()), 'detail', [('', 'A.')], 0) for n in range(200)]
+    rows = [to_row(ImageContext(str(n), 'x', ()), 'detail', [('', 'A.')], 0) for n in range(200)]
     asked = {row['conversations'][0]['value'].replace('<image>', '').strip() for row in rows}
     assert asked == set(DETAIL_QUESTIONS)
 
@@ -185,7 +185,7 @@ def written(serve, hire, tmp_path):
             return dialogue((f'What is on the table, holding the {thing}?', f'A {thing}.'))
         return f'A {thing} stands on a brown table.'
 
-    pictures = read_pictures(write_pictures(tmp_path))
+    pictures = read_image_contexts(write_pictures(tmp_path))
     recipes = {kind: read_recipe(kind) for kind in KINDS}
     teacher = hire(serve(answer=teach))
     return generate(pictures, recipes, teacher, requests_of(pictures, recipes, 99, 0.7))

@@ -12,7 +12,7 @@ COUNT = 7  # by 2 with a rest
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """The recorded pictures as a COCO-format set of our own."""
+    """The recorded images as a COCO-format set of our own."""
     folder = tmp_path_factory.mktemp('coco')
     shutil.copytree(MODELS / 'images', folder / 'images')
     shutil.copy(folder / 'images/0.png', folder / 'images/6.png')

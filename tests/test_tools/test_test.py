@@ -1,4 +1,4 @@
-"""tools/test.py, as a user types it: scored, resumed, and never stopped by one picture."""
+"""tools/test.py, as a user types it: scored, resumed, and never stopped by one image."""
 
 import hashlib
 import json
@@ -125,7 +125,7 @@ def test_a_bad_picture_is_counted_and_retried_and_the_others_are_scored(
         said = capsys.readouterr()
         assert json.loads(said.out.splitlines()[-1])['failed_images'] == 1
         assert len(json.loads((tmp_path / 'w/predictions.json').read_text())) == COUNT - 1
-        assert '3.png is not a picture that Pillow knows' in said.err + said.out
+        assert '3.png is not an image that Pillow knows' in said.err + said.out
     finally:
         picture.write_bytes(good)
     assert run(config, merged, '--work-dir', tmp_path / 'w') == 0

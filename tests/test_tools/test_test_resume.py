@@ -20,8 +20,8 @@ QUESTIONS = [
     'Is it?',
     'What is on the blanket, and what colour is it?',
     'Why?',
-    'How many animals can be seen in this picture?',
-    'Where was this picture taken, and by whom?',
+    'How many animals can be seen in this image?',
+    'Where was this image taken, and by whom?',
 ]
 # A program that waits after each batch, to be killed between two.
 SLOW = """

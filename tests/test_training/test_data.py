@@ -44,7 +44,7 @@ def test_a_bad_row_is_named_in_the_log_of_a_run(tmp_path):
     rows = [TRAIN['batch'][0], MISSING]  # the first one is learned in the place of the second
     assert train(config_of(rows, tmp_path, 2, num_workers=1), tmp_path) == 0
     (log,) = tmp_path.glob('*/*.log')
-    assert log.read_text().count('rows.json[1]: no picture at') == 1
+    assert log.read_text().count('rows.json[1]: no image at') == 1
 
 
 def test_one_bad_row_too_many_ends_a_run_with_2(tmp_path, capsys):

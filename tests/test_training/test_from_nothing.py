@@ -20,7 +20,7 @@ PARTS = ['tower', 'projector', 'language']
 
 
 def whole_config(version, tmp_path, start=None, epochs=2):
-    """All three parts are trained, on the recorded pictures as this version sees them."""
+    """All three parts are trained, on the recorded images as this version sees them."""
     config = training_config(tmp_path / 'run', dict(train=PARTS), epochs=epochs)
     tiny = tiny_config(version)
     config.model = tiny.model

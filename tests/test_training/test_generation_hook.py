@@ -19,7 +19,7 @@ from tests.test_training.test_data import config_of
 from tests.test_training.test_resume import weights_of
 
 PICTURE = str(MODELS / 'images/3.png')
-PROMPTS = [dict(picture=PICTURE, question='What is it?'), dict(question='Who are you?')]
+PROMPTS = [dict(image=PICTURE, question='What is it?'), dict(question='Who are you?')]
 
 
 @VISBACKENDS.register_module()
@@ -67,9 +67,9 @@ def test_each_asking_is_a_picture_and_lines_of_text(asked):
     ]
     for step in (0, 3, 6):
         with Image.open(asked / f'prompts/iter_{step}.png') as page:
-            assert page.width > 448  # two panels, one of them without a picture
+            assert page.width > 448  # two panels, one of them without an image
             bottom = np.asarray(page)[340:]
-            assert (bottom < 100).any()  # ink below the picture
+            assert (bottom < 100).any()  # ink below the image
     kept = [(name, step) for name, _, step in KeptPictures.kept]
     assert kept == [('prompts', step) for step in (0, 3, 6)]
 
@@ -81,7 +81,7 @@ def test_its_last_answer_is_that_of_the_checkpoint(asked):
     for line in lines[-2:]:
         chat.reset()
         settings = dict(temperature=0, max_new_tokens=8)
-        assert line['answer'] == chat.ask(line['question'], line.get('picture'), **settings)
+        assert line['answer'] == chat.ask(line['question'], line.get('image'), **settings)
 
 
 def test_training_is_the_same_to_the_bit_with_and_without(tmp_path):
@@ -112,10 +112,10 @@ def test_what_a_killed_run_was_answered_after_its_checkpoint_is_left_out(tmp_pat
 
 
 def test_a_projector_in_its_first_stage_captions(tmp_path, monkeypatch):
-    """And each picture is read once: at the end of a run it may be gone."""
+    """And each image is read once: at the end of a run it may be gone."""
     read = []
     monkeypatch.setattr(hook, 'load_image', lambda path: read.append(path) or load_image(path))
-    config = asking(tmp_path, [dict(picture=PICTURE)], dict(train=['projector']))
+    config = asking(tmp_path, [dict(image=PICTURE)], dict(train=['projector']))
     config.model.template = 'plain'
     config.train_dataloader.dataset.template = 'plain'
     rows = [dict(image=row['image'], caption='a cat') for row in TRAIN['batch']]
@@ -128,9 +128,9 @@ def test_a_projector_in_its_first_stage_captions(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('prompts', 'settings', 'message'),
     [
-        ([dict(picture='gone.png')], {}, 'gone.png'),
-        ([dict(image=PICTURE)], {}, "unknown key of a prompt 'image'"),
-        ([dict(question='')], {}, 'a prompt without picture and question'),
+        ([dict(image='gone.png')], {}, 'gone.png'),
+        ([dict(picture=PICTURE)], {}, "unknown key of a prompt 'picture'"),
+        ([dict(question='')], {}, 'a prompt without image and question'),
         ([], {}, 'has 0 prompts'),
     ],
 )

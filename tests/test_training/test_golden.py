@@ -1,9 +1,9 @@
 """The losses of the original, step by step, through tools/train.py's own path.
 
 A step cut in two has the loss of one piece where both halves learn as many tokens: the mean
-of their means is the mean over all. The recorded pictures learn 24, 24, 45 and 45 tokens and
+of their means is the mean over all. The recorded images learn 24, 24, 45 and 45 tokens and
 the text 26, so that halves of the five are not to be had; there every sample comes twice a
-step, which leaves the mean what it is, and each half has its own pictures.
+step, which leaves the mean what it is, and each half has its own images.
 """
 
 import pytest
@@ -15,7 +15,7 @@ STAGES = {'projector': ['projector'], 'full': ['projector', 'language']}
 WHOLE = {False: [0, 1, 2, 3], True: [0, 1, 2, 3, -1]}
 HALVES = {False: ([0, 2], [1, 3]), True: ([0, 0, 2, 2, -1], [1, 1, 3, 3, -1])}
 with_and_without_text = pytest.mark.parametrize(
-    'with_text', [False, True], ids=['pictures', 'with_text']
+    'with_text', [False, True], ids=['images', 'with_text']
 )
 packed_and_padded = pytest.mark.parametrize('pack', [False, True], ids=['padded', 'packed'])
 

@@ -60,7 +60,7 @@ def test_length_and_labels_are_those_of_the_batch(version, tiny_model, build):
             labels = batch.labels[0, :limit]
             assert found.tokens == batch.labels.shape[1]
             assert found.learned == (labels != IGNORE_INDEX).sum()
-            assert found.pictures == (1, 1, 2, 0)[k]
+            assert found.images == (1, 1, 2, 0)[k]
 
 
 @pytest.mark.parametrize('version', ['v1.5'], indirect=True)

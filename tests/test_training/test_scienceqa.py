@@ -50,7 +50,7 @@ optim_wrapper = dict(type='OptimWrapper', optimizer=dict(lr=3e-3))
 
 
 def problem(number):
-    """One of 8 questions, every second with a picture; which answer is right, there is no rule."""
+    """One of 8 questions, every second with an image; which answer is right, there is no rule."""
     return dict(
         question=f'Which one is {number}?',
         choices=['this', 'that', 'none'][: 2 + number % 2],
@@ -97,7 +97,7 @@ def tool(*arguments):
 @pytest.mark.slow
 def test_it_is_converted_trained_on_asked_and_scored(data, tmp_path):
     converted = tool('tools/dataset_converters/scienceqa.py', data, '--split', 'train')
-    assert (converted['rows'], converted['pictures']) == (32, 16)
+    assert (converted['rows'], converted['images']) == (32, 16)
     (tmp_path / 'sqa.py').write_text(CONFIG.format(root=ROOT, models=MODELS, data=data))
     trained = tool('tools/train.py', tmp_path / 'sqa.py', '--work-dir', tmp_path / 'run')
     assert trained['steps'] == 12 * 32 / 4

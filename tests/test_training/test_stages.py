@@ -31,7 +31,7 @@ def step(model, numbers=range(4)):
 @pytest.mark.parametrize(
     'train', [['projector'], ['projector', 'language'], ['projector', 'tower'], ['language']]
 )
-@pytest.mark.parametrize('numbers', [[0, 1], [0, -1], [-1, -1]], ids=['pictures', 'mixed', 'text'])
+@pytest.mark.parametrize('numbers', [[0, 1], [0, -1], [-1, -1]], ids=['images', 'mixed', 'text'])
 def test_every_trained_weight_gets_a_gradient_and_no_other(train, numbers):
     model = model_of()
     stages.apply(model, stages.read_stage(dict(train=train)), 'cpu')

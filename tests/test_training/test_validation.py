@@ -58,7 +58,7 @@ def validating(tmp_path, data, evaluator, task='caption', dataset=None, **hook):
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
-    """Two of the recorded pictures with captions and questions, in COCO's formats."""
+    """Two of the recorded images with captions and questions, in COCO's formats."""
     folder = tmp_path_factory.mktemp('val')
     (folder / 'images').mkdir()
     for k in range(2):

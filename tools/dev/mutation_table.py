@@ -113,7 +113,7 @@ MUTANTS = [
         TILES,
     ),
     mutant(
-        'whole picture first',
+        'whole image first',
         'models/tiles.py',
         'torch.cat([base, grid.flatten(0, 1)])',
         'torch.cat([grid.flatten(0, 1), base])',
@@ -165,7 +165,7 @@ MUTANTS = [
         TEMPLATES,
     ),
     mutant(
-        'picture first',
+        'image first',
         'prompts/conversation.py',
         "f'{IMAGE_TAG}\\n' * num_images + question",
         "question + f'\\n{IMAGE_TAG}' * num_images",
@@ -179,7 +179,7 @@ MUTANTS = [
         SPLICE,
     ),
     mutant(
-        'pictures of another sample',
+        'images of another sample',
         'datasets/collate.py',
         "{name: [sample[name] for sample in samples] for name in ('inputs', 'data_samples')}",
         "__import__('mmengine.dataset').dataset.pseudo_collate(samples)",
@@ -209,7 +209,7 @@ MUTANTS = [
         FUZZ,
     ),
     mutant(
-        'label of a picture',
+        'label of an image',
         'models/splice.py',
         'labels.new_full((len(feature),), IGNORE_INDEX)',
         'labels.new_full((len(feature),), 0)',
@@ -368,7 +368,7 @@ MUTANTS = [
         'tests/test_datasets/test_instruct.py',
     ),
     mutant(
-        'path out of the picture folder',
+        'path out of the image folder',
         'datasets/llava_json.py',
         'os.path.abspath(path)]) != root',
         'root]) != root',

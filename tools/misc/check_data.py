@@ -188,8 +188,8 @@ def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
     from matplotlib import pyplot
 
     groups = {
-        'with images': [e.tokens for e in found if not e.bad and e.pictures],
-        'text only': [e.tokens for e in found if not e.bad and not e.pictures],
+        'with images': [e.tokens for e in found if not e.bad and e.images],
+        'text only': [e.tokens for e in found if not e.bad and not e.images],
     }
     groups = {f'{name} ({len(own):,})': own for name, own in groups.items() if own}
     figure, axes = pyplot.subplots(figsize=(8, 4.5), layout='constrained')
@@ -267,7 +267,7 @@ def run(args: argparse.Namespace) -> Outcome:
     print_findings(findings)
     good = [e for e in found if not e.bad]
     if good:  # one with an image says more
-        print_sample(dataset, model, next((e for e in good if e.pictures), good[0]).index)
+        print_sample(dataset, model, next((e for e in good if e.images), good[0]).index)
     return 1 if summary['bad'] else 0, summary
 
 

@@ -117,7 +117,7 @@ def _grid(pairs: Any) -> list[list[int]]:
 
 
 def _clip_name(vision: Mapping[str, Any]) -> str | None:
-    """The hub's name of the released CLIP-L of this picture size."""
+    """The hub's name of the released CLIP-L of this image size."""
     if vision.get('hidden_size') != 1024 or vision.get('num_hidden_layers') != 24:
         return None
     side = {224: '', 336: '-336'}.get(vision.get('image_size'))

@@ -12,7 +12,7 @@ _SYSTEM = (
     "The assistant gives helpful, detailed, and polite answers to the user's questions."
 )
 _YI_ROWS = 64000  # v1.6-34b's vocabulary, as no other LLaVA's
-# A message's text: its pictures first, then its words.
+# A message's text: its images first, then its words.
 _CONTENT = (
     '{%- macro words(content) -%}{%- if content is string -%}{{- content -}}{%- else -%}'
     "{%- for part in content if part['type'] == 'image' -%}{{- '<image>\\n' -}}{%- endfor -%}"
@@ -62,7 +62,7 @@ def template_name(config: Mapping[str, Any], rows: int) -> str:
 def processor_files(
     config: Mapping[str, Any], made: Mapping[str, Any], rows: int
 ) -> dict[str, bytes]:
-    """Picture settings, processor settings and chat template: name -> content.
+    """Image settings, processor settings and chat template: name -> content.
 
     Args:
         config: LLaVA's own.
@@ -71,7 +71,7 @@ def processor_files(
     """
     vision, tiles = made['vision_config'], made['model_type'] == 'llava_next'
     side = vision['image_size']
-    pictures = dict(
+    images = dict(
         image_processor_type='LlavaNextImageProcessor' if tiles else 'LlavaImageProcessor',
         processor_class=processor_name(tiles),
         do_convert_rgb=True,
@@ -89,7 +89,7 @@ def processor_files(
         do_pad=tiles or config.get('image_aspect_ratio') == 'pad',
     )
     if tiles:
-        pictures['image_grid_pinpoints'] = made['image_grid_pinpoints']
+        images['image_grid_pinpoints'] = made['image_grid_pinpoints']
     processor = dict(
         processor_class=processor_name(tiles),
         patch_size=vision['patch_size'],
@@ -98,7 +98,7 @@ def processor_files(
         image_token='<image>',
     )
     return {
-        'preprocessor_config.json': _text(pictures),
+        'preprocessor_config.json': _text(images),
         'processor_config.json': _text(processor),
         'chat_template.jinja': TEMPLATES[template_name(config, rows)].encode(),
     }

@@ -1,7 +1,7 @@
 """The authors' tokenizer.model as a tokenizer.json, for transformers' processor.
 
-transformers writes the picture as many <image> words into the text and gives all of it to
-the tokenizer at once; LLaVA gives it the text before and after the picture one by one. So
+transformers writes the image as many <image> words into the text and gives all of it to
+the tokenizer at once; LLaVA gives it the text before and after the image one by one. So
 that both give the same ids, every text between special words gets a space of its own here,
 as LLaVA's do. The format is that of the tokenizers library.
 """

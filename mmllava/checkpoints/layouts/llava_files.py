@@ -124,7 +124,7 @@ def uses_start_end(folder: Path, rows: int) -> bool:
             f'there name {len({*ids.values()})} of {rows} words, of {" and ".join(IMAGE_WORDS)} '
             f'{had[0] if had else "neither"}. Put the tokenizer files of the delta beside it, or '
             'add "mm_use_im_start_end": true to its config.json where it was trained with the '
-            'two around pictures, as v0 and v1-1 were for chat; false for ScienceQA.'
+            'two around images, as v0 and v1-1 were for chat; false for ScienceQA.'
         )
     return False
 

@@ -289,7 +289,7 @@ def merge_projector(
     added: dict[str, int] = {}
     unused: list[TensorPlan] = []
     if rows is not None and source.config.get('mm_use_im_start_end') is False:
-        unused, rows = [drop(rows.name, rows)], None  # no words stood around pictures
+        unused, rows = [drop(rows.name, rows)], None  # no words stood around images
     if rows is not None:
         added = _add_words(made, rows, source, ids)
         if tied:

@@ -309,7 +309,7 @@ def _new_words(config: Mapping[str, Any], before: int, rows: int) -> dict[str, i
 
 
 def _check_words(model: Model, source: Source) -> None:
-    """Refuses a model whose tokenizer lacks the words around pictures, or names them otherwise.
+    """Refuses a model whose tokenizer lacks the words around images, or names them otherwise.
 
     Raises:
         CheckpointError: names the words, and what the tokenizer has.

@@ -89,7 +89,7 @@ def pope(root: Path, draw: random.Random) -> dict:
 
 
 def mme(root: Path, draw: random.Random) -> dict:
-    """Two answers to each picture of each task."""
+    """Two answers to each image of each task."""
     own = task(root, 'mme')
     tasks = [t for group in own.eval_type_dict.values() for t in group]
     rows = [

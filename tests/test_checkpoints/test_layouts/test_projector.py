@@ -1,4 +1,4 @@
-"""A projector goes out and onto its base again, with the words around pictures if it has them."""
+"""A projector goes out and onto its base again, with the words around images if it has them."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The pictures: the same pixels each time, each thing in its colour at its place."""
+"""The images: the same pixels each time, each thing in its colour at its place."""
 
 import numpy as np
 import pytest

@@ -116,7 +116,7 @@ def test_without_color_is_luminance_in_each_channel():
         assert picture.flatten().tolist() == pytest.approx([share] * 3)
 
 
-@pytest.mark.parametrize('pictures, field', [(2, 'things'), (1, 'conversations')])
+@pytest.mark.parametrize('images, field', [(2, 'things'), (1, 'conversations')])
 def test_samples_of_another_kind_are_refused(pictures, field):
     sample = DataSample()
     sample.set_field([], field)
@@ -148,7 +148,7 @@ def test_the_data_set_gives_pictures_with_their_things_and_knows_its_file(tmp_pa
     with pytest.raises(DataError, match='holds an empty list'):
         DATASETS.build(settings)
     (tmp_path / 'things.json').write_text('[{"image": "../a.png", "things": []}]')
-    with pytest.raises(DataError, match='outside of the picture folder'):
+    with pytest.raises(DataError, match='outside of the image folder'):
         DATASETS.build(settings)
     for row in ('7', '{"things": []}', '{"image": "a.png"}', '{"image": "a.png", "things": [{}]}'):
         (tmp_path / 'things.json').write_text(f'[{row}]')

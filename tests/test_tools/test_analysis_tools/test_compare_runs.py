@@ -16,7 +16,7 @@ CARD = dict(
 SAMPLES = [
     dict(id=1, question='Is it?', pred_answer='yes', reference='yes', scores=dict(right=1.0)),
     dict(id=2, question='Why?', pred_answer='so', reference='because', scores=dict(right=0.0)),
-    dict(id=3, question='Who?', pred_answer=None, error='no picture at x.png'),
+    dict(id=3, question='Who?', pred_answer=None, error='no image at x.png'),
 ]
 
 
@@ -81,7 +81,7 @@ def test_a_failed_sample_is_no_empty_answer(write, capsys):
     answered = [*SAMPLES[:2], {**SAMPLES[2], 'pred_answer': '', 'error': None}]
     status, said, _ = run(capsys, write('a'), write('b', answered))
     assert status == 1
-    assert "A: None  failed: 'no picture at x.png'\n    B: ''" in said
+    assert "A: None  failed: 'no image at x.png'\n    B: ''" in said
 
 
 def test_the_rest_of_many_changes_is_counted(write, capsys):

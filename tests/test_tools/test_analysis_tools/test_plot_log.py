@@ -1,4 +1,4 @@
-"""A run's log becomes a picture, also of a run that was killed."""
+"""A run's log becomes an image, also of a run that was killed."""
 
 import json
 import sys

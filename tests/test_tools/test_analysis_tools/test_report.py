@@ -1,4 +1,4 @@
-"""A run as a page: whole in one file, escaped, and no picture that the run did not read."""
+"""A run as a page: whole in one file, escaped, and no image that the run did not read."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def folder(tmp_path):
     samples[0] |= dict(pred_answer='a good one', reference='a good one', scores=dict(right=1.0))
     samples[1] |= dict(pred_answer='a bad one', reference=['x', 'y'], scores=dict(right=0.0))
     samples[2] |= dict(question=EVIL, pred_answer=EVIL, reference=EVIL, scores=dict(right=0.5))
-    samples[3] |= dict(pred_answer=None, error=f'no picture {EVIL}')
+    samples[3] |= dict(pred_answer=None, error=f'no image {EVIL}')
     card = dict(
         protocol=dict(prompt=dict(preset='vqa_short', text=EVIL)),
         scoring={},
@@ -65,7 +65,7 @@ def test_the_page_shows_scores_protocol_and_the_worst_first(folder):
     assert worst.index('a bad one') < worst.index('a good one')
     assert '<b>R</b> x' in worst and '<b>R</b> y' in worst
     assert worst.count('src="data:image/jpeg;base64,') == 3
-    assert '<b>failed</b> no picture' in text.split('Failed (1 in all)')[1].split('<h2>')[0]
+    assert '<b>failed</b> no image' in text.split('Failed (1 in all)')[1].split('<h2>')[0]
 
 
 def test_the_page_needs_nothing_beside_it_and_runs_nothing(folder):

@@ -123,8 +123,8 @@ def test_the_last_line_counts(result):
 
 def test_what_was_found_is_told_with_its_place(result):
     _, text, _ = result
-    assert 'missing (cannot be learned): 1 x no picture at its path' in text
-    assert 'train.json[2]: no picture at' in text
+    assert 'missing (cannot be learned): 1 x no image at its path' in text
+    assert 'train.json[2]: no image at' in text
     assert '1.jpg is PNG, and its name ends in .jpg' in text
     assert 'bomb.png is too large' in text
     assert f'its answers lie beyond the first {MAX_TOKENS} of its' in text

@@ -1,4 +1,4 @@
-"""tools/misc/generate_data.py, as a user types it: from pictures in words to rows that train."""
+"""tools/misc/generate_data.py, as a user types it: from images in words to rows that train."""
 
 import json
 import os
@@ -33,11 +33,11 @@ def load_train():
 
 @pytest.fixture
 def run(tmp_path, capsys):
-    """Writes about four pictures; returns status, the last line, and all that was printed."""
+    """Writes about four images; returns status, the last line, and all that was printed."""
     write_pictures(tmp_path)
 
     def call(server, *more, out='out'):
-        given = ['--images', f'{tmp_path}/pictures.jsonl', '--out', f'{tmp_path}/{out}']
+        given = ['--images', f'{tmp_path}/images.jsonl', '--out', f'{tmp_path}/{out}']
         status = tool.main([*given, '--base-url', server.url, '--model', 'm', *more])
         printed = ''.join(capsys.readouterr())
         lines = [line for line in printed.splitlines() if line.startswith('{')]
@@ -104,7 +104,7 @@ def test_a_dry_run_shows_a_prompt_of_each_kind_and_the_cost(serve, run, tmp_path
 def test_a_folder_of_another_run_is_not_written_over(serve, run, tmp_path):  # noqa: F811
     server = serve()
     run(server, '--limit', '1')
-    assert run(server, '--limit', '2')[0] == 0  # more pictures: the same run
+    assert run(server, '--limit', '2')[0] == 0  # more images: the same run
     status, _, printed = run(server, '--seed', '5')
     assert status == 2 and 'holds a run with other settings (seed). Name another' in printed
     (tmp_path / 'mine').mkdir()

@@ -34,7 +34,7 @@ def run(tmp_path, capsys):
         status = tool.main(
             [
                 *('--questions', f'{tmp_path}/q.jsonl', '--references', f'{tmp_path}/good.jsonl'),
-                *('--answers', f'{tmp_path}/fair.jsonl', '--context', f'{tmp_path}/pictures.jsonl'),
+                *('--answers', f'{tmp_path}/fair.jsonl', '--context', f'{tmp_path}/images.jsonl'),
                 *('--out', f'{tmp_path}/out', '--base-url', server.url, '--model', 'judge', *more),
             ]
         )

@@ -8,7 +8,7 @@ from tests.test_teacher.conftest import hire, serve, short_waits  # noqa: F401
 from tools.dev.make_benchmark_samples import scienceqa as make_samples
 from tools.misc import scienceqa_ensemble as tool
 
-# The right answers of the samples 100 to 104 are A B A B A; 100 and 102 have a picture.
+# The right answers of the samples 100 to 104 are A B A B A; 100 and 102 have an image.
 OURS = 'ABBAC'
 THEIRS = ('The answer is B.', 'The answer is B.', 'It depends.', 'The answer is B.', 'Hm.')
 

@@ -136,7 +136,7 @@ def ours_config(folder, scheduler, epochs=EPOCHS, **changes):
     return config
 
 
-@pytest.mark.parametrize('scheduler', cases())
+@pytest.mark.parametrize('scheduler', list(cases()))
 def test_the_series_is_that_of_mmengines_own_runner(tmp_path, scheduler):
     assert train(ours_config(tmp_path, scheduler), tmp_path) == 0
     ours = read(tmp_path / 'rates.jsonl')
@@ -168,7 +168,7 @@ def resumed():
             yield pytest.param(scheduler, id=case.id, marks=[] if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize('scheduler', resumed())
+@pytest.mark.parametrize('scheduler', list(resumed()))
 def test_a_resumed_run_keeps_the_series_to_the_bit(tmp_path, scheduler):
     """Stopped in the middle of an epoch, and right at the end of one."""
     config = ours_config(tmp_path, scheduler)

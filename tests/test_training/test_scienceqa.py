@@ -97,7 +97,7 @@ def tool(*arguments):
 @pytest.mark.slow
 def test_it_is_converted_trained_on_asked_and_scored(data, tmp_path):
     converted = tool('tools/dataset_converters/scienceqa.py', data, '--split', 'train')
-    assert (converted['rows'], converted['images']) == (32, 16)
+    assert (converted['records'], converted['images']) == (32, 16)
     (tmp_path / 'sqa.py').write_text(CONFIG.format(root=ROOT, models=MODELS, data=data))
     trained = tool('tools/train.py', tmp_path / 'sqa.py', '--work-dir', tmp_path / 'run')
     assert trained['steps'] == 12 * 32 / 4

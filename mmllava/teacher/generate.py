@@ -9,7 +9,7 @@ from typing import Any
 from mmllava.structures import IMAGE_TAG
 from mmllava.teacher.client import Failure, Teacher
 from mmllava.teacher.endpoint import Request
-from mmllava.teacher.image_context import Picture
+from mmllava.teacher.image_context import ImageContext
 from mmllava.teacher.parse import Rejected, Turns, read_answer
 from mmllava.teacher.prompts import Recipe
 
@@ -39,7 +39,7 @@ class Written:
     """What came of a run. ``rows[k]`` is of the picture and kind ``of[k]``."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
-    of: list[tuple[Picture, str]] = field(default_factory=list)
+    of: list[tuple[ImageContext, str]] = field(default_factory=list)
     rejected: list[dict[str, Any]] = field(default_factory=list)
     failed: list[dict[str, Any]] = field(default_factory=list)
     not_asked: int = 0
@@ -57,7 +57,7 @@ class Written:
 
 
 def requests_of(
-    pictures: Sequence[Picture],
+    pictures: Sequence[ImageContext],
     recipes: Mapping[str, Recipe],
     max_tokens: int,
     temperature: float | None,
@@ -69,7 +69,7 @@ def requests_of(
 
 
 def generate(
-    pictures: Sequence[Picture],
+    pictures: Sequence[ImageContext],
     recipes: Mapping[str, Recipe],
     teacher: Teacher,
     requests: Iterator[Request],
@@ -111,7 +111,7 @@ def generate(
     return written
 
 
-def to_row(picture: Picture, kind: str, turns: Turns, seed: int) -> dict[str, Any]:
+def to_row(picture: ImageContext, kind: str, turns: Turns, seed: int) -> dict[str, Any]:
     """A row of LLaVA's training JSON; ``<image>`` before or after the first question."""
     rng = random.Random(f'{seed}/{picture.id}/{kind}')
     talk = []

@@ -188,7 +188,7 @@ def test_answers_are_paired_by_question_and_not_by_line(files):
         (2, [dict(question_id=1, text='x')], 'has no answer to 3 of 4 questions: 0, 2, 3.'),
         (1, [dict(question_id=0)], 'line 1 has no "question_id" and "text"'),
         (0, [dict(question_id=0, text='x')] * 2, 'line 2 has question 0 again'),
-        (0, [dict(question_id=0, text='x', image='no.png')], "its picture 'no.png'"),
+        (0, [dict(question_id=0, text='x', image='no.png')], "its image 'no.png'"),
     ],
 )
 def test_files_that_do_not_fit_are_named(files, file, rows, message):

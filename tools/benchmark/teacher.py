@@ -27,7 +27,7 @@ from _cli import make_parser, run_tool  # noqa: E402
 from mmllava.io import provenance  # noqa: E402
 from mmllava.teacher.client import Teacher  # noqa: E402
 from mmllava.teacher.endpoint import Endpoint, Request  # noqa: E402
-from mmllava.teacher.image_context import Picture  # noqa: E402
+from mmllava.teacher.image_context import ImageContext  # noqa: E402
 from mmllava.teacher.prompts import read_recipe  # noqa: E402
 
 
@@ -52,7 +52,7 @@ def measure(url: str, args: argparse.Namespace) -> dict:
     def requests():
         for n in range(args.requests):
             boxes = ((f'thing {n}', (0.1, 0.2, 0.3, 0.4)),) * 8
-            yield recipe.request(Picture(str(n), '', (f'Picture {n}.',) * 5, boxes), 512, 0.0)
+            yield recipe.request(ImageContext(str(n), '', (f'Picture {n}.',) * 5, boxes), 512, 0.0)
 
     memory, done = [], 0
 

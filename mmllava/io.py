@@ -26,6 +26,7 @@ __all__ = [
     'provenance',
     'read_json',
     'read_json_lines',
+    'read_records',
     'read_text',
     'resolve_below',
     'sha256_of',
@@ -175,6 +176,20 @@ def read_json_lines(
         if not isinstance(record, dict):
             raise error(f'{where} holds {type_name(record)}, expected an object. Correct it.')
         yield where, record
+
+
+def read_records(
+    path: str | Path, error: type[MMLlavaError] = DataError
+) -> list[tuple[str, dict[str, Any]]]:
+    """Reads a file of JSON lines with at least one record, as `read_json_lines` does.
+
+    Raises:
+        MMLlavaError: of class ``error``, also if there is no record.
+    """
+    records = list(read_json_lines(path, error))
+    if not records:
+        raise error(f'{path} is empty, expected at least one record. Write or download it again.')
+    return records
 
 
 def resolve_below(

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mmllava.benchmarks.files import read_json, read_lines
+from mmllava.benchmarks.files import read_json
 from mmllava.benchmarks.types import Item
 from mmllava.errors import DataError
+from mmllava.io import read_records
 
 _ID_KEYS = ('question_id', 'image_id', 'questionId', 'id', 'image')
 _ANSWER_KEYS = ('text', 'answer', 'caption', 'prediction', 'pred_answer', 'pred_caption')
@@ -69,7 +70,7 @@ def read_answers(path: Path, items: Sequence[Item], benchmark: str = '') -> list
 
 def answered_by(path: Path) -> str:
     """Names the model of an answer file: the one ``model_id`` of its records, else its stem."""
-    records = [record for _, record in read_lines(path)] if path.suffix == '.jsonl' else []
+    records = [record for _, record in read_records(path)] if path.suffix == '.jsonl' else []
     names = {record.get('model_id') for record in records}
     name = names.pop() if len(names) == 1 else None
     name = name if isinstance(name, str) and name else path.stem
@@ -115,7 +116,7 @@ def _first_line(prompt: str) -> str:
 def _read_records(path: Path) -> list[tuple[str, Any, str | None, str | None]]:
     """Reads (place, id, answer, prompt) of every record."""
     if path.suffix == '.jsonl':
-        return [_parse_record(where, record) for where, record in read_lines(path)]
+        return [_parse_record(where, record) for where, record in read_records(path)]
     content = read_json(path, (list, dict))
     if isinstance(content, list):
         return [_parse_record(f'{path}[{number}]', record) for number, record in enumerate(content)]

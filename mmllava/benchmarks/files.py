@@ -31,18 +31,6 @@ def read_json(path: str | Path, kind: type | tuple[type, ...]) -> Any:
     return content
 
 
-def read_lines(path: str | Path) -> list[tuple[str, dict[str, Any]]]:
-    """Reads a file of JSON lines as (file and line number, object); blank lines are skipped.
-
-    Raises:
-        DataError: it is missing, empty, or a line is not a JSON object.
-    """
-    found = list(io.read_json_lines(path))
-    if not found:
-        raise _empty(path)
-    return found
-
-
 def read_table(path: str | Path) -> list[tuple[str, list[str]]]:
     """Reads a tab-separated file as (file and line number, cells); blank lines are skipped.
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmllava.benchmarks.files import ID, get_fields, read_json, read_lines, unique_items
+from mmllava.benchmarks.files import ID, get_fields, read_json, unique_items
 from mmllava.benchmarks.types import Answers, Benchmark, Item
-from mmllava.io import resolve_below
+from mmllava.io import read_records, resolve_below
 
 
 def read_mmvet(questions: Path, images: Path) -> list[Item]:
@@ -36,7 +36,7 @@ def read_llava_bench(questions: Path, images: Path, *, image_name: str = '{}') -
             ``COCO_val2014_{}`` for COCO's folder of 2014.
     """
     items = []
-    for where, record in read_lines(questions):
+    for where, record in read_records(questions):
         id_, image, text = get_fields(record, where, question_id=ID, image=str, text=str)
         groups = (
             dict(category=get_fields(record, where, category=str)[0])

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmllava.benchmarks.files import ID, get_fields, read_lines, read_table, unique_items
+from mmllava.benchmarks.files import ID, get_fields, read_table, unique_items
 from mmllava.benchmarks.types import Answers, Benchmark, Item, Scores
 from mmllava.errors import DataError
 from mmllava.images.load import SUFFIXES
-from mmllava.io import resolve_below
+from mmllava.io import read_records, resolve_below
 from mmllava.metrics.yes_no import (
     COGNITION,
     PERCEPTION,
@@ -34,7 +34,7 @@ def read_pope(
     """
     items = []
     for kind, file in (('random', random), ('popular', popular), ('adversarial', adversarial)):
-        for where, record in read_lines(file) if file else ():
+        for where, record in read_records(file) if file else ():
             id_, image, text = get_fields(record, where, question_id=ID, image=str, text=str)
             (label,) = get_fields(record, where, label=str)
             if label not in _OTHER:

@@ -4,10 +4,8 @@ import numpy as np
 from PIL import Image
 
 from mmllava.errors import ImageError, unknown_name
+from mmllava.structures import CLIP_MEAN
 
-# OpenAI CLIP's preprocessor_config.json, for values in 0..1, order RGB.
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 PAD_COLOUR = tuple(int(mean * 255) for mean in CLIP_MEAN)  # (122, 116, 104)
 
 

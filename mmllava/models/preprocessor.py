@@ -8,8 +8,8 @@ from mmengine.model import BaseDataPreprocessor
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
-from mmllava.images.clip import CLIP_MEAN, CLIP_STD
 from mmllava.registry import MODELS
+from mmllava.structures import CLIP_MEAN, CLIP_STD
 
 #: ``(B, 3, S, S)``, or a list with one image, its tiles, or a list of images for each sample
 Images = Tensor | Sequence[Any]

@@ -9,14 +9,14 @@ from mmengine.structures import BaseDataElement
 from mmllava.checkpoints.storage.hub import fetch
 from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.models.hf_config import TOKENIZER_FILES
-from mmllava.prompts.conversation import IMAGE_WORDS, ask, from_json, from_patches
+from mmllava.prompts.conversation import ask, from_json, from_patches
 from mmllava.prompts.encode import encode
 from mmllava.prompts.labels import encode_training
 from mmllava.prompts.presets import get_preset
 from mmllava.prompts.render import render
 from mmllava.prompts.templates import get_template
 from mmllava.registry import TOKENIZER
-from mmllava.structures import IGNORE_INDEX, EncodedPrompt, Segment, Turn
+from mmllava.structures import IGNORE_INDEX, IMAGE_TOKENS, EncodedPrompt, Segment, Turn
 
 TASKS = {'caption': 'Image Caption', 'vqa': 'Visual Question Answering'}
 
@@ -56,7 +56,7 @@ class PromptBuilder:
         self.task, self.template_name, self.template = task, template, get_template(template)
         self.preset = get_preset(preset or ('coco_short' if task == 'caption' else 'vqa_short'))
         self.prompt_tmpl, self.use_im_start_end = prompt_tmpl, use_im_start_end
-        self.extra_tokens = ('<im_patch>',) * use_im_patch + IMAGE_WORDS * use_im_start_end
+        self.extra_tokens = ('<im_patch>',) * use_im_patch + IMAGE_TOKENS * use_im_start_end
         self.vocab_size, self.num_patches = vocab_size, num_patches
         self.tokenizer_folder: Path | None = None  # known once the tokenizer is read
         self._config, self._checkpoint, self._tokenizer = dict(tokenizer), None, None

@@ -4,9 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from mmllava.errors import PromptError
-from mmllava.structures import IMAGE_TAG, Turn
+from mmllava.structures import IMAGE_TAG, IMAGE_TOKENS, Turn
 
-IMAGE_WORDS = ('<im_start>', '<im_end>')  # around an image, where a checkpoint has them
 _PATCH = '<im_patch>'
 _ROLES = {'human': 'user', 'gpt': 'assistant'}
 
@@ -62,9 +61,9 @@ def from_patches(text: str, num_patches: int) -> str:
 
 
 def _enclose(text: str) -> str:
-    start, end = IMAGE_WORDS
+    start, end = IMAGE_TOKENS
     return re.sub(
-        f'(?<!{start}){IMAGE_TAG}|{IMAGE_TAG}(?!{end})', IMAGE_TAG.join(IMAGE_WORDS), text
+        f'(?<!{start}){IMAGE_TAG}|{IMAGE_TAG}(?!{end})', IMAGE_TAG.join(IMAGE_TOKENS), text
     )
 
 

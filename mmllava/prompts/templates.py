@@ -8,13 +8,9 @@ Sources: the ``conv_templates`` of LLaVA 1.2.2, whose prompts are recorded in
 from dataclasses import dataclass
 
 from mmllava.errors import unknown_name
+from mmllava.structures import VICUNA_SYSTEM
 
-_CHAT = (
-    'A chat between a curious {0} and an artificial intelligence assistant. '
-    "The assistant gives helpful, detailed, and polite answers to the {0}'s questions."
-)
-SYSTEM_HUMAN = _CHAT.format('human')
-SYSTEM_USER = _CHAT.format('user')
+SYSTEM_HUMAN = VICUNA_SYSTEM.replace('user', 'human')
 # No space before "The visual": that is how the models were trained.
 SYSTEM_MMTAG = (
     'A chat between a curious user and an artificial intelligence assistant. '
@@ -127,7 +123,9 @@ def _llama_2(system: str, sep: str, used_by: str) -> Template:
 
 # As recorded: without the dialogue that Vicuna v0 had for an example.
 _LLAVA_V0 = _single(SYSTEM_HUMAN, 'LLaVA-7b-delta-v0, LLaVA-13b-delta-v0 and its science_qa')
-_VICUNA_V1 = _two(SYSTEM_USER, 'training and benchmarks of v1-1, Vicuna v1.3, v1.5 and v1.6-vicuna')
+_VICUNA_V1 = _two(
+    VICUNA_SYSTEM, 'training and benchmarks of v1-1, Vicuna v1.3, v1.5 and v1.6-vicuna'
+)
 _CHATML_DIRECT = _chatml(SYSTEM_CHATML, 'llava-v1.6-34b')
 _PLAIN = Template('plain', '', ('', ''), '\n', '', 'projector pre-training')
 _OLD_EXAMPLE = '###Human: Hi!###Assistant: Hi there!  How can I help you today?\n'

@@ -1,20 +1,19 @@
-"""A stronger language model over HTTP writes training data and judges answers.
+"""Lets a stronger language model over HTTP write training data and judge answers.
 
 Floor 1. Files:
 
-    budget.py              what a run may spend
-    cache.py               answers on disk: nothing is paid for twice
-    cli.py                 what every tool that asks takes on its command line
-    client.py              many requests at a time; the only door to openai
-    data_report.py         counts, lengths, words, samples
-    endpoint.py            where it is, what one request says, what it may cost
-    files.py               read with reasons, written whole or not at all
-    generate.py            images in words -> training JSON
-    image_context.py       captions and boxes, from COCO or JSON lines
-    judge.py               two answers rated: the relative score
-    parse.py               what was written, as turns; what is unfit to learn from
-    prompts.py             instructions and examples, from files
-    scienceqa_ensemble.py  a model and a text-only teacher together
+    budget.py              limits what a run may spend
+    cache.py               caches answers on disk, so that nothing is paid for twice
+    cli.py                 command-line options, cost estimates, output folders
+    client.py              sends many requests at a time; the only door to openai
+    data_report.py         counts, lengths, frequent words, samples of the written data
+    endpoint.py            the server, a request to it, and their limits
+    generate.py            writes LLaVA's training JSON from image contexts
+    image_context.py       reads captions and boxes, from COCO or JSON lines
+    judge.py               has two answers rated: the relative score
+    parse.py               parses answers as turns; rejects what is unfit for training
+    prompts.py             reads instructions and examples, builds requests
+    scienceqa_ensemble.py  combines a model and a text-only teacher
 
 In: captions and boxes of images, or questions and answers, as text. Out: LLaVA's training
 JSON, relative scores, answers to ScienceQA. The teacher never sees an image. Any server

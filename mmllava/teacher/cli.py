@@ -1,10 +1,12 @@
-"""What every tool that asks a teacher takes on its command line."""
+"""Command-line options, cost estimates and output folders of the tools that ask a teacher."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmllava import io
+from mmllava.errors import ConfigError
 from mmllava.teacher.client import Teacher
 from mmllava.teacher.endpoint import KEY_NAME, Request, read_endpoint
 
@@ -22,11 +24,11 @@ _SETTINGS = (  # name in Endpoint, type, help
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The endpoint, its limits, the cache and the dry run."""
+    """Adds the options of endpoint, limits, cache and dry run."""
     group = parser.add_argument_group('the teacher')
     group.add_argument('--teacher', type=Path, help='JSON file with the settings below')
-    for name, kind, told in _SETTINGS:
-        group.add_argument(f'--{name.replace("_", "-")}', type=kind, help=told)
+    for name, kind, text in _SETTINGS:
+        group.add_argument(f'--{name.replace("_", "-")}', type=kind, help=text)
     group.add_argument(
         '--key-name',
         default=KEY_NAME,
@@ -38,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def open_teacher(args: argparse.Namespace, cache: Path) -> Teacher:
-    """The teacher that the command line names.
+    """Builds the teacher that the command line names.
 
     Raises:
         ConfigError, DataError: as `read_endpoint` and `Teacher`.
@@ -47,8 +49,38 @@ def open_teacher(args: argparse.Namespace, cache: Path) -> Teacher:
     return Teacher(read_endpoint(args.teacher, **settings), args.cache or cache, args.key_name)
 
 
+def claim(out: Path, tool: str, run: dict[str, Any], names: Iterable[str]) -> None:
+    """Records the run in ``out/run.json`` before anything else is written into the folder.
+
+    Args:
+        out: the folder.
+        tool: name of the tool that writes.
+        run: settings that identify the run; a run with the same may be overwritten.
+        names: names of the files that will be written.
+
+    Raises:
+        ConfigError: another tool wrote them, or this one with other settings.
+    """
+    file = out / 'run.json'
+    before = io.read_json(file) if file.exists() else {}
+    mine = before.get('tool') == tool
+    taken = [name for name in names if (out / name).exists()]
+    if (taken and not mine) or (before and not mine):
+        raise ConfigError(
+            f'{out} holds files of something else ({(*taken, "run.json")[0]}). Name another '
+            'folder with --out.'
+        )
+    other = [name for name in run if name in before and before[name] != run[name]]
+    if other:
+        raise ConfigError(
+            f'{out} holds a run with other settings ({", ".join(other)}). Name another '
+            'folder with --out; --cache may be shared.'
+        )
+    io.write_json(file, before | dict(tool=tool) | run)
+
+
 def estimate(requests: Sequence[Request], teacher: Teacher) -> dict[str, Any]:
-    """What asking would take, without asking."""
+    """Estimates requests, tokens and cost, without asking."""
     todo: dict[str, Request] = {}
     for request in requests:
         key = request.key(teacher.endpoint)
@@ -67,7 +99,7 @@ def estimate(requests: Sequence[Request], teacher: Teacher) -> dict[str, Any]:
 
 
 def print_first(requests: Sequence[Request]) -> None:
-    """A prompt in full, of each kind of request (what follows the slash in its id)."""
+    """Prints one full prompt of each kind of request (the part of its id after the slash)."""
     shown = set()
     for request in requests:
         kind = request.id.rpartition('/')[2]
@@ -80,7 +112,7 @@ def print_first(requests: Sequence[Request]) -> None:
 
 
 def spent(teacher: Teacher) -> dict[str, Any]:
-    """What a run took, for its report."""
+    """Reports the requests, tokens and cost of a run."""
     used = teacher.budget.spent
     return dict(
         asked=teacher.endpoint.model,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from mmllava import io
 from mmllava.errors import ConfigError, unknown_name
-from mmllava.teacher.files import read_object
 
 KEY_NAME = 'OPENAI_API_KEY'  # the environment variable that openai's own package reads
 MESSAGE_TOKENS = 4  # what a chat template puts around a message
@@ -175,7 +175,7 @@ def read_endpoint(file: Path | None, **settings: Any) -> Endpoint:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    stored = read_object(file, 'the settings of a teacher')
+    stored = io.read_json(file, expected='the settings of a teacher as an object in JSON')
     known = [item.name for item in fields(Endpoint)]
     for name in stored:
         if 'key' in name.lower() and name not in known:

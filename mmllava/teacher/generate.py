@@ -57,7 +57,7 @@ class Written:
 
 
 def requests_of(
-    images: Sequence[ImageContext],
+    pictures: Sequence[ImageContext],
     recipes: Mapping[str, Recipe],
     max_tokens: int,
     temperature: float | None,
@@ -69,7 +69,7 @@ def requests_of(
 
 
 def generate(
-    images: Sequence[ImageContext],
+    pictures: Sequence[ImageContext],
     recipes: Mapping[str, Recipe],
     teacher: Teacher,
     requests: Iterator[Request],
@@ -111,7 +111,7 @@ def generate(
     return written
 
 
-def to_row(context: ImageContext, kind: str, turns: Turns, seed: int) -> dict[str, Any]:
+def to_row(picture: ImageContext, kind: str, turns: Turns, seed: int) -> dict[str, Any]:
     """A row of LLaVA's training JSON; ``<image>`` before or after the first question."""
     rng = random.Random(f'{seed}/{context.id}/{kind}')
     talk = []

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from mmllava import io
 from mmllava.errors import ConfigError, DataError, unknown_name
 from mmllava.teacher.endpoint import Request
-from mmllava.teacher.files import read_lines, read_object, read_text
-from mmllava.teacher.image_context import ImageContext, read_image_contexts
-from mmllava.teacher.prompts import OURS
+from mmllava.teacher.image_context import ImageContext, read_contexts
+from mmllava.teacher.prompts import OURS, read_prompt
 
 Pair = tuple[float, float]  # ratings as they stand in a review: of its Assistant 1 and 2
 FAILED: Pair = (-1.0, -1.0)
@@ -68,17 +68,17 @@ def guess_bench(context: Path | None) -> str:
     """``coco`` where images have boxes, ``wild`` where they have none, ``general`` without."""
     if context is None:
         return 'general'
-    return 'coco' if any(image.boxes for image in read_image_contexts(context)) else 'wild'
+    return 'coco' if any(picture.boxes for picture in read_contexts(context)) else 'wild'
 
 
 def read_rules(bench: str, file: Path | None = None) -> Rules:
     """Our rules for a bench, or those of a file in the layout of LLaVA's rule.json."""
-    system = read_text(OURS / 'judge/system_message.txt').strip()
+    system = read_prompt(OURS / 'judge/system_message.txt')
     if file is None:
-        text = read_text(OURS / f'judge/{bench}.txt').strip()
+        text = read_prompt(OURS / f'judge/{bench}.txt')
         return Rules(system, {'': ('Assistant', text)})
     try:
-        stored = read_object(file, 'rules as LLaVA has them in rule.json')
+        stored = io.read_json(file, expected="rules in the format of LLaVA's rule.json")
         found = {name: (str(r['role']), str(r['prompt'])) for name, r in stored.items()}
     except (KeyError, TypeError) as error:
         raise DataError(
@@ -95,7 +95,7 @@ def read_items(
     Args:
         questions: ``question_id``, ``text``, ``category``; ``image`` where there is a context.
         references, candidates: ``question_id``, ``text``.
-        context: images as `read_pictures` takes them, found by ``image``.
+        context: file of image contexts as `read_contexts` takes it, found by ``image``.
         bench: ``coco`` tells captions and boxes, ``wild`` captions; ``general`` nothing.
 
     Raises:
@@ -110,7 +110,7 @@ def read_items(
             'coco and wild tell the judge of the image, general does not.'
         )
     asked = _by_id(questions)
-    told = {p.file: p for p in read_image_contexts(context)} if context else {}
+    told = {p.file: p for p in read_contexts(context)} if context else {}
     first, second = _answers(references, asked), _answers(candidates, asked)
     items = []
     for id_, row in asked.items():
@@ -240,14 +240,14 @@ def _interval(values: np.ndarray, digits: int) -> list[float]:
 
 def _by_id(file: Path) -> dict[str, dict[str, Any]]:
     rows: dict[str, dict[str, Any]] = {}
-    for number, row in read_lines(file):
+    for where, row in io.read_records(file):
         id_, text = row.get('question_id'), row.get('text')
         if not isinstance(id_, int | str) or not isinstance(text, str):
             raise DataError(
-                f'{file}, line {number} has no "question_id" and "text"; expected both.'
+                f'{where} has no "question_id" and "text"; expected both. Correct that record.'
             )
         if str(id_) in rows:
-            raise DataError(f'{file}, line {number} has question {id_} again; take one out.')
+            raise DataError(f'{where} has question {id_} again; expected each once. Remove one.')
         rows[str(id_)] = row
     return rows
 
@@ -264,14 +264,16 @@ def _answers(file: Path, asked: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _describe(
-    told: Mapping[str, ImageContext], row: Mapping[str, Any], bench: str, where: str
+    contexts: Mapping[str, ImageContext], row: Mapping[str, Any], bench: str, where: str
 ) -> str:
-    """The context as LLaVA's scripts write it; with boxes there is an empty line even for none."""
-    image = told.get(str(row.get('image')))
-    if image is None:
-        raise DataError(f'{where}: no line of --context is of its image {row.get("image")!r}.')
-    captions = '\n'.join(image.captions)
+    """Writes the context as LLaVA's scripts do; with boxes, an empty line even without any."""
+    context = contexts.get(str(row.get('image')))
+    if context is None:
+        raise DataError(
+            f'{where}: no line of --context is of its image {row.get("image")!r}. Add that line.'
+        )
+    captions = '\n'.join(context.captions)
     if bench == 'wild':
         return captions
-    boxes = '\n'.join(f'{name}: {list(box)}' for name, box in image.boxes)
+    boxes = '\n'.join(f'{name}: {list(box)}' for name, box in context.boxes)
     return f'{captions}\n\n{boxes}'

@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mmllava import io
 from mmllava.errors import DataError
 from mmllava.teacher.endpoint import Request
-from mmllava.teacher.files import read_lines, read_object, read_text
-from mmllava.teacher.prompts import OURS
+from mmllava.teacher.prompts import OURS, read_prompt
 
 Texts = Mapping[str, str]  # problem -> answer; a problem may be missing
 Letter = Callable[[str], str | None]  # the letter that an answer names, or None
@@ -27,9 +27,9 @@ def read_outputs(file: Path) -> dict[str, str]:
         DataError: it is neither.
     """
     if file.suffix == '.jsonl':
-        pairs = [(row.get('question_id'), row.get('text')) for _, row in read_lines(file)]
+        pairs = [(row.get('question_id'), row.get('text')) for _, row in io.read_records(file)]
     else:
-        outputs = read_object(file, 'an object with "outputs"').get('outputs')
+        outputs = io.read_json(file, expected='an object with "outputs" in JSON').get('outputs')
         pairs = list(outputs.items()) if isinstance(outputs, dict) else [(None, None)]
     if not all(isinstance(id_, str | int) and isinstance(text, str) for id_, text in pairs):
         raise DataError(
@@ -46,7 +46,7 @@ def write_outputs(texts: Texts) -> str:
 
 def ask_answer(id_: str, question: str, examples: Sequence[tuple[str, str]]) -> Request:
     """What the teacher is asked without the model: examples as turns, then the question."""
-    messages = [('system', read_text(OURS / 'scienceqa/answer.txt').strip())]
+    messages = [('system', read_prompt(OURS / 'scienceqa/answer.txt'))]
     for asked, answered in examples:
         messages += [('user', f'Can you explain {asked}?'), ('assistant', answered)]
     messages.append(('user', f'Can you explain {question}?'))
@@ -59,7 +59,7 @@ def ask_judgement(id_: str, question: str, ours: str, theirs: str) -> Request:
         f'[Question]\n{question}\n\n[First answer]\n{ours}\n\n[End of first answer]\n\n'
         f'[Second answer]\n{theirs}\n\n[End of second answer]'
     )
-    system = read_text(OURS / 'scienceqa/judge.txt').strip()
+    system = read_prompt(OURS / 'scienceqa/judge.txt')
     return Request(f'{id_}/{JUDGED}', (('system', system), ('user', text)), MAX_TOKENS, 0.0)
 
 

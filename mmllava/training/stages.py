@@ -10,7 +10,7 @@ from torch.distributed.tensor import DTensor
 
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.models.weights import load_start
-from mmllava.prompts.conversation import IMAGE_WORDS
+from mmllava.structures import IMAGE_TOKENS
 from mmllava.training.lora import add_lora
 
 #: What ``stage.train`` may name.
@@ -156,7 +156,7 @@ def parameters_of(model: nn.Module, part: str) -> Iterator[tuple[str, nn.Paramet
 def _hold_other_rows(model: nn.Module) -> None:
     """Only the image words' rows of the embedding get a gradient, as in the original's v0."""
     extra = model.prompt_builder.extra_tokens
-    ids = [model.tokenizer.token_id(word) for word in extra if word in IMAGE_WORDS]
+    ids = [model.tokenizer.token_id(word) for word in extra if word in IMAGE_TOKENS]
     if not ids:
         raise ConfigError(
             'stage.train has image_tokens, and the model has none. Set '

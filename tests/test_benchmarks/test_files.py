@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from mmllava.benchmarks.files import read_json, read_lines, read_table
+from mmllava.benchmarks.files import read_json, read_table
 from mmllava.benchmarks.vqa import read_gqa
 from mmllava.errors import DataError
+from mmllava.io import read_records
 
 
 def test_a_key_that_comes_twice_is_refused(tmp_path):
@@ -18,7 +19,7 @@ def test_a_key_that_comes_twice_is_refused(tmp_path):
         read_json(file, dict)
     file.write_text('{"id": 1}\n{"id": 1, "id": 2}')
     with pytest.raises(DataError, match=r"line 2 is not JSON: the key 'id' stands twice"):
-        read_lines(file)
+        read_records(file)
 
 
 def test_a_whole_character_in_two_escapes_is_read(tmp_path):
@@ -32,7 +33,7 @@ def test_only_a_line_break_ends_a_line(tmp_path):
     file = tmp_path / 'a.jsonl'
     row = dict(text='one\u2028two\x85three')
     file.write_text(json.dumps(row, ensure_ascii=False) + '\r\n', encoding='utf-8', newline='')
-    assert [found for _, found in read_lines(file)] == [row]
+    assert [found for _, found in read_records(file)] == [row]
     file.write_text('one\u2028two\tYes\n', encoding='utf-8')
     assert [cells for _, cells in read_table(file)] == [['one\u2028two', 'Yes']]
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from mmllava.errors import ConfigError, ImageError
 from mmllava.images.anyres import best_resolution, grid_shape, num_tokens, tiles, unpad_rectangle
-from mmllava.images.clip import CLIP_MEAN, CLIP_STD
 from mmllava.images.load import load_image
+from mmllava.structures import CLIP_MEAN, CLIP_STD
 from tests.conftest import MODELS
 
 RELEASED = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]

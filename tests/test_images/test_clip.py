@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from mmllava.errors import ConfigError, ImageError
-from mmllava.images.clip import CLIP_MEAN, CLIP_STD, PAD_COLOUR, to_square
+from mmllava.images.clip import PAD_COLOUR, to_square
 from mmllava.images.load import load_image
+from mmllava.structures import CLIP_MEAN, CLIP_STD
 from tests.conftest import MODELS
 
 

@@ -12,13 +12,12 @@ from mmllava.checkpoints import read_entries
 from mmllava.checkpoints.layouts.keymaps import to_model_names
 from mmllava.errors import ConfigError, ImageError, ShapeError
 from mmllava.images.anyres import grid_shape, num_tokens, tiles, unpad_rectangle
-from mmllava.images.clip import CLIP_MEAN, CLIP_STD
 from mmllava.images.load import load_image
 from mmllava.models import CLIPVisionTower, LanguageModel, MlpProjector
 from mmllava.models.splice import collate, splice
 from mmllava.models.tiles import MERGE_TYPES, merge_tiles
 from mmllava.models.weights import to_tensor
-from mmllava.structures import IGNORE_INDEX, EncodedPrompt
+from mmllava.structures import CLIP_MEAN, CLIP_STD, IGNORE_INDEX, EncodedPrompt
 from tests.conftest import MODELS
 
 FOLDER = MODELS / 'llava-v1.6'

@@ -55,7 +55,7 @@ def test_the_command_line_comes_before_the_file_and_the_file_before_the_environm
     [
         ('{"api_key": "sk-1"}', ConfigError, 'a key does not belong into a file'),
         ('{"modle": "m"}', ConfigError, 'Did you mean model'),
-        ('[]', DataError, 'holds a JSON list, expected the settings of a teacher'),
+        ('[]', DataError, 'holds a list, expected the settings of a teacher'),
         ('{', DataError, 'is not JSON'),
         ('{}', ConfigError, 'no base_url of the teacher; expected --base-url'),
     ],

@@ -8,7 +8,7 @@ from mmllava.errors import DataError
 from mmllava.teacher import data_report
 from mmllava.teacher.cache import Answer
 from mmllava.teacher.generate import DETAIL_QUESTIONS, generate, requests_of, to_row
-from mmllava.teacher.image_context import ImageContext, read_coco, read_image_contexts
+from mmllava.teacher.image_context import ImageContext, read_coco, read_contexts
 from mmllava.teacher.parse import REASONS, Rejected, parse_turns, read_answer
 from mmllava.teacher.prompts import KINDS, OURS, read_recipe
 from tests.test_teacher.data import ROWS, dialogue, write_lines, write_pictures
@@ -51,7 +51,7 @@ def test_a_folder_in_the_layout_of_the_original_replaces_them(tmp_path):
     recipe = read_recipe('detail', tmp_path)
     assert (recipe.system, recipe.examples) == ('Be brief.', (('A.', 'B.'), ('C.', 'D.')))
     (folder / '001_conv.txt').unlink()
-    with pytest.raises(DataError, match='has example 001 by half; expected NNN_caps.txt and'):
+    with pytest.raises(DataError, match='has one half of example 001; expected NNN_caps.txt and'):
         read_recipe('detail', tmp_path)
     with pytest.raises(DataError, match='cannot read .*complex_reasoning/system_message.txt'):
         read_recipe('complex', tmp_path)
@@ -84,22 +84,31 @@ def test_coco_boxes_become_shares_with_three_decimals(tmp_path):
     [
         (dict(image=None), 'line 2 has no "image"'),
         (dict(captions=[]), 'line 2 has captions'),
-        (dict(instances=[dict(category='cat', bbox=[3, 4, 50, 60])]), 'divide pixels by the sides'),
+        (
+            dict(instances=[dict(category='cat', bbox=[3, 4, 50, 60])]),
+            'divide pixels by width and height',
+        ),
         (dict(instances=[dict(category='cat')]), 'line 2 has a bad instance'),
         (dict(id='0'), "line 2 has the id '0' a second time"),
     ],
 )
-def test_a_line_that_is_no_picture_is_named(tmp_path, change, message):
+def test_a_line_that_is_no_context_is_named(tmp_path, change, message):
     file = write_lines(tmp_path / 'p.jsonl', [ROWS[0], ROWS[1] | change])
     with pytest.raises(DataError, match=message):
-        read_image_contexts(file)
+        read_contexts(file)
 
 
-@pytest.mark.parametrize('line', ['{"id": "\\ud800"}', '[' * 100_000])
-def test_a_line_that_could_not_be_written_again_is_named(tmp_path, line):
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('{"id": "\\ud800"}', 'line 2 has half of a surrogate pair'),
+        ('[' * 100_000, 'line 2 is JSON nested too deep'),
+    ],
+)
+def test_a_line_that_could_not_be_written_again_is_named(tmp_path, line, message):
     (tmp_path / 'p.jsonl').write_text(json.dumps(ROWS[0]) + '\n' + line)
-    with pytest.raises(DataError, match='line 2 is not JSON'):
-        read_image_contexts(tmp_path / 'p.jsonl')
+    with pytest.raises(DataError, match=message):
+        read_contexts(tmp_path / 'p.jsonl')
 
 
 TWO = (('What is it?', 'A cat.'), ('Is it big?', 'No.\n\n1. It is small.'))
@@ -185,7 +194,7 @@ def written(serve, hire, tmp_path):
             return dialogue((f'What is on the table, holding the {thing}?', f'A {thing}.'))
         return f'A {thing} stands on a brown table.'
 
-    pictures = read_image_contexts(write_pictures(tmp_path))
+    pictures = read_contexts(write_pictures(tmp_path))
     recipes = {kind: read_recipe(kind) for kind in KINDS}
     teacher = hire(serve(answer=teach))
     return generate(pictures, recipes, teacher, requests_of(pictures, recipes, 99, 0.7))

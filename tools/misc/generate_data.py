@@ -32,9 +32,8 @@ from _cli import make_parser, run_tool
 from mmllava.errors import ConfigError
 from mmllava.io import write_json, write_json_lines, write_text
 from mmllava.teacher import cli, data_report
-from mmllava.teacher.files import claim
 from mmllava.teacher.generate import Written, generate, requests_of
-from mmllava.teacher.image_context import ImageContext, read_coco, read_image_contexts
+from mmllava.teacher.image_context import ImageContext, read_coco, read_contexts
 from mmllava.teacher.prompts import KINDS, OURS, Recipe, read_recipe
 
 FILES = ('instruct.json', 'rejected.jsonl', 'report.json', 'report.png', 'samples.md')
@@ -70,7 +69,7 @@ def read(args: argparse.Namespace) -> list[ImageContext]:
         if value is not None and value < 1:
             raise ConfigError(f'--{name.replace("_", "-")} is {value}, expected 1 or more.')
     if args.images:
-        return read_image_contexts(args.images)[: args.limit]
+        return read_contexts(args.images)[: args.limit]
     return read_coco(args.captions, args.instances)[: args.limit]
 
 
@@ -114,7 +113,7 @@ def run(args: argparse.Namespace) -> dict[str, Any] | tuple[int, dict[str, Any]]
         asked = list(requests)
         cli.print_first(asked)
         return cli.estimate(asked, teacher)
-    claim(args.out, 'generate_data', describe(args, recipes, teacher.endpoint.model), FILES)
+    cli.claim(args.out, 'generate_data', describe(args, recipes, teacher.endpoint.model), FILES)
     written = generate(images, recipes, teacher, requests, args.seed)
     figures = dict(
         rows=len(written.rows),

@@ -36,7 +36,6 @@ from mmllava.io import write_json, write_json_lines
 from mmllava.teacher import cli, judge
 from mmllava.teacher.cache import Answer
 from mmllava.teacher.client import Failure, Teacher
-from mmllava.teacher.files import claim
 
 PRESETS = ('llava-2023', 'careful')
 Reviews = dict[str, Answer]  # name of a review (judge.name_review) -> what the judge wrote
@@ -156,7 +155,7 @@ def run(args: argparse.Namespace) -> tuple[int, dict[str, Any]]:
         return 0, cli.estimate(asked, teacher)
     said = {n: str(getattr(args, n).absolute()) for n in ('questions', 'references', 'answers')}
     run = said | dict(bench=bench, rules=rules.digest(), model=teacher.endpoint.model)
-    claim(args.out, 'judge', run, ('scores.json', 'reviews.jsonl'))
+    cli.claim(args.out, 'judge', run, ('scores.json', 'reviews.jsonl'))
     try:
         first, last = review(items, rules, orders, teacher)
     except Unfinished as error:

@@ -36,7 +36,6 @@ from mmllava.teacher import cli, scienceqa_ensemble
 from mmllava.teacher.cache import Answer
 from mmllava.teacher.client import Failure, Teacher
 from mmllava.teacher.endpoint import Request
-from mmllava.teacher.files import claim
 
 FILES = ('scores.json', 'teacher.json', 'judge.json')
 Texts = dict[str, str]
@@ -158,7 +157,7 @@ def gather(args: argparse.Namespace, items: list[Any], ours: Texts) -> tuple[Any
     if not args.dry_run:
         paths = {name: str(getattr(args, name).absolute()) for name in ('folder', 'answers')}
         asked = dict(model=teacher.endpoint.model) if teacher else {}
-        claim(args.out, 'scienceqa_ensemble', paths | dict(split=args.split) | asked, FILES)
+        cli.claim(args.out, 'scienceqa_ensemble', paths | dict(split=args.split) | asked, FILES)
     if teacher is None:
         return theirs, judged, None
     questions = {item.id: item.fields['qcm'] for item in items}

@@ -4,13 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# CLIP's, as openai/clip-vit-large-patch14's preprocessor_config.json has them.
-_MEAN = [0.48145466, 0.4578275, 0.40821073]
-_STD = [0.26862954, 0.26130258, 0.27577711]
-_SYSTEM = (
-    'A chat between a curious user and an artificial intelligence assistant. '
-    "The assistant gives helpful, detailed, and polite answers to the user's questions."
-)
+from mmllava.structures import CLIP_MEAN, CLIP_STD, VICUNA_SYSTEM
+
 _YI_ROWS = 64000  # v1.6-34b's vocabulary, as no other LLaVA's
 # A message's text: its images first, then its words.
 _CONTENT = (
@@ -24,7 +19,7 @@ _OWN_SYSTEM = "{%- if not messages or messages[0]['role'] != 'system' -%}"
 _EACH = '{%- for message in messages -%}'
 TEMPLATES = {
     'vicuna_v1': _CONTENT
-    + f'{_OWN_SYSTEM}{{{{- "{_SYSTEM} " -}}}}{{%- endif -%}}'
+    + f'{_OWN_SYSTEM}{{{{- "{VICUNA_SYSTEM} " -}}}}{{%- endif -%}}'
     + _EACH
     + "{%- if message['role'] == 'user' -%}{{- 'USER: ' + words(message['content']) + ' ' -}}"
     + "{%- elif message['role'] == 'system' -%}{{- words(message['content']) + ' ' -}}"
@@ -83,8 +78,8 @@ def processor_files(
         do_rescale=True,
         rescale_factor=1 / 255,
         do_normalize=True,
-        image_mean=_MEAN,
-        image_std=_STD,
+        image_mean=list(CLIP_MEAN),
+        image_std=list(CLIP_STD),
         # v1.5 pads to a square of the mean colour; transformers' default crops.
         do_pad=tiles or config.get('image_aspect_ratio') == 'pad',
     )

@@ -6,8 +6,8 @@ from typing import Any
 from mmllava.checkpoints.layouts.sentencepiece import sentence_pieces
 from mmllava.checkpoints.storage.reader import read_config, read_json
 from mmllava.errors import CheckpointError
+from mmllava.structures import IMAGE_TOKENS
 
-IMAGE_WORDS = ('<im_start>', '<im_end>')
 # What LLaVA v0 meant where its configs say nothing
 # (haotian-liu/LLaVA at 8959d5c; its code read the last layer then).
 V0_VISION = dict(
@@ -115,13 +115,13 @@ def uses_start_end(folder: Path, rows: int) -> bool:
         CheckpointError: the tokenizer does not name every row, so it cannot tell.
     """
     ids = {word: number for word, number in token_ids(folder).items() if number < rows}
-    had = [word for word in IMAGE_WORDS if word in ids]
-    if len(had) == len(IMAGE_WORDS):
+    had = [word for word in IMAGE_TOKENS if word in ids]
+    if len(had) == len(IMAGE_TOKENS):
         return True
     if had or len({*ids.values()}) < rows:
         raise CheckpointError(
             f'{folder}/config.json does not say mm_use_im_start_end, and the tokenizer files '
-            f'there name {len({*ids.values()})} of {rows} words, of {" and ".join(IMAGE_WORDS)} '
+            f'there name {len({*ids.values()})} of {rows} words, of {" and ".join(IMAGE_TOKENS)} '
             f'{had[0] if had else "neither"}. Put the tokenizer files of the delta beside it, or '
             'add "mm_use_im_start_end": true to its config.json where it was trained with the '
             'two around images, as v0 and v1-1 were for chat; false for ScienceQA.'

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 from mmllava.checkpoints.layouts.identify import adapter_config
 from mmllava.checkpoints.layouts.keymaps import DROPPED, KNOWN, is_linear, to_original
-from mmllava.checkpoints.layouts.llava_files import IMAGE_WORDS
 from mmllava.checkpoints.layouts.tensor_plan import (
     Piece,
     TensorPlan,
@@ -23,6 +22,7 @@ from mmllava.checkpoints.layouts.tied import is_tied, same_values, tied_to
 from mmllava.checkpoints.storage.reader import read_entries
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError
+from mmllava.structures import IMAGE_TOKENS
 
 TRAINED_BESIDE = 'non_lora_trainables.bin'
 # What changes the result and is not computed here: setting -> what it must be.
@@ -353,11 +353,11 @@ def _add_words(
         one = ' One row is that of a start or an end word alone, and LLaVA trains both.'
         raise CheckpointError(
             f'embed_tokens.weight of {source.path} is {list(rows.shape)}; expected the 2 rows of '
-            f'{" and ".join(IMAGE_WORDS)}, or {base} or at least {base + 2}, with those of the '
+            f'{" and ".join(IMAGE_TOKENS)}, or {base} or at least {base + 2}, with those of the '
             f'base, {embed.shape[1]} wide.{one * (count in (1, base + 1))} Name the base that '
             'the projector was trained on, or get the projector again.'
         )
-    first, second = (ids.get(word, base) for word in IMAGE_WORDS)
+    first, second = (ids.get(word, base) for word in IMAGE_TOKENS)
     old = embed.sources[0]
     if count == base or (count == 2 and first + 1 == second < base):
         at = first if first + 1 == second < base else base - 2
@@ -369,7 +369,7 @@ def _add_words(
         )
         parts = tuple(part for part in parts if part.shape[0])
         made[_EMBED] = TensorPlan(_EMBED, 'joined', embed.dtype, embed.shape, parts)
-        return {word: at + k for k, word in enumerate(IMAGE_WORDS)}
+        return {word: at + k for k, word in enumerate(IMAGE_TOKENS)}
     total = max(count, base + 2)
     new = entry_rows(rows, count - (total - base), count)
     made[_EMBED] = TensorPlan(
@@ -379,4 +379,4 @@ def _add_words(
     mean = Piece('mean', (matrix,), (1, *head.shape[1:]))
     parts = join((copy(matrix), *(mean,) * (total - base)))
     made[_HEAD] = TensorPlan(_HEAD, 'grown', head.dtype, (total, *head.shape[1:]), parts)
-    return {word: total - 2 + k for k, word in enumerate(IMAGE_WORDS)}
+    return {word: total - 2 + k for k, word in enumerate(IMAGE_TOKENS)}

@@ -43,6 +43,7 @@ from mmllava.checkpoints.storage.hub import TOKENIZER_FILES
 from mmllava.checkpoints.storage.reader import read_config, read_entries
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError, unknown_name
+from mmllava.structures import IMAGE_TOKENS
 
 HEAD = 'lm_head.weight'
 
@@ -303,7 +304,7 @@ def _merged(source: Source, trained: Mapping[str, TensorEntry], base: Source) ->
 
 def _new_words(config: Mapping[str, Any], before: int, rows: int) -> dict[str, int]:
     """The words of a base's new rows, by the config alone; ``{}`` where it names others."""
-    words = llava_files.IMAGE_WORDS if config.get('mm_use_im_start_end') else ()
+    words = IMAGE_TOKENS if config.get('mm_use_im_start_end') else ()
     words = ('<im_patch>',) * bool(config.get('mm_use_im_patch_token')) + words
     return {w: before + k for k, w in enumerate(words)} if len(words) == rows - before else {}
 
@@ -326,7 +327,7 @@ def _check_words(model: Model, source: Source) -> None:
                 f'{model.words}. Name by --base what it was trained on.'
             )
     known = {word for word, number in {**theirs, **model.added}.items() if number < rows}
-    missing = [word for word in llava_files.IMAGE_WORDS if word not in known]
+    missing = [word for word in IMAGE_TOKENS if word not in known]
     if model.config.get('mm_use_im_start_end') and missing:
         raise CheckpointError(
             f'{source.path} says mm_use_im_start_end, and no file names {" and ".join(missing)} '

@@ -57,19 +57,19 @@ class Written:
 
 
 def requests_of(
-    pictures: Sequence[ImageContext],
+    contexts: Sequence[ImageContext],
     recipes: Mapping[str, Recipe],
     max_tokens: int,
     temperature: float | None,
 ) -> Iterator[Request]:
     """Every request of a run: each kind of each image."""
-    for image in images:
+    for context in contexts:
         for recipe in recipes.values():
-            yield recipe.request(image, max_tokens, temperature)
+            yield recipe.request(context, max_tokens, temperature)
 
 
 def generate(
-    pictures: Sequence[ImageContext],
+    contexts: Sequence[ImageContext],
     recipes: Mapping[str, Recipe],
     teacher: Teacher,
     requests: Iterator[Request],
@@ -78,7 +78,7 @@ def generate(
     """Asks for everything and keeps what can be learned from.
 
     Args:
-        images, recipes: as `requests_of` takes them.
+        contexts, recipes: as `requests_of` takes them.
         teacher: asked; what it has in its cache costs nothing.
         requests: of `requests_of`.
         seed: of the questions that are drawn and of the side of ``<image>``; with the
@@ -86,7 +86,7 @@ def generate(
     """
     results = teacher.ask(requests)
     written, before = Written(), set()
-    for context in images:
+    for context in contexts:
         for kind in recipes:
             result = results.get(f'{context.id}/{kind}')
             if result is None:
@@ -111,7 +111,7 @@ def generate(
     return written
 
 
-def to_row(picture: ImageContext, kind: str, turns: Turns, seed: int) -> dict[str, Any]:
+def to_row(context: ImageContext, kind: str, turns: Turns, seed: int) -> dict[str, Any]:
     """A row of LLaVA's training JSON; ``<image>`` before or after the first question."""
     rng = random.Random(f'{seed}/{context.id}/{kind}')
     talk = []

@@ -68,7 +68,7 @@ def guess_bench(context: Path | None) -> str:
     """``coco`` where images have boxes, ``wild`` where they have none, ``general`` without."""
     if context is None:
         return 'general'
-    return 'coco' if any(picture.boxes for picture in read_contexts(context)) else 'wild'
+    return 'coco' if any(image.boxes for image in read_contexts(context)) else 'wild'
 
 
 def read_rules(bench: str, file: Path | None = None) -> Rules:

@@ -52,7 +52,7 @@ def measure(url: str, args: argparse.Namespace) -> dict:
     def requests():
         for n in range(args.requests):
             boxes = ((f'thing {n}', (0.1, 0.2, 0.3, 0.4)),) * 8
-            yield recipe.request(ImageContext(str(n), '', (f'Picture {n}.',) * 5, boxes), 512, 0.0)
+            yield recipe.request(ImageContext(str(n), '', (f'Image {n}.',) * 5, boxes), 512, 0.0)
 
     memory, done = [], 0
 

@@ -66,7 +66,7 @@ def test_applying_the_patches_twice_changes_nothing():
     mmpretrain_patch.apply()
     importlib.reload(mmpretrain_patch).apply()
     assert mmllava.list_models() == before
-    assert mmllava.get_model('llava-7b-v1_caption').task == 'caption'
+    assert mmllava.get_model('llava-7b-v1_caption').prompt_builder.task == 'caption'
 
 
 def values(patches):
@@ -146,7 +146,7 @@ def run(code):
     ],
 )
 def test_the_order_of_imports_does_not_matter_and_nothing_is_printed(imports):
-    done = run(f'{imports}\nimport mmllava\nprint(mmllava.get_model("llava-7b-v1_caption").task)')
+    done = run(f'{imports}\nimport mmllava\nprint(mmllava.get_model("llava-7b-v1_caption").prompt_builder.task)')
     assert done.stdout == 'caption\n', done.stderr
     assert 'Traceback' not in done.stderr
 

@@ -48,7 +48,7 @@ _ADVICE = {
     'projector': 'Put it on its language model: python tools/convert.py FOLDER --base LLM '
     '--to original --out NEW',
     'lora': 'Merge it: python tools/convert.py FOLDER --base LLM --to original --out NEW',
-    'changes': 'Load it with the config of its run, get_model(CONFIG, pretrained=FOLDER), or merge '
+    'partial': 'Load it with the config of its run, get_model(CONFIG, pretrained=FOLDER), or merge '
     'it: python tools/convert.py FOLDER --base BASE --to original --out NEW',
     'llama': 'Name a LLaVA checkpoint; this is what one is built on',
     'clip': 'Give it as tower=, beside a LLaVA checkpoint',

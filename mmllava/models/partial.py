@@ -21,7 +21,7 @@ ADAPTER_PREFIX = 'base_model.model.'  # PEFT's, before the language model's own 
 
 
 @dataclass(frozen=True)
-class Changes:
+class PartialCheckpoint:
     """What ``base.json`` says, and the adapter's tensors."""
 
     base: str
@@ -44,7 +44,7 @@ class Changes:
             )
 
 
-def read_changes(path: str | Path) -> Changes | None:
+def read_partial(path: str | Path) -> PartialCheckpoint | None:
     """What a checkpoint folder says of its base; None where it has no ``base.json``.
 
     Raises:
@@ -57,29 +57,29 @@ def read_changes(path: str | Path) -> Changes | None:
     scale = read_json(file).get('adapter_scale', 1.0)
     adapter = Path(path) / ADAPTER_FILE
     entries = read_entries(adapter) if adapter.is_file() else {}
-    return Changes(base, mark, float(scale), entries)
+    return PartialCheckpoint(base, mark, float(scale), entries)
 
 
-def add_adapter(tensors: dict[str, Tensor], changes: Changes) -> None:
+def add_adapter(tensors: dict[str, Tensor], partial: PartialCheckpoint) -> None:
     """Adds ``scale * B @ A`` to the weights that LoRA changed, in place, in float32.
 
     Raises:
         CheckpointError: an adapter without its other half, or for a weight that is not there.
     """
-    for name, entry in changes.adapter.items():
+    for name, entry in partial.adapter.items():
         if not name.endswith('.lora_A.weight'):
             continue
         target = name.removeprefix(ADAPTER_PREFIX).removesuffix('.lora_A.weight')
         target = f'language.lm.{target}.weight'
         other = name.replace('.lora_A.', '.lora_B.')
-        if target not in tensors or other not in changes.adapter:
+        if target not in tensors or other not in partial.adapter:
             raise CheckpointError(
                 f'the adapter changes {target}, and the model or the adapter file lacks half of '
                 'it. Use the config that it was trained with.'
             )
-        down, up = _floats(entry), _floats(changes.adapter[other])
+        down, up = _floats(entry), _floats(partial.adapter[other])
         weight = tensors[target]
-        tensors[target] = (weight.float() + changes.scale * (up @ down)).to(weight.dtype)
+        tensors[target] = (weight.float() + partial.scale * (up @ down)).to(weight.dtype)
 
 
 def _floats(entry: TensorEntry) -> Tensor:

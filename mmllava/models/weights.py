@@ -15,7 +15,7 @@ from mmllava.checkpoints.storage.hub import fetch, is_hub_id
 from mmllava.checkpoints.storage.reader import read_config, read_json
 from mmllava.errors import CheckpointError
 from mmllava.models.hf_config import find_checkpoint
-from mmllava.models.partial import Changes, add_adapter, fingerprint, read_changes
+from mmllava.models.partial import PartialCheckpoint, add_adapter, fingerprint, read_partial
 
 _EMBED, _HEAD = 'language.lm.model.embed_tokens.weight', 'language.lm.lm_head.weight'
 _NAMED = 5  # how many tensors an error names before it only counts them
@@ -44,10 +44,10 @@ def load_checkpoint(
             than the model's; or the file cannot be read or trusted.
     """
     _untie(model)
-    changes = read_changes(path)
+    partial = read_partial(path)
     found = _entries(path, 'original')
     if any(n not in found for n, _ in model.named_parameters() if n.startswith('language.')):
-        found = _base_entries(model, changes) | found
+        found = _base_entries(model, partial) | found
     if not any(name.startswith('vision_tower.') for name in found):
         found |= _tower_entries(model, path)
     new = {}
@@ -61,8 +61,8 @@ def load_checkpoint(
         name: new[name] if name in new else to_tensor(found[name], dtype)
         for name, _ in model.named_parameters()
     }
-    if changes:
-        add_adapter(tensors, changes)
+    if partial:
+        add_adapter(tensors, partial)
     model.load_state_dict(tensors, assign=True, strict=True)
     _tie(model, found)
 
@@ -194,7 +194,7 @@ def _tower_entries(model: nn.Module, path: str | Path) -> dict[str, TensorEntry]
     return {name: entry for name, entry in found.items() if name.startswith('vision_tower.')}
 
 
-def _base_of(model: nn.Module, changes: Changes | None) -> str | Path | None:
+def _base_of(model: nn.Module, partial: PartialCheckpoint | None) -> str | Path | None:
     """Where the language model is: as the config says, or the hub id in ``base.json``.
 
     A path in ``base.json`` is followed only if the config names the same: a file that
@@ -203,28 +203,28 @@ def _base_of(model: nn.Module, changes: Changes | None) -> str | Path | None:
     Raises:
         CheckpointError: it names a path that the config does not.
     """
-    if model.language.pretrained or changes is None:
+    if model.language.pretrained or partial is None:
         return model.language.pretrained
-    if is_hub_id(changes.base):
-        return changes.base
+    if is_hub_id(partial.base):
+        return partial.base
     named = (model.init_cfg or {}).get('checkpoint')
-    if named and Path(named).expanduser().resolve() == Path(changes.base):
+    if named and Path(named).expanduser().resolve() == Path(partial.base):
         return named
     raise CheckpointError(
-        f'the checkpoint holds changes to {changes.base}, and a path that a file names is not '
+        f'the checkpoint holds changes to {partial.base}, and a path that a file names is not '
         'followed. Name it yourself: lang_encoder=dict(pretrained=FOLDER) in the config or in '
         'get_model, --base FOLDER in demo/chat.py.'
     )
 
 
-def _base_entries(model: nn.Module, changes: Changes | None) -> dict[str, TensorEntry]:
+def _base_entries(model: nn.Module, partial: PartialCheckpoint | None) -> dict[str, TensorEntry]:
     """The language model that a checkpoint was trained on; none known is no tensor."""
-    source = _base_of(model, changes)
+    source = _base_of(model, partial)
     if not source:
         return {}
     base = _entries(fetch(source), 'original')
-    if changes:
-        changes.check_base(base, source)
+    if partial:
+        partial.check_base(base, source)
     return base
 
 
@@ -241,13 +241,13 @@ def find_base(model: nn.Module) -> tuple[str | Path | None, dict[str, TensorEntr
         return source, _entries(fetch(source), 'original') if source else {}
     path = find_checkpoint(source)
     found = _entries(path, 'original')
-    changes = read_changes(path)
+    partial = read_partial(path)
     if not any(name.startswith('language.') for name in found) and not (
-        changes and changes.adapter
+        partial and partial.adapter
     ):
-        source = _base_of(model, changes)
-        return source, _base_entries(model, changes)
-    if changes:
+        source = _base_of(model, partial)
+        return source, _base_entries(model, partial)
+    if partial:
         raise CheckpointError(
             f'{source} holds changes to a language model, and what is trained on it now could not '
             'be told from them. Train the whole language model, or merge the checkpoint first.'
@@ -315,10 +315,10 @@ def weight_marks(model: nn.Module) -> dict[str, str | None]:
     if source is None:
         return dict(checkpoint=None, tower=None)
     path = find_checkpoint(source)
-    entries, changes = _entries(path, 'original'), read_changes(path)
+    entries, partial = _entries(path, 'original'), read_partial(path)
     mark = fingerprint(entries)
-    if changes:
-        mark += f'+{changes.fingerprint}+{fingerprint(changes.adapter)}*{changes.scale:g}'
+    if partial:
+        mark += f'+{partial.fingerprint}+{fingerprint(partial.adapter)}*{partial.scale:g}'
     own = any(name.startswith('vision_tower.') for name in entries)
     tower = None if own else fingerprint(_tower_entries(model, path))
     return dict(checkpoint=mark, tower=tower)

@@ -54,7 +54,7 @@ def test_what_was_found_and_why_is_printed(monkeypatch):
         'layout     original: it holds model.layers.0.',
         'projector  2 linear layer(s), by its tensors',
         'tower      inside the checkpoint; hidden state -2 is read',
-        'images   anyres, by image_aspect_ratio, up to 168 px',
+        'images     anyres, by image_aspect_ratio, up to 168 px',
         'tokens     nothing around an image, by mm_use_im_start_end; 1,000 rows',
         'template   vicuna_v1: LLaMA with more than one layer in the projector',
     ):
@@ -242,7 +242,7 @@ def test_what_cannot_be_loaded_says_what_it_is_and_what_to_do(
 
 def other_kinds(folder):
     """layout -> a small checkpoint of it."""
-    names = ('hf', 'mmpretrain', 'lora', 'projector', 'mmllava', 'changes')
+    names = ('hf', 'mmpretrain', 'lora', 'projector', 'mmllava', 'partial')
     for name in names:
         (folder / name).mkdir()
     for name, key in (
@@ -256,8 +256,8 @@ def other_kinds(folder):
     (folder / 'lora/adapter_config.json').write_text('{}')
     projector = {'model.mm_projector.weight': torch.ones(2, 2)}
     torch.save(projector, folder / 'projector/mm_projector.bin')
-    save_file(projector, folder / 'changes/model.safetensors')
-    (folder / 'changes/base.json').write_text('{}')
+    save_file(projector, folder / 'partial/model.safetensors')
+    (folder / 'partial/base.json').write_text('{}')
     inside = {name: folder / name for name in names}
     return dict(inside, clip=TOWER, llama=MODELS / 'llama-base', delta=MODELS / 'llava-v1-delta')
 

@@ -146,7 +146,8 @@ def run(code):
     ],
 )
 def test_the_order_of_imports_does_not_matter_and_nothing_is_printed(imports):
-    done = run(f'{imports}\nimport mmllava\nprint(mmllava.get_model("llava-7b-v1_caption").prompt_builder.task)')
+    ask = 'print(mmllava.get_model("llava-7b-v1_caption").prompt_builder.task)'
+    done = run(f'{imports}\nimport mmllava\n{ask}')
     assert done.stdout == 'caption\n', done.stderr
     assert 'Traceback' not in done.stderr
 

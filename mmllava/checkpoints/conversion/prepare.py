@@ -132,7 +132,7 @@ def _prepare(
 ) -> Conversion:
     """``prepare_conversion`` of arguments that are sound."""
     found = open_source(fetch(source), layout)
-    if base is None and found.layout == 'changes':
+    if base is None and found.layout == 'partial':
         base = base_on_hub(found.folder)
     below = None if base is None else open_source(fetch(base), base_layout)
     taken_by_result = to == 'delta' and found.layout not in ON_A_BASE

@@ -32,13 +32,13 @@ LAYOUTS = {
     'mmpretrain': "mmpretrain's Llava: model.lang_encoder.*",
     'projector': 'the projector alone',
     'lora': 'a LoRA adapter, with or without non_lora_trainables.bin',
-    'changes': 'a checkpoint of tools/train.py that holds only what was trained',
+    'partial': 'a checkpoint of tools/train.py that holds only what was trained',
     'mmllava': "the parameter names of this package's model, as training saves them",
     'llama': 'a language model alone: a base',
     'clip': 'a CLIP vision tower',
 }
 #: Layouts that are read with the model that they belong to.
-ON_A_BASE = ('delta', 'projector', 'lora', 'changes')
+ON_A_BASE = ('delta', 'projector', 'lora', 'partial')
 ADAPTER_CONFIG = 'adapter_config.json'
 _ADAPTERS = ('adapter_model.safetensors', 'adapter_model.bin')
 _PROJECTOR = 'mm_projector.bin'
@@ -155,7 +155,7 @@ def kind_of(entries: Mapping[str, TensorEntry], path: str | Path) -> Kind:
             f'or those of two runs are mixed; expected adapters in {_ADAPTERS[0]}.'
         )
     elif layout == 'projector' and (path / BASE_FILE).is_file():
-        layout, reason = 'changes', f'{reason} and, beside it, {BASE_FILE}'
+        layout, reason = 'partial', f'{reason} and, beside it, {BASE_FILE}'
     elif layout == 'projector':
         reason = f'{reason} and no layer of a language model'
     _check_config(layout, said, path)

@@ -265,7 +265,7 @@ def _lora(source: Source, base: Source | None) -> Model:
     return _merged(source, read_trained(source), base)
 
 
-def _changes(source: Source, base: Source | None) -> Model:
+def _partial(source: Source, base: Source | None) -> Model:
     """Plans a checkpoint of tools/train.py: whole tensors, adapters, or both."""
     check_base(source.folder, base.path)
     file, settings = source.folder / ADAPTER_FILE, source.folder / ADAPTER_CONFIG
@@ -345,7 +345,7 @@ _PLANS: dict[str, Callable[[Source, Source | None], Model]] = {
     'delta': _delta,
     'projector': _projector,
     'lora': _lora,
-    'changes': _changes,
+    'partial': _partial,
 }
 
 

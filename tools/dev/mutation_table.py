@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 GOLDEN = 'tests/test_models/test_golden.py'
-ORACLE = 'tests/test_models/test_second_oracle.py'
+ORACLE = 'tests/test_models/test_transformers_parity.py'
 LOOP = 'tests/test_generation/test_loop.py'
 LANGUAGE = 'tests/test_models/test_language.py'
 TOWER = 'tests/test_models/test_vision_tower.py'
@@ -15,7 +15,7 @@ BATCH = 'tests/test_models/test_batch_fuzz.py'
 CLIP = 'tests/test_images/test_clip.py'
 ANYRES = 'tests/test_images/test_anyres.py'
 ENCODE = 'tests/test_prompts/test_encode.py'
-TOKENS = 'tests/test_prompts/test_tokens.py'
+TOKENS = 'tests/test_prompts/test_tokenizer.py'
 TEMPLATES = 'tests/test_prompts/test_templates.py'
 FUZZ = 'tests/test_prompts/test_fuzz.py'
 STREAM = 'tests/test_generation'

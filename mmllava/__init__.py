@@ -2,7 +2,6 @@
 
 A file imports from a lower floor or from its own folder:
 
-    floor 6  serving                  HTTP and a web page in front of a model
     floor 5  evaluation integrations  long runs and reports; other people's harnesses
     floor 4  apis                     a name or a path becomes a running model
     floor 3  training benchmarks      a model is trained; a benchmark's files and scores

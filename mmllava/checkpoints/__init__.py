@@ -4,11 +4,11 @@ Floor 1. Files:
 
     conversion/  A conversion job: planned from headers, streamed, resumed after a kill, verified.
     layouts/     The layouts of LLaVA checkpoints: how each is recognised, read and written.
-    storage/     Bytes on disk: weight files read and written, tensor by tensor, or not at all.
+    storage/     Reads and writes weight files tensor by tensor; an output appears whole or not at all.
 
 Nothing here imports torch: a conversion starts at once, and holds a few megabytes at a time.
-Every layout goes through the original's names: ``intake`` plans the way in, ``outlet`` the way
-out, ``stream`` carries the plan out.
+Every layout goes through the original's names: ``layouts/to_canonical.py`` plans reading,
+``from_canonical.py`` writing, and ``conversion/stream.py`` executes the plan.
 """
 
 from mmllava.checkpoints.conversion.compare import compare

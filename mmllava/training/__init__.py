@@ -1,21 +1,21 @@
-"""A model is trained.
+"""Training: a model is trained, saved and resumed.
 
 Floor 3. Files:
 
-    checkpoint.py       a checkpoint: what was trained, and what resuming needs
-    config_check.py     before the first step: what cannot work is refused, with what to write
-    config_settings.py  settings against what a class takes
-    distributed.py      several processes without a GPU
-    fsdp.py             one model shared out over processes
-    generation_hook.py  fixed questions, asked again and again while it learns
-    hooks.py            new checkpoints before old ones go, the best one; schedulers; speed
-    inspect_data.py     how long a sample is, and what of it is learned
-    loop.py             one iteration is one optimizer step
-    lora.py             adapters; the only door to PEFT
-    optim.py            rates: of each part, and over time
-    resume.py           whether a run may go on from it
-    rng.py              what leaves no trace in training
-    runner.py           mmengine's runner: weights, stage, optimizer, in this order
-    samplers.py         samples of one length and modality side by side
-    stages.py           what learns and what is frozen
+    checkpoint.py       writes and reads checkpoints: trained weights and resume state
+    config_check.py     rejects an invalid config before the first step and says what to write
+    config_settings.py  checks settings against a class's arguments
+    distributed.py      starts several processes, on CPU too
+    fsdp.py             shards one model over several processes
+    generation_hook.py  asks fixed questions during training and records the answers
+    hooks.py            saves before deleting, keeps the best, steps schedulers, logs speed
+    inspect_data.py     measures samples: their length, and which part of it is learned
+    loop.py             the training loop: one iteration is one optimizer step
+    lora.py             adds LoRA adapters; the only user of PEFT
+    optim.py            per-module learning rates and the warmup-cosine schedule
+    resume.py           decides whether a run may resume from a checkpoint
+    rng.py              runs evaluation without changing the model's mode or random state
+    runner.py           mmengine's runner: loads weights, applies the stage, builds the optimizer
+    samplers.py         groups samples of one length and modality
+    stages.py           freezes and trains the parts that a stage names
 """

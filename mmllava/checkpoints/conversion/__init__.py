@@ -1,15 +1,15 @@
-"""A conversion job: planned from headers, streamed, resumed after a kill, verified.
+"""Conversion jobs: planned from headers, streamed, resumed after a kill, verified.
 
 Floor 1. Files:
 
-    arithmetic.py     casts, sums, adapters and means, exact, on one BLAS thread
-    compare.py        two checkpoints, tensor by tensor
-    journal.py        what is written already
-    manifest.py       what was written, from what; is it still so?
-    prepare.py        any layout in, any out: planned and checked
-    progress.py       bytes, rate, time left
-    run.py            whole or not at all; goes on after a kill
-    sidecar_files.py  config, tokenizer, processor of the result
-    stream.py         carry out a plan, a few megabytes in memory
-    verify.py         the result, computed anew
+    arithmetic.py     computes casts, sums, adapters and means, exactly, on one BLAS thread
+    compare.py        compares two checkpoints, tensor by tensor
+    journal.py        records what is written so that a killed conversion can resume
+    manifest.py       writes and checks the manifest: sources, outputs, checksums
+    prepare.py        plans and checks a conversion between any two layouts
+    progress.py       shows bytes, rate and time left
+    run.py            writes a conversion atomically; resumes a killed one
+    sidecar_files.py  makes config, tokenizer and processor files of the result
+    stream.py         executes a plan with a few megabytes in memory
+    verify.py         recomputes the result and compares it with what was written
 """

@@ -1,21 +1,21 @@
-"""The layouts of LLaVA checkpoints: how each is recognised, read and written.
+"""Layouts of LLaVA checkpoints: how each is recognised, read and written.
 
 Floor 1. Files:
 
-    delta.py           base + delta and a tower, planned; a wrong base is refused
-    from_canonical.py  the original's names -> a layout
-    hf_config.py       LLaVA's config.json <-> that of transformers' Llava and LlavaNext
-    hf_processor.py    the files of transformers' processor: image settings and chat template
-    hf_tokenizer.py    The authors' tokenizer.model as a tokenizer.json, for transformers' processor
-    identify.py        which layout is this? by tensor names, never a folder's name
-    keymaps.py         what a tensor is called in each layout; the way back is derived
-    llava_files.py     the configs and tokenizer files next to the weights
-    lora.py            LoRA and projectors, onto their base
-    mmpretrain_vit.py  the tower in mmpretrain's names
-    partial.py         what tools/train.py trained beside a base, and which base
+    delta.py           plans base + delta and a tower; refuses a wrong base
+    from_canonical.py  renames from the original's names to a layout
+    hf_config.py       translates LLaVA's config.json to and from transformers' Llava and LlavaNext
+    hf_processor.py    writes transformers' processor files: image settings and chat template
+    hf_tokenizer.py    writes the authors' tokenizer.model as a tokenizer.json
+    identify.py        recognises a layout by tensor names and config.json, a delta by its last norm
+    keymaps.py         tables of tensor names in each layout; the inverse is derived
+    llava_files.py     reads and completes configs and tokenizer files next to the weights
+    lora.py            merges LoRA adapters and projectors into their base
+    mmpretrain_vit.py  renames the tower to and from mmpretrain's names
+    partial.py         reads a training checkpoint of trained tensors alone; names its base
     sentencepiece.py   reads tokenizer.model without sentencepiece
-    tensor_plan.py     a plan: what each tensor of a result is made of
-    tied.py            a head that is the token embedding
-    to_canonical.py    a layout -> the original's names
-    validate.py        is a model whole, do its parts belong together?
+    tensor_plan.py     the plan of each tensor of a result
+    tied.py            ties a head to the token embedding
+    to_canonical.py    renames from a layout to the original's names; the way in for all
+    validate.py        checks that a model is complete and that its parts fit
 """

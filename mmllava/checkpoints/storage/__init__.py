@@ -1,15 +1,15 @@
-"""Bytes on disk: weight files read and written, tensor by tensor, whole or not at all.
+"""Storage: reads and writes weight files tensor by tensor; an output appears whole or not at all.
 
 Floor 1. Files:
 
-    atomic.py            beside the destination first, renamed at the end
-    checksums.py         SHA-256 of the sources, on the way
-    direct_io.py         reading and writing past the page cache
-    hub.py               a local folder, or the hub's copy
-    lock.py              is the run that wrote this still at work?
-    reader.py            where each tensor lies, from headers alone
-    safetensors_file.py  a safetensors header: read with every promise checked, and written
+    atomic.py            writes to a temporary name, renames it when complete, cleans up
+    checksums.py         computes SHA-256 of the sources while they are read
+    direct_io.py         reads and writes past the page cache
+    hub.py               finds a local folder or the hub's copy
+    lock.py              file locks that show whether a run is still alive
+    reader.py            locates each tensor from headers alone
+    safetensors_file.py  reads, checks and writes safetensors headers
     tensor_entry.py      one tensor on disk, mapped
-    torch_file.py        The table of contents of a PyTorch file, read without running its pickle
-    writer.py            safetensors shards or a .pth, written tensor by tensor
+    torch_file.py        reads a PyTorch file's table of contents without running its pickle
+    writer.py            writes safetensors shards or a .pth, tensor by tensor
 """

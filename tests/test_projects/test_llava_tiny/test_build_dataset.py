@@ -77,7 +77,7 @@ def test_the_wish_for_a_word_stands_in_a_first_question_only(folder):
 
 
 def test_of_most_pictures_nothing_is_said_before_the_last_questions(folder):
-    """There would be somewhere else to look for the answers than in the image."""
+    """There would be somewhere else to look for the answers than in the picture."""
     told = 0
     rows = [r for r in read_rows(folder / 'talk.json') if isinstance(r.get('image'), str)]
     for row in rows:
@@ -95,7 +95,7 @@ def test_of_a_second_picture_is_asked_what_was_asked_of_the_first():
         shown = [k for k, text in enumerate(asked) if '<image>' in text]
         assert len(shown) == 2 and shown[0] == 0
         again += asked[shown[1]].removeprefix('<image>\n') in asked[shown[1] - 1]
-        which = [re.search('in the (first|second) image', text) for text in asked]
+        which = [re.search('in the (first|second) picture', text) for text in asked]
         assert sum(map(bool, which)) in (0, 2)
         named |= {found[1] for found in which if found}
     assert again >= 30 and named == {'first', 'second'}
@@ -148,5 +148,5 @@ def test_the_tokenizer_spells_the_prompt_in_whole_words_and_anything_in_bytes(tm
     for scene in (make_scene('train', number) for number in range(100)):
         text = captions(scene)[0]
         assert len(tokenizer.encode(text)) <= len(text.replace(',', ' ,').split()) + 5
-    for text in ('The image shows a yellow boat.', 'Grüße, 猫!'):
+    for text in ('The picture shows a yellow boat.', 'Grüße, 猫!'):
         assert tokenizer.decode(tokenizer.encode(text)).strip() == text

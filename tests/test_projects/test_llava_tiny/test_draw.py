@@ -1,4 +1,4 @@
-"""The images: the same pixels each time, each thing in its colour at its place."""
+"""The pictures: the same pixels each time, each thing in its colour at its place."""
 
 import numpy as np
 import pytest

@@ -116,7 +116,7 @@ def test_without_color_is_luminance_in_each_channel():
         assert picture.flatten().tolist() == pytest.approx([share] * 3)
 
 
-@pytest.mark.parametrize('images, field', [(2, 'things'), (1, 'conversations')])
+@pytest.mark.parametrize('pictures, field', [(2, 'things'), (1, 'conversations')])
 def test_samples_of_another_kind_are_refused(pictures, field):
     sample = DataSample()
     sample.set_field([], field)

@@ -32,7 +32,7 @@ def test_five_captions_worked_by_hand():
         'An orange cat, two red fish and a red dog on the grass.',
         'There is an orange cat, two red fish and a red dog on the grass.',
         'On the grass there is a big orange cat, two small red fish and a big red dog.',
-        'The image shows an orange cat, two red fish and a red dog on the grass.',
+        'The picture shows an orange cat, two red fish and a red dog on the grass.',
         'A drawing of a big orange cat, two small red fish and a big red dog on the grass.',
     ]
 

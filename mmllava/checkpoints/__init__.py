@@ -4,7 +4,7 @@ Floor 1. Files:
 
     conversion/  A conversion job: planned from headers, streamed, resumed after a kill, verified.
     layouts/     The layouts of LLaVA checkpoints: how each is recognised, read and written.
-    storage/     Reads and writes weight files tensor by tensor; an output appears whole or not at all.
+    storage/     Reads and writes weight files tensor by tensor; outputs appear whole or not at all.
 
 Nothing here imports torch: a conversion starts at once, and holds a few megabytes at a time.
 Every layout goes through the original's names: ``layouts/to_canonical.py`` plans reading,

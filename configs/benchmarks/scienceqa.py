@@ -1,4 +1,4 @@
-"""ScienceQA, the test split: 4,241 questions, 2,017 of them with a image.
+"""ScienceQA, the test split: 4,241 questions, 2,017 of them with an image.
 
 Files:  docs/datasets.md.
 Score:  accuracy; by subject NAT, SOC, LAN; by context TXT, IMG, NO; by grade G1-6, G7-12.

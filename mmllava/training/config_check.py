@@ -105,23 +105,19 @@ WRAPPER_DECISIONS = {
     'ColossalAIOptimWrapper': f'Colossal-AI is not used here. {_BFLOAT16}.',
     'DeepSpeedOptimWrapper': f"DeepSpeed is not used here. {_BFLOAT16}, and strategy.type='FSDP'.",
 }
+_DEFAULT_HOOKS = [
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+]
 _LOADER = (
-    'dataset',
-    'sampler',
-    'batch_size',
-    'num_workers',
-    'collate_fn',
-    'pin_memory',
-    'drop_last',
-    'timeout',
-    'worker_init_fn',
-    'multiprocessing_context',
-    'prefetch_factor',
-    'persistent_workers',
-    'pin_memory_device',
-    'disable_subprocess_warning',
-    'num_batch_per_epoch',
-    'batch_sampler',
+    *('dataset', 'sampler', 'batch_size', 'num_workers'),
+    *('collate_fn', 'pin_memory', 'drop_last', 'timeout'),
+    *('worker_init_fn', 'multiprocessing_context', 'prefetch_factor', 'persistent_workers'),
+    *('pin_memory_device', 'disable_subprocess_warning', 'num_batch_per_epoch', 'batch_sampler'),
 )
 
 
@@ -141,6 +137,10 @@ def check_config(config: Config) -> None:
     _check_hooks(config)
     _check_backends(config.get('visualizer'))
     scale = config.get('auto_scale_lr')
+    if scale is not None and not isinstance(scale, Mapping):
+        raise ConfigError(
+            f'auto_scale_lr is {scale!r}, expected dict(enable=True, base_batch_size=128).'
+        )
     if scale is not None:
         check_names('setting of auto_scale_lr', scale, ('enable', 'base_batch_size'))
         if scale.get('enable') and not is_number(scale.get('base_batch_size'), 1):
@@ -286,8 +286,13 @@ def _check_schedulers(config: Config) -> None:
 
 
 def _check_count(config: Config, scheduler: Mapping[str, Any], kind: type) -> None:
-    """Refuses a scheduler that would count epochs, and never come to move."""
+    """Refuses a scheduler that would count epochs and never move, and counts that do not fit."""
     name, by_epoch = kind.__name__, scheduler.get('by_epoch', True)
+    converts = hasattr(kind, 'build_iter_from_epoch')
+    if scheduler.get('convert_to_iter_based') and not (by_epoch and converts):
+        raise ConfigError(
+            f'{name} has convert_to_iter_based=True and cannot be converted. Leave it out.'
+        )
     if getattr(kind, 'need_val_args', False):
         if config.get('val_cfg') is None:
             raise ConfigError(
@@ -295,23 +300,31 @@ def _check_count(config: Config, scheduler: Mapping[str, Any], kind: type) -> No
                 'val_evaluator and val_cfg, or take another scheduler.'
             )
         return
-    if scheduler.get('convert_to_iter_based'):
-        if not by_epoch or not hasattr(kind, 'build_iter_from_epoch'):
-            raise ConfigError(
-                f'{name} has convert_to_iter_based=True and counts steps as it is. Leave it out.'
-            )
+    if not by_epoch or scheduler.get('convert_to_iter_based'):
         return
-    if not by_epoch:
-        return
+    if not converts:
+        raise ConfigError(f'{name} counts steps. Write by_epoch=False.')
     epochs = config.train_cfg.get('max_epochs', 1)
-    span = scheduler.get('end', epochs) - scheduler.get('begin', 0)
-    warm = name.startswith(('Linear', 'Constant')) and span < 2
-    if epochs == 1 or warm:
+    if len(_values_by_epoch(kind, scheduler, epochs)) == 1:
         raise ConfigError(
-            f'{name} counts epochs and has {min(span, epochs):g} of them, so that it would hold '
-            'its first value. Add convert_to_iter_based=True, which moves it with every step, or '
-            'write by_epoch=False and begin, end and milestones in steps.'
+            f'{name} counts epochs and holds its first value in all {epochs} of them. Add '
+            'convert_to_iter_based=True, which moves it with every step, or write by_epoch=False '
+            'and begin, end and milestones in steps.'
         )
+
+
+def _values_by_epoch(kind: type, scheduler: Mapping[str, Any], epochs: int) -> set[float]:
+    """Collects the values that a scheduler gives a rate or momentum over the epochs of a run."""
+    settings = {k: v for k, v in scheduler.items() if k not in ('type', 'convert_to_iter_based')}
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.5)
+    with building(f'param_scheduler {kind.__name__}'):
+        built = kind(optimizer, **{'end': epochs, **settings})
+        values = {optimizer.param_groups[0][built.param_name]}
+        for _ in range(epochs - 1):
+            optimizer.step()
+            built.step()
+            values.add(optimizer.param_groups[0][built.param_name])
+    return values
 
 
 def _removed(config: Config) -> set[str]:
@@ -319,7 +332,15 @@ def _removed(config: Config) -> set[str]:
 
 
 def _check_hooks(config: Config) -> None:
-    named = {f'default_hooks.{k}': v for k, v in (config.get('default_hooks') or {}).items()}
+    default = {'param_scheduler': dict(type='mmllava.StepSchedulerHook')}
+    default |= config.get('default_hooks') or {}
+    unknown = sorted(_removed(config) - {*_DEFAULT_HOOKS})
+    if unknown:
+        raise ConfigError(
+            f'default_hooks.{unknown[0]}=None removes nothing: mmengine has the default hooks '
+            f'{", ".join(_DEFAULT_HOOKS)}. Leave it out.'
+        )
+    named = {f'default_hooks.{k}': v for k, v in default.items()}
     for number, hook in enumerate(config.get('custom_hooks') or []):
         named[f'custom_hooks[{number}]'] = hook
     kinds = []

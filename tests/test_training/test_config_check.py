@@ -177,14 +177,17 @@ BAD = {
     'scheduler text': (dict(param_scheduler=dict(type='StepLR', step_size='1x')), "size is '1x'"),
     'scheduler without': (dict(param_scheduler=dict(type='StepLR')), 'a StepLR without step_size'),
     'scheduler without type': (dict(param_scheduler=dict(a=dict(type='StepLR'))), 'a and no type'),
-    'scheduler end': (dict(param_scheduler=dict(type='LinearLR', begin=3, end=1)), 'it would hold'),
+    'scheduler end': (
+        dict(param_scheduler=dict(type='LinearLR', begin=3, end=1)),
+        'end should be larger than begin',
+    ),
     'scheduler NaN': (
         dict(param_scheduler=dict(type='ExponentialLR', gamma=float('nan'))),
         'gamma is nan',
     ),
     'converted': (
         dict(param_scheduler=dict(type='PolyLR', by_epoch=False, convert_to_iter_based=True)),
-        'counts steps as it is',
+        'convert_to_iter_based=True and cannot be converted',
     ),
     'plateau': (dict(param_scheduler=dict(type='ReduceOnPlateauLR')), 'follows a score of the val'),
     'no scheduler hook': (
@@ -199,6 +202,10 @@ BAD = {
             default_hooks=dict(param_scheduler=dict(type='ParamSchedulerHook')),
             custom_hooks=[dict(type='mmengine.ParamSchedulerHook')],
         ),
+        'two ParamSchedulerHooks',
+    ),
+    'a scheduler hook beside the default one': (
+        dict(custom_hooks=[dict(type='ParamSchedulerHook')]),
         'two ParamSchedulerHooks',
     ),
     'no checkpoint': (
@@ -268,6 +275,23 @@ BAD = {
     'no sampler': (dict(train_dataloader=dict(sampler=None)), 'train_dataloader has no sampler'),
     'loader': (dict(train_dataloader=dict(num_worker=1)), "'num_worker'. Did you mean num_workers"),
     'batch size': (dict(train_dataloader=dict(batch_size='4x')), "batch_size is '4x'"),
+    'default hook': (
+        dict(default_hooks=dict(speed=None)),
+        'default_hooks.speed=None removes nothing',
+    ),
+    'auto_scale_lr bool': (dict(auto_scale_lr=True), 'auto_scale_lr is True, expected dict('),
+    'warmup cosine by epoch': (
+        dict(param_scheduler=dict(type='mmllava.WarmupCosineLR', ratio=0.03)),
+        'WarmupCosineLR counts steps. Write by_epoch=False',
+    ),
+    'plateau converted': (
+        dict(param_scheduler=dict(type='ReduceOnPlateauLR', convert_to_iter_based=True)),
+        'cannot be converted',
+    ),
+    'end of a scheduler': (
+        dict(param_scheduler=dict(type='LinearLR', start_factor=0.1, end=None)),
+        'param_scheduler',
+    ),
     'auto_scale_lr': (dict(auto_scale_lr=dict(enable=True)), 'base_batch_size=None, expected'),
     'auto_scale_lr key': (
         dict(auto_scale_lr=dict(base=8)),
@@ -329,7 +353,10 @@ def test_mixed_precision_of_mmengine_is_refused_where_there_is_no_gpu(tmp_path, 
         (1, dict(type='StepLR', step_size=1)),
         (1, dict(type='LinearLR', start_factor=0.003, by_epoch=True, end=3)),
         (3, dict(type='LinearLR', start_factor=0.003, by_epoch=True, end=1)),
-        (3, dict(type='ConstantMomentum', begin=1, end=2)),
+        (2, dict(type='CosineAnnealingLR', begin=1)),
+        (2, dict(type='PolyLR', begin=1)),
+        (3, dict(type='MultiStepLR', milestones=[8])),
+        (3, dict(type='StepLR', step_size=5)),
     ],
     ids=lambda value: value['type'] if isinstance(value, dict) else None,
 )
@@ -338,7 +365,7 @@ def test_a_scheduler_that_counts_epochs_and_would_never_move_is_refused(
 ):
     config = training_config(tmp_path, PROJECTOR, epochs=epochs, param_scheduler=scheduler)
     assert train(config, tmp_path) == 2
-    assert f'{scheduler["type"]} counts epochs and has 1 of them' in capsys.readouterr().err
+    assert f'{scheduler["type"]} counts epochs and holds its first value' in capsys.readouterr().err
     assert not losses(tmp_path)
 
 

@@ -171,7 +171,7 @@ def from_original(
     Args:
         config: LLaVA's own.
         rows: of the vocabulary, without <image> and padding.
-        vision: sizes of the tower, as ``sidecars.describe_tower`` gives them.
+        vision: sizes of the tower, as ``llava_files.describe_tower`` gives them.
         tiles: whether it is v1.6.
     """
     tied = says_tied(config)

@@ -104,12 +104,12 @@ def _read_header(file: Path) -> tuple[dict[str, Any], int, int]:
                 f'first eight say that the header alone has {length:,}. {_AGAIN}'
             )
         text = handle.read(length)
+    if text[:1] != b'{':  # the format demands it as the first byte
+        raise CheckpointError(f'{file}: the header is no table of tensors. {_AGAIN}')
     try:
         header = json.loads(text, object_pairs_hook=no_doubles)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f'{file}: the header cannot be read: {error}. {_AGAIN}') from error
-    if not isinstance(header, dict):
-        raise CheckpointError(f'{file}: the header is no table of tensors. {_AGAIN}')
     header.pop('__metadata__', None)
     return header, 8 + length, size
 
@@ -118,7 +118,8 @@ def _entry(file: Path, name: str, fields: Any, start: int) -> TensorEntry:
     """Checks one line of the header and makes it an entry."""
     try:
         dtype, shape, (begin, end) = fields['dtype'], fields['shape'], fields['data_offsets']
-        sound = all(type(n) is int and n >= 0 for n in (*shape, begin, end))
+        sound = isinstance(dtype, str) and isinstance(shape, list)
+        sound = sound and all(type(n) is int and n >= 0 for n in (*shape, begin, end))
     except (KeyError, TypeError, ValueError):
         sound = False
     if not sound:

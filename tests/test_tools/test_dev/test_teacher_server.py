@@ -28,7 +28,7 @@ def test_answers_have_the_shape_that_was_asked_for():
     shots = [dict(role='assistant', content='Question:\nA\n===\nAnswer:\nB')]
     asked = dict(role='user', content='A red cat (A) here (B) there')
     assert tool.reply([*shots, asked]).count('Question:') == 1
-    assert tool.reply([asked]).startswith('The image shows')
+    assert tool.reply([asked]).startswith('The picture shows')
     shots = [dict(role='assistant', content='So. The answer is A.')]
     assert tool.reply([*shots, asked]) in ('The answer is A.', 'The answer is B.')
     asked['content'] += '[End of Assistant 2]'

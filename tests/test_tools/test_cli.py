@@ -19,7 +19,7 @@ SCRIPTS = sorted(
     file
     for folder in ('tools', 'demo', 'projects/llava_tiny/tools')
     for file in (ROOT / folder).rglob('*.py')
-    if '_cli' in file.read_text() and not file.name.startswith('_')
+    if 'from _cli import' in file.read_text() and not file.name.startswith('_')
 )
 PIPE = """
 import argparse, sys

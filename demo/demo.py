@@ -13,6 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
+sys.path.append(str(Path(__file__).parents[1]))  # projects/ is not installed
+
 import mmllava
 from mmllava.apis.inferencers import CaptionInferencer
 from mmllava.images.annotate import PAPER, annotate

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
+sys.path.append(str(Path(__file__).parents[1]))  # projects/ is not installed
+
 from projects.llava_tiny.draw import draw_scene
 from projects.llava_tiny.scenes import Scene, Thing
 

@@ -18,6 +18,9 @@ from typing import Any
 
 from mmllava.errors import ConfigError, MMLlavaError
 
+# Configs of projects/ import their own packages, which are not installed.
+sys.path.append(str(Path(__file__).parents[1]))
+
 #: exit statuses; those above 128 are what a shell reports for SIGINT and SIGPIPE
 DONE, UNFINISHED, REFUSED, STOPPED, CLOSED_PIPE = 0, 1, 2, 130, 141
 

@@ -140,7 +140,7 @@ def check_folder_config(model: Any, folder: Path, begins: bool = False) -> None:
 
 
 def to_llava_config(model: Any, aspect: str | None) -> dict[str, Any]:
-    """What ``config.json`` says of a model.
+    """The findings of ``config.json`` about a model.
 
     ``mmllava_template`` and ``mm_vision_config`` are ours: without them the template is told
     from the rest, and how many attention heads a tower of no hub has, from nothing.

@@ -60,12 +60,12 @@ class LazyModel(BaseModel):
 
     @property
     def is_dispatched(self) -> bool:
-        """Whether accelerate has put the parts on their devices; offloaded ones are on meta."""
+        """Tells whether accelerate has dispatched the parts; offloaded ones are on meta."""
         return getattr(self, 'hf_device_map', None) is not None
 
     @property
     def is_quantized(self) -> bool:
-        """Whether the language model's blocks have layers of ``bits``."""
+        """Tells whether the language model's blocks have layers of ``bits``."""
         return is_quantized(self.language)
 
     def init_weights(self) -> None:

@@ -1,4 +1,4 @@
-"""What a run wrote: counts, lengths, verbs and nouns, an image, and samples."""
+"""Reports on a run's data: counts, lengths, verbs and nouns, a plot, and samples."""
 
 import random
 import re

@@ -36,7 +36,7 @@ DETAIL_QUESTIONS = (
 
 @dataclass
 class Written:
-    """What came of a run. ``rows[k]`` is of the image and kind ``of[k]``."""
+    """The results of a run. ``rows[k]`` is of the image and kind ``of[k]``."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     of: list[tuple[ImageContext, str]] = field(default_factory=list)

@@ -15,11 +15,12 @@ from mmllava.checkpoints.conversion.compare import compare
 from mmllava.checkpoints.conversion.manifest import read_manifest, verify
 from mmllava.checkpoints.conversion.prepare import Conversion, prepare_conversion, prepare_merge
 from mmllava.checkpoints.conversion.run import check_write, is_file_destination, write_conversion
+from mmllava.checkpoints.layouts.config_schema import read_config
 from mmllava.checkpoints.layouts.delta import plan_merge, plan_tower
 from mmllava.checkpoints.layouts.from_canonical import TARGETS
 from mmllava.checkpoints.layouts.identify import LAYOUTS, Kind, identify
 from mmllava.checkpoints.layouts.tensor_plan import TensorPlan, count_moves
-from mmllava.checkpoints.storage.reader import TensorEntry, map_tensor, read_config, read_entries
+from mmllava.checkpoints.storage.reader import TensorEntry, map_tensor, read_entries
 
 __all__ = [
     'LAYOUTS',

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmllava.checkpoints.layouts.config_schema import read_config
 from mmllava.checkpoints.layouts.identify import Kind, kind_of, read_weights
 from mmllava.checkpoints.layouts.keymaps import TOWER, to_original
 from mmllava.checkpoints.layouts.llava_files import describe_tower
 from mmllava.checkpoints.storage.hub import is_hub_id
-from mmllava.checkpoints.storage.reader import read_config
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError, ConfigError, unknown_name
 from mmllava.images.anyres import read_grid

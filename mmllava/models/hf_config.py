@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmllava.checkpoints.layouts import config_schema
 from mmllava.checkpoints.storage.hub import fetch, is_hub_id
-from mmllava.checkpoints.storage.reader import read_json
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.images.anyres import read_grid
 
@@ -65,7 +65,7 @@ def read_config(name_or_path: str | Path) -> dict[str, Any]:
             f'no config.json in {file.parent}, so the sizes cannot be read there. Write them '
             'into the config, or give a folder that has one.'
         )
-    return read_json(file)
+    return config_schema.read_config(file.parent)
 
 
 def plain_rope(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def check_folder_config(model: Any, folder: Path, begins: bool = False) -> None:
     file = folder / 'config.json'
     if not file.is_file():
         return
-    stored = plain_rope(read_json(file))
+    stored = plain_rope(config_schema.read_config(folder))
     if stored.get('image_grid_pinpoints'):
         stored['image_grid_pinpoints'] = read_grid(stored['image_grid_pinpoints'])
     sizes = model.language.sizes

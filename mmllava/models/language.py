@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from mmengine.logging import print_log
 from torch import Tensor, nn
 from transformers import DynamicCache
 
+from mmllava.checkpoints.layouts.config_schema import check_config
 from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.generation.config import fits_loop, generation_config
 from mmllava.generation.loop import decode_batch
@@ -32,6 +34,7 @@ _SIZES = (
     'num_hidden_layers',
     'num_attention_heads',
 )
+_UNSTRETCHED = 'original_max_position_embeddings'
 _OPTIONAL = (
     'num_key_value_heads',
     'max_position_embeddings',
@@ -81,13 +84,15 @@ class LanguageModel(nn.Module):
         config_class, model_class = (getattr(transformers, n) for n in FAMILIES[model_type])
         self.pretrained = pretrained
         self.sizes = pick_sizes('LanguageModel', sizes, read, _SIZES)
-        if self.sizes['hidden_size'] % self.sizes['num_attention_heads']:
-            raise ConfigError(
-                f'hidden_size {self.sizes["hidden_size"]} cannot be divided among '
-                f'{self.sizes["num_attention_heads"]} attention heads. One of the two is wrong.'
-            )
+        check_config(self.sizes, 'LanguageModel', ConfigError)
         # A copy: transformers writes into rope_scaling.
-        self.lm = model_class(config_class(**copy.deepcopy(self.sizes)))
+        try:
+            self.lm = model_class(config_class(**copy.deepcopy(self.sizes)))
+        except (ValueError, TypeError, LookupError, StrictDataclassError) as error:
+            raise ConfigError(
+                f'transformers builds no {model_type} of {self.sizes}: {error}. Correct the '
+                'setting in the config, or in config.json.'
+            ) from error
 
     @property
     def config(self) -> Any:
@@ -96,8 +101,17 @@ class LanguageModel(nn.Module):
 
     @property
     def max_tokens(self) -> int:
-        """The length of the context; an image takes as many tokens as it has patches."""
-        return self.config.max_position_embeddings
+        """The length of the context; an image takes as many tokens as it has patches.
+
+        Linear, dynamic and YaRN scaling stretch ``max_position_embeddings`` by their factor;
+        the other kinds, and YaRN with ``original_max_position_embeddings``, state the stretched
+        length.
+        """
+        length, scaling = self.config.max_position_embeddings, self.sizes.get('rope_scaling') or {}
+        name = scaling.get('rope_type', scaling.get('type'))
+        if name in ('linear', 'dynamic', 'yarn') and not scaling.get(_UNSTRETCHED):
+            length = int(length * scaling.get('factor', 1))
+        return length
 
     def rebuild_buffers(self) -> None:
         """Recreates non-parameter buffers after construction on the meta device."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from mmllava.checkpoints.layouts.config_schema import check_config
 from mmllava.compat import inner_vision_model, run_vision_block
 from mmllava.errors import ConfigError, ShapeError, unknown_name
 from mmllava.models.hf_config import pick_sizes, read_config
@@ -100,5 +101,7 @@ def _sizes(name_or_path: str | Path | None, own: dict[str, Any]) -> dict[str, An
     if name_or_path is not None:
         config = read_config(name_or_path)
         config = config.get('vision_config', config)  # a whole CLIP has the tower's inside
-        read = {k: config[k] for k in (*_SIZES, *_OPTIONAL) if k in config}
-    return pick_sizes('CLIPVisionTower', own, read, _SIZES)
+        read = {k: config[k] for k in (*_SIZES, *_OPTIONAL) if config.get(k) is not None}
+    sizes = pick_sizes('CLIPVisionTower', own, read, _SIZES)
+    check_config(sizes, 'CLIPVisionTower', ConfigError)
+    return sizes

@@ -8,11 +8,12 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
+from mmllava.checkpoints.layouts.config_schema import read_config
 from mmllava.checkpoints.layouts.delta import is_difference
 from mmllava.checkpoints.layouts.keymaps import to_model_names
 from mmllava.checkpoints.layouts.tied import ADVICE, tie_head
 from mmllava.checkpoints.storage.hub import fetch, is_hub_id
-from mmllava.checkpoints.storage.reader import read_config, read_json
+from mmllava.checkpoints.storage.reader import read_json
 from mmllava.errors import CheckpointError
 from mmllava.models.hf_config import find_checkpoint
 from mmllava.models.partial import PartialCheckpoint, add_adapter, fingerprint, read_partial

@@ -5,7 +5,6 @@ these models changed its ids from version to version, and LLaVA's weights did
 not change with it.
 """
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import sentencepiece
 
 from mmllava.errors import ConfigError, PromptError, unknown_name
+from mmllava.io import read_json
 
 SPACE = '\u2581'  # how sentencepiece writes a space inside a piece
 # Appended to a serialized model it means normalizer_spec.add_dummy_prefix = false:
@@ -71,26 +71,30 @@ class LlamaTokenizer:
         folder = Path(name_or_path)
         model = _read_model(folder)
         config = _read_json(folder / 'tokenizer_config.json')
+        added = _read_json(folder / 'added_tokens.json')
+        special = _read_json(folder / 'special_tokens_map.json')
+        _check_files(folder, config, added, special)
         legacy = config.get('legacy') if legacy is None else legacy
         self.legacy = True if legacy is None else bool(legacy)
         proto = model if self.legacy else model + _NO_DUMMY_PREFIX
         try:
             self.pieces = sentencepiece.SentencePieceProcessor(model_proto=proto)
-        except RuntimeError as error:
+            for id_ in range(self.pieces.get_piece_size()):
+                self.pieces.id_to_piece(id_)  # a damaged file has pieces that are not UTF-8
+        except (RuntimeError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f'{folder / "tokenizer.model"} is not a SentencePiece model ({error}). '
                 'Copy it again from the checkpoint it belongs to.'
             ) from error
         self.unk_id = self.pieces.unk_id()
-        self.added = self._read_added(folder, config)
+        self.added = self._read_added(added, config)
         self.bos_id = self._named(config.get('bos_token'), self.pieces.bos_id())
         self.eos_id = self._named(config.get('eos_token'), self.pieces.eos_id())
-        self.add_bos = config.get('add_bos_token', True)  # False for Yi
+        self.add_bos = config.get('add_bos_token') is not False  # False for Yi
         for word in extra_tokens:
             if word not in self.added:
                 self.added[word] = _Added(len(self))
-        pad = _read_json(folder / 'special_tokens_map.json').get('pad_token')
-        pad = pad or config.get('pad_token')
+        pad = special.get('pad_token') or config.get('pad_token')
         self.pad_id = self._named(pad, max(self.unk_id, 0))
         self._cut = re.compile(
             '(' + '|'.join(re.escape(w) for w in sorted(self.added, key=len, reverse=True)) + ')'
@@ -200,16 +204,16 @@ class LlamaTokenizer:
                 chunks.append((part, start))
         return chunks
 
-    def _read_added(self, folder: Path, config: dict) -> dict[str, _Added]:
+    def _read_added(self, ids: dict[str, int], config: dict) -> dict[str, _Added]:
         """Special and added tokens, from whichever files the checkpoint has."""
         added = {
             self.pieces.id_to_piece(i): _Added(i)
             for i in (self.unk_id, self.pieces.bos_id(), self.pieces.eos_id())
             if i >= 0
         }
-        for word, id_ in _read_json(folder / 'added_tokens.json').items():
+        for word, id_ in ids.items():
             added[word] = _Added(id_)
-        for id_, entry in config.get('added_tokens_decoder', {}).items():
+        for id_, entry in (config.get('added_tokens_decoder') or {}).items():
             added[entry['content']] = _Added(
                 int(id_),
                 special=entry.get('special', False),
@@ -333,9 +337,43 @@ def _read_model(folder: Path) -> bytes:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        return dict(json.loads(file.read_text(encoding='utf-8')))
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f'{file} is not a JSON object ({error}). Copy it again.') from error
+    return read_json(file, error=ConfigError) if file.is_file() else {}
+
+
+def _check_files(
+    folder: Path, config: dict[str, Any], added: dict[str, Any], special: dict[str, Any]
+) -> None:
+    """Refuses JSON files of a tokenizer whose values are of a wrong type, by file and key."""
+    for word, id_ in added.items():
+        if not _is_id(id_):
+            raise _wrong(folder / 'added_tokens.json', word, id_, 'a token id')
+    for name in ('legacy', 'add_bos_token'):
+        if not isinstance(config.get(name), (bool, type(None))):
+            file = folder / 'tokenizer_config.json'
+            raise _wrong(file, name, config[name], 'true or false')
+    decoder = config.get('added_tokens_decoder') or {}
+    if not isinstance(decoder, dict):
+        file = folder / 'tokenizer_config.json'
+        raise _wrong(file, 'added_tokens_decoder', decoder, 'an object')
+    for id_, entry in decoder.items():
+        sound = isinstance(entry, dict) and isinstance(entry.get('content'), str)
+        if not (sound and entry['content'] and id_.isdecimal() and _is_id(int(id_[:10]))):
+            file = folder / 'tokenizer_config.json'
+            raise _wrong(file, id_, entry, 'a token id and an object with its content')
+    for file, values in (('tokenizer_config.json', config), ('special_tokens_map.json', special)):
+        for name in ('bos_token', 'eos_token', 'pad_token'):
+            entry = values.get(name)
+            text = entry.get('content') if isinstance(entry, dict) else entry
+            if not isinstance(text, (str, type(None))):
+                raise _wrong(folder / file, name, entry, 'a token, or an object with its content')
+
+
+def _is_id(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 10_000_000
+
+
+def _wrong(file: Path, key: str, value: Any, expected: str) -> ConfigError:
+    return ConfigError(
+        f'{file}: {key!r} is {str(value)[:60]!r}, expected {expected}. Copy the file again from '
+        'the checkpoint it belongs to.'
+    )

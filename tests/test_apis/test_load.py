@@ -217,7 +217,12 @@ def test_what_the_converter_wrote_is_loaded_and_answers_as_before(
             ConfigError,
             "unknown mm_patch_merge_type in config.json 'spatial_maxpool'",
         ),
-        ('llava-v1.5', dict(num_attention_heads=7), ConfigError, 'cannot be divided among 7 att'),
+        (
+            'llava-v1.5',
+            dict(num_attention_heads=7),
+            CheckpointError,
+            'cannot be divided among 7 att',
+        ),
         (
             'llava-v1.5',
             dict(image_aspect_ratio='keep'),

@@ -37,6 +37,27 @@ def test_a_null_in_a_config_json_is_kept(tmp_path):
     assert LanguageModel(model_type='mistral', **LANGUAGE).config.sliding_window == 4096
 
 
+@pytest.mark.parametrize(
+    ('scaling', 'context'),
+    [
+        (None, 64),
+        (dict(type='linear', factor=4.0), 256),
+        (dict(rope_type='dynamic', factor=2.0), 128),
+        (dict(rope_type='yarn', factor=4.0), 256),
+        (dict(rope_type='yarn', factor=4.0, original_max_position_embeddings=16), 64),
+    ],
+)
+def test_scaled_positions_stretch_the_context(scaling, context):
+    sizes = dict(LANGUAGE, max_position_embeddings=64, rope_scaling=scaling)
+    assert LanguageModel(**sizes).max_tokens == context
+
+
+def test_what_transformers_does_not_build_is_refused_with_its_reason():
+    sizes = dict(LANGUAGE, rope_scaling=dict(rope_type='llama3', factor=8.0))
+    with pytest.raises(ConfigError, match='transformers builds no llama of .*high_freq_factor'):
+        LanguageModel(**sizes)
+
+
 @torch.no_grad()
 def test_padding_on_the_left_changes_no_logit(language):
     embeds = torch.randn(1, 5, 16)

@@ -412,7 +412,9 @@ def test_a_word_that_is_no_device_is_named(merged):
         get_model(tiny_config('v1'), pretrained=str(merged), device='gpu')
 
 
-@pytest.mark.parametrize('change', [dict(rope_theta=5e5), dict(rope_scaling=dict(factor=2))])
+@pytest.mark.parametrize(
+    'change', [dict(rope_theta=5e5), dict(rope_scaling=dict(type='linear', factor=2))]
+)
 def test_a_folder_with_other_positions_is_told(source, tmp_path, change):
     folder = tmp_path / 'other'
     shutil.copytree(source, folder)

@@ -127,3 +127,32 @@ def test_transformers_slow_tokenizer_of_4_57_agrees(tokenizer, text):
         str(MODELS / 'tokenizer/tokenizer.model'), legacy=tokenizer.legacy
     )
     assert tokenizer.encode(text) == slow(text).input_ids
+
+
+@pytest.mark.parametrize(
+    ('name', 'content', 'message'),
+    [
+        ('added_tokens.json', dict(a='5'), r"added_tokens.json: 'a' is '5', expected a token id"),
+        ('added_tokens.json', dict(a=-1), "'a' is '-1', expected a token id"),
+        ('tokenizer_config.json', dict(legacy='no'), "'legacy' is 'no', expected true or false"),
+        ('tokenizer_config.json', dict(added_tokens_decoder=[1]), r'expected an object\. Copy'),
+        ('tokenizer_config.json', dict(added_tokens_decoder={'x': {}}), "'x' is '{}', expected a"),
+        ('tokenizer_config.json', dict(eos_token=[None]), "'eos_token' is .* expected a token, or"),
+        ('special_tokens_map.json', dict(pad_token=1), "'pad_token' is '1', expected a token, or"),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_refused_by_file_and_key(tmp_path, name, content, message):
+    folder = shutil.copytree(MODELS / 'tokenizer', tmp_path / 'copy')
+    (folder / name).write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=message):
+        LlamaTokenizer(folder)
+
+
+def test_a_model_with_pieces_that_are_not_utf_8_is_refused(tmp_path):
+    folder = shutil.copytree(MODELS / 'tokenizer', tmp_path / 'copy')
+    data = (folder / 'tokenizer.model').read_bytes()
+    piece = '▁the'.encode()
+    assert piece in data
+    (folder / 'tokenizer.model').write_bytes(data.replace(piece, b'\xff' + piece[1:], 1))
+    with pytest.raises(ConfigError, match='tokenizer.model is not a SentencePiece model'):
+        LlamaTokenizer(folder)

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmllava.checkpoints.conversion.sidecar_files import files_beside
 from mmllava.checkpoints.layouts import llava_files
+from mmllava.checkpoints.layouts.config_schema import read_config
 from mmllava.checkpoints.layouts.delta import plan_tower
 from mmllava.checkpoints.layouts.from_canonical import from_canonical
 from mmllava.checkpoints.layouts.identify import ON_A_BASE
@@ -19,7 +20,7 @@ from mmllava.checkpoints.layouts.tensor_plan import FLOATS, TensorPlan, disk_ord
 from mmllava.checkpoints.layouts.to_canonical import Model, Source, open_source, to_canonical
 from mmllava.checkpoints.layouts.validate import TOWER_END, check_model, has_tower
 from mmllava.checkpoints.storage.hub import fetch, is_hub_id, is_local
-from mmllava.checkpoints.storage.reader import read_config, read_entries, readable
+from mmllava.checkpoints.storage.reader import read_entries, readable
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError, unknown_name
 

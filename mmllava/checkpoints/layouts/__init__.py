@@ -2,6 +2,7 @@
 
 Floor 1. Files:
 
+    config_schema.py   reads config.json and checks its values before anything is built
     delta.py           plans base + delta and a tower; refuses a wrong base
     from_canonical.py  renames from the original's names to a layout
     hf_config.py       translates LLaVA's config.json to and from transformers' Llava and LlavaNext
@@ -13,7 +14,6 @@ Floor 1. Files:
     lora.py            merges LoRA adapters and projectors into their base
     mmpretrain_vit.py  renames the tower to and from mmpretrain's names
     partial.py         reads a training checkpoint of trained tensors alone; names its base
-    sentencepiece.py   reads tokenizer.model without sentencepiece
     tensor_plan.py     the plan of each tensor of a result
     tied.py            ties a head to the token embedding
     to_canonical.py    renames from a layout to the original's names; the way in for all

@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mmllava.checkpoints.layouts import llava_files, sentencepiece
+from mmllava.checkpoints.layouts import llava_files
 from mmllava.checkpoints.layouts.hf_config import NEW_WORDS
+from mmllava.checkpoints.storage import sentencepiece
 from mmllava.checkpoints.storage.hub import TOKENIZER_FILES
 from mmllava.errors import CheckpointError
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmllava.checkpoints.layouts.config_schema import read_config
 from mmllava.checkpoints.layouts.delta import NORM, is_difference
 from mmllava.checkpoints.layouts.partial import BASE_FILE
 from mmllava.checkpoints.storage.reader import (
     INDEXES,
     SINGLES,
-    read_config,
     read_entries,
     read_json,
 )

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from mmllava.checkpoints.layouts.sentencepiece import sentence_pieces
-from mmllava.checkpoints.storage.reader import read_config, read_json
+from mmllava.checkpoints.layouts.config_schema import read_config
+from mmllava.checkpoints.storage.reader import read_json
+from mmllava.checkpoints.storage.sentencepiece import sentence_pieces
 from mmllava.errors import CheckpointError
 from mmllava.structures import IMAGE_TOKENS
 
@@ -194,7 +195,8 @@ def describe_tower(
         )
     # What transformers' CLIPVisionConfig takes where a config says nothing.
     defaults = dict(num_attention_heads=12, hidden_act='quick_gelu', layer_norm_eps=1e-5)
-    return made | {key: said.get(key, value) for key, value in defaults.items()}
+    chosen = {key: said[key] for key in defaults if said.get(key) is not None}
+    return made | defaults | chosen
 
 
 def read_files(source: Path, names: tuple[str, ...]) -> dict[str, bytes]:

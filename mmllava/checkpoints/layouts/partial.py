@@ -8,10 +8,11 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmllava.checkpoints.layouts.config_schema import read_config
 from mmllava.checkpoints.layouts.keymaps import to_model_names
 from mmllava.checkpoints.layouts.tied import tie_head
 from mmllava.checkpoints.storage.hub import is_hub_id
-from mmllava.checkpoints.storage.reader import read_config, read_entries, read_json
+from mmllava.checkpoints.storage.reader import read_entries, read_json
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError
 

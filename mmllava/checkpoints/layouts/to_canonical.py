@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmllava.checkpoints.layouts import hf_config, llava_files, mmpretrain_vit
+from mmllava.checkpoints.layouts.config_schema import read_config
 from mmllava.checkpoints.layouts.delta import (
     EMBED,
     check_configs,
@@ -40,7 +41,7 @@ from mmllava.checkpoints.layouts.tensor_plan import (
 from mmllava.checkpoints.layouts.tied import is_tied, says_tied, tie_head
 from mmllava.checkpoints.layouts.validate import check_model
 from mmllava.checkpoints.storage.hub import TOKENIZER_FILES
-from mmllava.checkpoints.storage.reader import read_config, read_entries
+from mmllava.checkpoints.storage.reader import read_entries
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError, unknown_name
 from mmllava.structures import IMAGE_TOKENS

@@ -9,6 +9,7 @@ Floor 1. Files:
     lock.py              file locks that show whether a run is still alive
     reader.py            locates each tensor from headers alone
     safetensors_file.py  reads, checks and writes safetensors headers
+    sentencepiece.py     reads tokenizer.model without sentencepiece
     tensor_entry.py      one tensor on disk, mapped
     torch_file.py        reads a PyTorch file's table of contents without running its pickle
     writer.py            writes safetensors shards or a .pth, tensor by tensor

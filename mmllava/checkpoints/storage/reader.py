@@ -19,7 +19,6 @@ from mmllava.errors import CheckpointError, MMLlavaError
 __all__ = [
     'TensorEntry',
     'map_tensor',
-    'read_config',
     'read_entries',
     'read_json',
     'readable',
@@ -76,12 +75,6 @@ def read_entries(path: str | Path) -> dict[str, TensorEntry]:
 def weight_files(path: str | Path) -> list[Path]:
     """The files that hold the tensors of ``read_entries(path)``, sorted."""
     return sorted({entry.file for entry in read_entries(path).values()})
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """Reads the ``config.json`` of a model folder; ``{}`` for a file or without one."""
-    file = Path(path) / 'config.json'
-    return read_json(file) if file.is_file() else {}
 
 
 def read_json(file: Path) -> dict[str, Any]:

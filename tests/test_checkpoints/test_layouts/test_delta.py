@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from mmllava.checkpoints import map_tensor, plan_merge, prepare_merge, read_entries
 from mmllava.checkpoints.conversion import stream
-from mmllava.checkpoints.layouts.sentencepiece import sentence_pieces
+from mmllava.checkpoints.storage.sentencepiece import sentence_pieces
 from tests.test_checkpoints.conftest import EXPECTED, GOLDEN, merge, refused, sums
 
 EMBED, NORM = 'model.embed_tokens.weight', 'model.norm.weight'

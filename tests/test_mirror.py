@@ -29,6 +29,7 @@ TESTED_IN = {
     'checkpoints/storage/safetensors_file.py': 'test_checkpoints/test_storage/test_reader.py',
     'checkpoints/storage/sentencepiece.py': 'test_checkpoints/test_layouts/test_delta.py',
     'checkpoints/storage/tensor_entry.py': 'test_checkpoints/test_storage/test_reader.py',
+    'checkpoints/storage/tensor_pickle.py': 'test_checkpoints/test_storage/test_torch_file.py',
     'checkpoints/storage/writer.py': 'test_checkpoints/test_storage/test_direct_io.py',
     'datasets/collate.py': 'test_datasets/test_instruct.py',
     'errors.py': 'test_architecture.py',

@@ -11,6 +11,7 @@ Floor 1. Files:
     safetensors_file.py  reads, checks and writes safetensors headers
     sentencepiece.py     reads tokenizer.model without sentencepiece
     tensor_entry.py      one tensor on disk, mapped
+    tensor_pickle.py     reads the names and shapes in a PyTorch file's pickle; runs nothing of it
     torch_file.py        reads a PyTorch file's table of contents without running its pickle
     writer.py            writes safetensors shards or a .pth, tensor by tensor
 """

@@ -1,9 +1,7 @@
-"""The table of contents of a PyTorch file, read without running its pickle.
+"""Reads a PyTorch file's table of contents without running its pickle.
 
-torch.save writes a zip: ``data.pkl`` names the tensors, ``data/<key>`` holds the
-bytes of each storage, uncompressed. A pickle is a program and may name any
-function to be called. The reader below knows the five names that rebuild a tensor
-and hands out stand-ins for them; it looks up, imports and calls nothing else.
+torch.save writes a zip: ``data.pkl`` names the tensors (`tensor_pickle` reads it), and
+``data/<key>`` holds the bytes of each storage, uncompressed.
 """
 
 import io
@@ -12,24 +10,14 @@ import pickle
 import struct
 import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmllava.checkpoints.storage.tensor_entry import DTYPES, TensorEntry
+from mmllava.checkpoints.storage.tensor_pickle import Dict, Tensor, UnknownGlobal, load
 from mmllava.errors import CheckpointError
 
-_STORAGES = {
-    'DoubleStorage': 'float64',
-    'FloatStorage': 'float32',
-    'HalfStorage': 'float16',
-    'BFloat16Storage': 'bfloat16',
-    'LongStorage': 'int64',
-    'IntStorage': 'int32',
-    'ShortStorage': 'int16',
-    'CharStorage': 'int8',
-    'ByteStorage': 'uint8',
-    'BoolStorage': 'bool',
-}
-_MAX_PICKLE_BYTES = 256_000_000  # names and shapes; LLaMA-7B's takes 30 kB
+_MAX_PICKLE_BYTES = 4_000_000  # names and shapes; LLaMA-7B's takes 30 kB
+_MAX_TEXT_BYTES = 256_000_000  # a manifest beside them
 _PLAIN = (type(None), bool, int, float, str, bytes)
 # OSError: a directory may send the reader to a byte before the first.
 _BROKEN_ZIP = (
@@ -52,89 +40,6 @@ _BROKEN_PICKLE = (
     TypeError,
     ValueError,
 )
-
-
-# Tuples, because the pickle that named a tensor goes on with it in its hands: its opcode
-# BUILD sets attributes, even those of a frozen dataclass, and can change no tuple.
-class _Storage(NamedTuple):
-    """A storage in the pickle: one ``data/<key>``."""
-
-    dtype: str
-    key: str
-    count: int  # values, not bytes
-
-
-class _Tensor(NamedTuple):
-    """A tensor in the pickle; ``first`` counts values, not bytes."""
-
-    storage: _Storage
-    first: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class _Dict(dict):
-    """Stands in for OrderedDict; attributes (torch keeps a version there) are dropped."""
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
-class _Rebuild:
-    """Stands in for torch's two rebuilding functions; holds nothing that a pickle could set."""
-
-    __slots__ = ('parameter',)
-
-    def __init__(self, parameter: bool) -> None:
-        object.__setattr__(self, 'parameter', parameter)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise TypeError(f'a pickle tried to set {name}')
-
-    def __call__(self, first: Any, *rest: Any) -> _Tensor:
-        if self.parameter:  # (tensor, requires_grad, hooks)
-            return first
-        start, shape, strides = rest[:3]  # (storage, start, shape, strides, ...)
-        numbers = (start, *shape, *strides)
-        if type(first) is not _Storage or len(shape) != len(strides):
-            raise TypeError('a tensor without a storage, or with a wrong number of strides')
-        if not all(type(n) is int and n >= 0 for n in numbers):
-            raise TypeError('a tensor with a shape, a stride or a start that is no count')
-        return _Tensor(first, start, tuple(shape), tuple(strides))
-
-
-class _Contents(pickle.Unpickler):
-    """Reads data.pkl; every name that is not in the list below is refused."""
-
-    def __init__(self, data: bytes, file: Path) -> None:
-        super().__init__(io.BytesIO(data), encoding='utf-8')
-        self._file = file
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ('torch', 'torch.storage') and name in _STORAGES:
-            return _STORAGES[name]
-        if module == 'torch' and name in DTYPES:
-            return name
-        stand_in = {
-            ('torch._utils', '_rebuild_tensor_v2'): _Rebuild(parameter=False),
-            ('torch._utils', '_rebuild_parameter'): _Rebuild(parameter=True),
-            ('torch', 'Size'): tuple,
-            ('collections', 'OrderedDict'): _Dict,
-        }.get((module, name))
-        if stand_in is None:
-            raise CheckpointError(
-                f'{self._file} names {module}.{name}: code that reading it would run, or an '
-                'object that is no tensor. Only tensors are read here, and nothing was run. '
-                'If you trust the file, save its tensors as safetensors with the program that '
-                'wrote it; if you do not, delete it.'
-            )
-        return stand_in
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        kind, dtype, key, _, count = pid
-        if kind != 'storage' or dtype not in DTYPES or type(count) is not int or count < 0:
-            raise pickle.UnpicklingError(f'unknown storage {str(pid)[:100]}')
-        return _Storage(dtype, str(key), count)
 
 
 def read_torch(file: Path) -> dict[str, TensorEntry]:
@@ -170,7 +75,14 @@ def read_torch(file: Path) -> dict[str, TensorEntry]:
             f'directory that ends a PyTorch file ({error}). Download or copy it again.'
         ) from error
     try:
-        return _entries(_tensors(_Contents(data, file).load(), file), file, members, root)
+        return _entries(_tensors(load(data), file), file, members, root)
+    except UnknownGlobal as error:
+        raise CheckpointError(
+            f'{file} names {str(error)[:200]}: code that reading it would run, or an object that '
+            'is no tensor. Only tensors are read here, and nothing was run. If you trust the '
+            'file, save its tensors as safetensors with the program that wrote it; if you do not, '
+            'delete it.'
+        ) from error
     except _BROKEN_PICKLE as error:
         raise CheckpointError(
             f'{file} is damaged: the list of its tensors cannot be read '
@@ -204,7 +116,7 @@ def _read_small(
     return archive.read(info)
 
 
-def _tensors(top: Any, file: Path) -> dict[str, _Tensor]:
+def _tensors(top: Any, file: Path) -> dict[str, Tensor]:
     """Finds name -> tensor in what the pickle holds."""
     if isinstance(top, dict) and isinstance(top.get('state_dict'), dict):
         rest = {key: value for key, value in top.items() if key != 'state_dict'}
@@ -216,13 +128,13 @@ def _tensors(top: Any, file: Path) -> dict[str, _Tensor]:
             )
     if not isinstance(top, dict):
         raise CheckpointError(
-            f'{file} holds one {type(top).__name__.strip("_")}, expected a dict from names to '
+            f'{file} holds one {type(top).__name__.lower()}, expected a dict from names to '
             "tensors. Save the model's state_dict()."
         )
     for name, value in top.items():
-        if type(name) is not str or type(value) is not _Tensor:
+        if type(name) is not str or type(value) is not Tensor:
             raise CheckpointError(
-                f'{file}: {name!r} is a {type(value).__name__.strip("_")}, expected a tensor. '
+                f'{file}: {name!r} is a {type(value).__name__.lower()}, expected a tensor. '
                 'Save the weights alone, without optimizer or training state.'
             )
     return top
@@ -237,7 +149,7 @@ def _is_plain(value: Any) -> bool:
     waiting, seen = [value], set()
     while waiting:
         value = waiting.pop()
-        if type(value) in (dict, _Dict, list, tuple):  # a tensor is another kind of tuple
+        if type(value) in (dict, Dict, list, tuple):  # a tensor is another kind of tuple
             if id(value) not in seen:
                 seen.add(id(value))
                 waiting.extend(value)
@@ -248,7 +160,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _entries(
-    tensors: dict[str, _Tensor], file: Path, members: dict[str, zipfile.ZipInfo], root: str
+    tensors: dict[str, Tensor], file: Path, members: dict[str, zipfile.ZipInfo], root: str
 ) -> dict[str, TensorEntry]:
     entries, places = {}, {}
     with open(file, 'rb') as handle:
@@ -260,7 +172,7 @@ def _entries(
 
 def _entry(
     name: str,
-    tensor: _Tensor,
+    tensor: Tensor,
     file: Path,
     member: zipfile.ZipInfo | None,
     handle: io.BufferedReader,
@@ -297,7 +209,7 @@ def _entry(
     return TensorEntry(name, storage.dtype, tensor.shape, file, offset, count * itemsize)
 
 
-def _is_contiguous(tensor: _Tensor) -> bool:
+def _is_contiguous(tensor: Tensor) -> bool:
     """Tells whether the values lie row by row, as torch means it."""
     expected = 1
     if 0 in tensor.shape:
@@ -353,4 +265,4 @@ def read_member(file: Path, name: str) -> bytes | None:
         return None
     with zipfile.ZipFile(file) as archive:
         found = next(i for i in archive.infolist() if i.filename.partition('/')[2] == name)
-        return _read_small(file, archive, found, _MAX_PICKLE_BYTES)
+        return _read_small(file, archive, found, _MAX_TEXT_BYTES)

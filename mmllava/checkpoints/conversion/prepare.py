@@ -43,6 +43,7 @@ class Conversion:
         files: what will lie beside the weights in a folder: name -> content.
         lacks: why a folder cannot be made of it; '' where it can.
         notes: what the user should know, one line each.
+        stamps: file that holds a tensor -> its size, times and inode, when it was read.
     """
 
     layout: str
@@ -52,6 +53,10 @@ class Conversion:
     files: dict[str, bytes]
     lacks: str = ''
     notes: list[str] = field(default_factory=list)
+    stamps: dict[Path, tuple[int, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'stamps', {file: stamp(file) for file in source_files(self)})
 
     @property
     def kept(self) -> list[TensorPlan]:
@@ -234,6 +239,12 @@ def _notes(model: Model, to: str) -> list[str]:
             'loaded; add --tower with its folder or hub id to include it.'
         ]
     return []
+
+
+def stamp(file: Path) -> tuple[int, ...]:
+    """Returns what changes when a file is written or replaced: size, times, inode."""
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 def source_files(conversion: Conversion) -> dict[Path, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mmllava.checkpoints.conversion.journal import Journal, is_of, plan_sum
 from mmllava.checkpoints.conversion.manifest import MANIFEST, make_manifest
-from mmllava.checkpoints.conversion.prepare import Conversion, source_files
+from mmllava.checkpoints.conversion.prepare import Conversion, source_files, stamp
 from mmllava.checkpoints.conversion.sidecar_files import NAMES
 from mmllava.checkpoints.conversion.stream import execute
 from mmllava.checkpoints.layouts.tensor_plan import TensorPlan
@@ -151,6 +151,7 @@ def _write(
         begin = _check_again(moves, sink, journal, progress)
         execute(moves, sink, progress, lambda _, digest: journal.add(digest), sums, begin)
         found = sums.finish()
+        _check_unchanged(conversion)
         sources = [
             dict(role=role, file=file.name, bytes=file.stat().st_size, sha256=found[file])
             for file, role in sorted(roles.items(), key=lambda item: (item[1], str(item[0])))
@@ -169,6 +170,16 @@ def _write(
     for name, data in {**files, **({} if to_file else {MANIFEST: text.encode()})}.items():
         (part / name).write_bytes(data)
     return manifest
+
+
+def _check_unchanged(conversion: Conversion) -> None:
+    """Refuses a result whose sources were written or replaced since their headers were read."""
+    for file, before in conversion.stamps.items():
+        if not file.is_file() or stamp(file) != before:
+            raise CheckpointError(
+                f'{file} changed while it was converted, so the result would mix two states of '
+                'it; nothing was kept. Let its writer finish, and convert again.'
+            )
 
 
 def _check_again(

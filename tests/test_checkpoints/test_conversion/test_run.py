@@ -243,3 +243,29 @@ def test_an_earlier_result_is_replaced_and_a_users_files_are_not(tmp_path, to, t
     with pytest.raises(CheckpointError, match=r'holds thesis.tex, which no merge wrote'):
         write_conversion(conversion, out, overwrite=True)
     assert json.loads((out / 'config.json').read_text())
+
+
+@pytest.mark.parametrize('how', ['written', 'written and dated back', 'replaced', 'deleted'])
+def test_a_source_that_changes_meanwhile_is_refused_and_nothing_is_kept(tmp_path, how):
+    source = Path(shutil.copytree(V15, tmp_path / 'source'))
+    shard = sorted(source.glob('*.safetensors'))[-1]
+
+    def change(_):
+        state = shard.stat()
+        if how == 'replaced':
+            shutil.copy(shard, tmp_path / 'new')
+            os.replace(tmp_path / 'new', shard)
+        elif how == 'deleted':
+            shard.rename(tmp_path / 'away')
+        else:
+            with open(shard, 'r+b') as file:
+                file.seek(-4, os.SEEK_END)
+                file.write(b'abcd')
+        if how.endswith('back'):
+            os.utime(shard, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+    conversion = prepare_conversion(source, 'hf', tower=CLIP)
+    with pytest.raises((CheckpointError, FileNotFoundError)) as caught:
+        write_conversion(conversion, tmp_path / 'out', progress=change)
+    assert 'changed while it was converted' in str(caught.value) or how == 'deleted'
+    assert not (tmp_path / 'out').exists()

@@ -46,3 +46,20 @@ class EncodedPrompt:
     def num_images(self) -> int:
         """Counts the images that the prompt expects."""
         return self.input_ids.count(IMAGE_TOKEN_INDEX)
+
+
+@dataclass(frozen=True)
+class EncodedSample:
+    """A training sample, encoded.
+
+    Args:
+        prompt: ids and labels.
+        image_lengths: tokens that each image takes.
+        tokens: length, images included.
+        learned: tokens with a label, before training cuts the sample.
+    """
+
+    prompt: EncodedPrompt
+    image_lengths: list[int]
+    tokens: int
+    learned: int

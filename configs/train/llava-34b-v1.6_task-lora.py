@@ -21,6 +21,6 @@ model = dict(
     max_tokens=4096,
     dtype='bfloat16',  # of the frozen parameters
 )
-train_dataloader = dict(batch_size=4, dataset=dict(template='chatml_direct'))
+train_dataloader = dict(batch_size=4)
 optim_wrapper = dict(accumulative_counts=4)  # 4 samples in each of 8 processes
 _base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

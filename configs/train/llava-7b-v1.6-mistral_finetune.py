@@ -28,5 +28,4 @@ model = dict(
     max_tokens=4096,
     dtype='bfloat16',  # of the frozen parameters
 )
-train_dataloader = dict(dataset=dict(template='mistral_instruct'))
 _base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

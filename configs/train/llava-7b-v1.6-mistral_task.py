@@ -21,5 +21,5 @@ model = dict(
     max_tokens=4096,
     dtype='bfloat16',  # of the frozen parameters
 )
-train_dataloader = dict(batch_size=4, dataset=dict(template='mistral_instruct'))
+train_dataloader = dict(batch_size=4)
 _base_.train_dataloader.dataset.pipeline[1].update(_base_.resize)

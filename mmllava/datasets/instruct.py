@@ -17,9 +17,9 @@ from PIL import Image
 
 from mmllava.datasets.llava_json import BadSample, count_words, read_rows, to_sample
 from mmllava.datasets.transforms import LoadImage
-from mmllava.errors import ConfigError, DataError, ImageError, unknown_name
-from mmllava.prompts.templates import get_template
+from mmllava.errors import ConfigError, DataError, ImageError, PromptError, unknown_name
 from mmllava.registry import DATASETS
+from mmllava.structures import EncodedPrompt, EncodedSample
 
 AnnFile = str | Mapping[str, Any]
 _KEPT = ('id', 'image', 'conversations', 'caption')  # of a row; the rest is not used
@@ -48,13 +48,15 @@ class InstructDataset(BaseDataset):
             ``weight`` times; of 2.5, every row twice and every other one once more.
         img_root: folder that the image paths in the files are below, where a
             file names none of its own.
-        template: name of the model's template, for what it cannot write.
         pipeline: from ``img_path`` to a packed sample: LoadImage, CLIPResize,
             PackInputs with ``algorithm_keys=['conversations']``.
         max_skipped: bad rows that one process may skip; the next is an error.
 
     Attributes:
         lengths: words of each sample, negative for text only; for the sampler.
+        encoder: encodes each packed sample (`mmllava.models.SampleEncoder`) into its field
+            ``encoded``; one that cannot be encoded, or has nothing to learn before the cut, is bad.
+            None leaves that to the model. To be set before workers are made.
         rows: number of each sample's row, counted through all files; a row that
             comes several times an epoch has the same number each time.
 
@@ -72,7 +74,6 @@ class InstructDataset(BaseDataset):
         self,
         ann_file: str | Sequence[AnnFile],
         img_root: str = '',
-        template: str = 'vicuna_v1',
         pipeline: Sequence[Any] = (),
         max_skipped: int = 100,
         **unknown: Any,
@@ -80,13 +81,12 @@ class InstructDataset(BaseDataset):
         for name in unknown:
             known = set(inspect.signature(InstructDataset).parameters) - {'unknown'}
             raise unknown_name('setting of InstructDataset', name, known)
-        get_template(template)
         if max_skipped < 0:
             raise ConfigError(f'max_skipped is {max_skipped}, expected 0 or more bad samples.')
         files = [ann_file] if isinstance(ann_file, str) else list(ann_file)
         self.sources = [_source(file, img_root) for file in files]
-        self.template, self.max_skipped = template, max_skipped
-        self._checks: list[Callable[[dict[str, Any]], None]] = []
+        self.max_skipped = max_skipped
+        self.encoder: Callable[[dict[str, Any]], EncodedSample] | None = None
         super().__init__(pipeline=list(pipeline))
         for step in self.pipeline.transforms:
             if isinstance(step, LoadImage) and step.on_error == 'record':
@@ -123,14 +123,6 @@ class InstructDataset(BaseDataset):
                     whole.update(part)
         return whole.hexdigest()[:16]
 
-    def add_check(self, check: Callable[[dict[str, Any]], None]) -> None:
-        """Has every packed sample looked at; one for which it raises BadSample is skipped.
-
-        For what only a model can tell (`mmllava.training.inspect_data.check_learned`); to be
-        called before workers are made.
-        """
-        self._checks.append(check)
-
     @property
     def num_skipped(self) -> int:
         """Bad rows met so far, by this process and its workers."""
@@ -157,7 +149,7 @@ class InstructDataset(BaseDataset):
             BadSample: it cannot be learned from.
         """
         info = self.get_data_info(idx)
-        sample = to_sample(info['row'], self.sources[info['source']].img_root, self.template)
+        sample = to_sample(info['row'], self.sources[info['source']].img_root)
         try:
             packed = self.pipeline(dict(sample, sample_idx=idx))
         except ImageError as error:
@@ -166,9 +158,27 @@ class InstructDataset(BaseDataset):
             kind = 'broken' if all(map(os.path.exists, paths)) else 'missing'
             kind = 'huge' if isinstance(error.__cause__, Image.DecompressionBombError) else kind
             raise BadSample(kind, str(error)) from error
-        for check in self._checks:
-            check(packed)
+        if self.encoder is not None:
+            packed['data_samples'].set_field(self._encode(packed), 'encoded')
         return packed
+
+    def _encode(self, packed: dict[str, Any]) -> EncodedPrompt:
+        """Encodes a packed sample.
+
+        Raises:
+            BadSample: it cannot be encoded, or no token with a label is left of it.
+        """
+        try:
+            sample = self.encoder(packed)
+        except PromptError as error:
+            raise BadSample('format', str(error)) from error
+        if not sample.learned:
+            raise BadSample(
+                'empty',
+                f'its answers lie beyond the first {self.encoder.max_tokens} of its '
+                f'{sample.tokens} tokens. Shorten it, or leave it out.',
+            )
+        return sample.prompt
 
     def describe(self, index: int) -> str:
         """Locates a sample: file, record number and, if it has one, id."""

@@ -6,15 +6,13 @@ the place of ``conversations`` is an image and its caption.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmllava.errors import DataError, PromptError
+from mmllava.io import resolve_below
 from mmllava.prompts.conversation import from_json
-from mmllava.prompts.labels import encode_training
-from mmllava.prompts.templates import get_template
 from mmllava.structures import IMAGE_TAG, Turn
 
 #: kind of a bad sample -> what is wrong with it
@@ -34,16 +32,6 @@ class BadSample(DataError):
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
         self.kind = kind
-
-
-class _NoTokens:
-    """Stands in for a tokenizer where only the text of a prompt is checked."""
-
-    def encode(self, text: str) -> list[int]:
-        return []
-
-    def encode_spans(self, text: str) -> list[int]:
-        return []
 
 
 def read_rows(file: str | Path) -> list[Any]:
@@ -82,13 +70,12 @@ def count_words(row: Any) -> int:
     return words if row.get('image') else -words
 
 
-def to_sample(row: Any, img_root: str, template: str) -> dict[str, Any]:
+def to_sample(row: Any, img_root: str) -> dict[str, Any]:
     """Makes the dict that a pipeline starts from.
 
     Args:
         row: of a training file.
         img_root: folder that the row's image paths are below.
-        template: name of the model's template.
 
     Returns:
         ``conversations`` as in the file, and ``img_path``: one path, or a list of
@@ -103,17 +90,17 @@ def to_sample(row: Any, img_root: str, template: str) -> dict[str, Any]:
     paths = [image_path(name, img_root) for name in names]
     conversations = _conversations(row)
     try:
-        turns = from_json(conversations, template, several=len(paths) > 1)
+        turns = from_json(conversations, several=len(paths) > 1)
     except PromptError as error:
         raise BadSample('format', str(error)) from error
     if not any(turn.role == 'assistant' and (turn.text or '').strip() for turn in turns):
         raise BadSample('empty', 'it has no answer to learn; expected text from "gpt".')
-    _check(turns, template, len(paths))
+    _check_marks(turns, len(paths))
     return dict(conversations=conversations, img_path=paths[0] if len(paths) == 1 else paths)
 
 
-def _check(turns: list[Turn], template: str, num_images: int) -> None:
-    """Raises BadSample if the model would refuse the conversation."""
+def _check_marks(turns: list[Turn], num_images: int) -> None:
+    """Raises BadSample if marks and images differ in number."""
     marks = sum((turn.text or '').count(IMAGE_TAG) for turn in turns)
     if marks != num_images:
         raise BadSample(
@@ -121,10 +108,6 @@ def _check(turns: list[Turn], template: str, num_images: int) -> None:
             f'the conversation has {marks} {IMAGE_TAG} marks, and the row has {num_images} '
             f'images. Write one {IMAGE_TAG} for each image, in what "human" says.',
         )
-    try:
-        encode_training(get_template(template), turns, _NoTokens(), num_images)
-    except PromptError as error:
-        raise BadSample('format', str(error)) from error
 
 
 def _image_names(row: Mapping[str, Any]) -> list[str]:
@@ -138,19 +121,15 @@ def _image_names(row: Mapping[str, Any]) -> list[str]:
 
 
 def image_path(name: str, img_root: str) -> str:
-    """The path of an image; links are followed, but ``..`` does not leave the root.
+    """Joins an image's path to its folder, which it may not leave.
 
     Raises:
         BadSample: it would.
     """
-    root, path = os.path.abspath(img_root), os.path.join(img_root, name)
-    if os.path.commonpath([root, os.path.abspath(path)]) != root:
-        raise BadSample(
-            'format',
-            f'the image {name!r} lies outside of the image folder {img_root or "."}; expected '
-            'a path below it. Correct the row, or set img_root.',
-        )
-    return path
+    try:
+        return resolve_below(img_root, name, 'the row')
+    except DataError as error:
+        raise BadSample('format', str(error)) from error
 
 
 def _conversations(row: Mapping[str, Any]) -> list[dict[str, str]]:

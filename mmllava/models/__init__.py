@@ -13,6 +13,7 @@ Floor 2. Files:
     projector.py         linear (v1) or two layers (v1.5)
     prompt_builder.py    a sample -> ids and labels; ids -> an answer
     quantize.py          the language model in 8 or 4 bits
+    sample_encoder.py    a packed training sample -> ids, labels and lengths, in a dataset's worker
     splice.py            inserts image features into token embeddings; pads or packs a batch
     tiles.py             v1.6: merges the features of an image's tiles
     vision_tower.py      wraps CLIP, up to the hidden state that LLaVA reads
@@ -23,6 +24,7 @@ from mmllava.models.language import LanguageModel
 from mmllava.models.llava import Llava
 from mmllava.models.preprocessor import LlavaDataPreprocessor
 from mmllava.models.projector import MlpProjector
+from mmllava.models.sample_encoder import SampleEncoder
 from mmllava.models.vision_tower import CLIPVisionTower
 from mmllava.prompts.tokenizer import HuggingFaceTokenizer, LlamaTokenizer
 from mmllava.registry import TOKENIZER
@@ -37,4 +39,5 @@ __all__ = [
     'Llava',
     'LlavaDataPreprocessor',
     'MlpProjector',
+    'SampleEncoder',
 ]

@@ -135,9 +135,14 @@ class PromptBuilder:
     def encode_conversation(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
         """Encodes a training sample's ``conversations``, with labels.
 
+        A sample that a dataset's worker has encoded already (`mmllava.models.SampleEncoder`)
+        carries the result in ``encoded``.
+
         Raises:
             PromptError: no conversation, or nothing in it to learn.
         """
+        if 'encoded' in sample:
+            return sample.encoded
         conversations = sample.get('conversations')
         if not conversations:
             raise PromptError("mode 'loss' needs data_sample.conversations, got none.")

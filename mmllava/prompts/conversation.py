@@ -69,7 +69,7 @@ def _enclose(text: str) -> str:
 
 def from_json(
     conversations: Sequence[Mapping[str, str]],
-    template: str,
+    template: str = '',
     start_end: bool = False,
     several: bool = False,
 ) -> list[Turn]:
@@ -82,7 +82,7 @@ def from_json(
 
     Args:
         conversations: ``[{'from': 'human' | 'gpt', 'value': text}, ...]``.
-        template: name of the template; ``plain`` replaces the question by the
+        template: name of the template, if it is known; ``plain`` replaces the question by the
             image, the ``mmtag`` ones put ``<Image>`` around it.
         start_end: write ``<im_start><image><im_end>``.
         several: the sample has more images than one; their tags stay where they are.

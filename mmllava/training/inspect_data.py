@@ -8,21 +8,15 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-import torch
 from mmengine.logging import print_log
-from mmengine.structures import BaseDataElement
 from PIL import Image
-from torch import Tensor
 
 from mmllava.datasets.instruct import InstructDataset
 from mmllava.datasets.llava_json import BadSample
 from mmllava.datasets.transforms import CLIPResize, LoadImage
-from mmllava.errors import ConfigError, DataError, PromptError, unknown_name
+from mmllava.errors import ConfigError, DataError, unknown_name
 from mmllava.metrics.captions import SCORERS, match_id
 from mmllava.models.llava import Llava
-from mmllava.models.preprocessor import flatten_images, original_sizes
-from mmllava.models.splice import check_rows
-from mmllava.models.tiles import merge_tiles
 from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt
 
 #: A phone's images stay below; decoding one above takes a third of a second or more.
@@ -58,83 +52,24 @@ class Examined:
     notes: list[tuple[str, str]] = field(default_factory=list)
 
 
-def examine(dataset: InstructDataset, index: int, model: Llava, max_tokens: int) -> Examined:
+def examine(dataset: InstructDataset, index: int) -> Examined:
     """Reads one sample, images too, and looks for whatever could be wrong with it.
 
     Args:
-        dataset: with the pipeline of training.
+        dataset: with the pipeline of training, and its encoder.
         index: of the sample.
-        model: gives the template, the tokenizer and the sizes; it needs no weights.
-        max_tokens: where training cuts a sample.
     """
     try:
         packed = dataset.prepare_data(index)
-        prompt, lengths = encode_sample(packed, model)
+        sample = dataset.encoder(packed)
     except BadSample as error:
         return Examined(index, bad=(error.kind, str(error)))
-    except PromptError as error:
-        return Examined(index, bad=('format', str(error)))
-    tokens, learned = count_tokens(prompt, lengths, max_tokens)
+    limit = dataset.encoder.max_tokens
     paths = packed['data_samples'].get('img_path', [])
     notes = [n for path in ([paths] if isinstance(paths, str) else paths) for n in _look_at(path)]
-    if tokens > max_tokens:
-        notes.append(('long', f'it has {tokens} tokens, and is cut at {max_tokens}'))
-    bad = None if learned else ('empty', _beyond(tokens, max_tokens))
-    return Examined(index, tokens, learned, len(lengths), bad, notes)
-
-
-def check_learned(packed: dict[str, Any], model: Llava, max_tokens: int) -> None:
-    """For `InstructDataset.add_check`: refuses a sample that is cut before its first answer.
-
-    Raises:
-        BadSample: no token with a label is left of it.
-    """
-    try:
-        prompt, lengths = encode_sample(packed, model)
-    except PromptError as error:
-        raise BadSample('format', str(error)) from error
-    tokens, learned = count_tokens(prompt, lengths, max_tokens)
-    if not learned:
-        raise BadSample('empty', _beyond(tokens, max_tokens))
-
-
-def encode_sample(packed: dict[str, Any], model: Llava) -> tuple[EncodedPrompt, list[int]]:
-    """Ids and labels of a packed sample, and how many tokens each of its images takes.
-
-    Raises:
-        PromptError: it cannot be encoded, or has a token without a row.
-    """
-    sample: BaseDataElement = packed['data_samples']
-    images = flatten_images(packed['inputs'])
-    lengths = [
-        image_tokens(image, size, model)
-        for image, size in zip(images, original_sizes(sample, images), strict=True)
-    ]
-    prompt = model.prompt_builder.encode_conversation(sample, len(images))
-    check_rows(prompt, model.language.config.vocab_size)
-    return prompt, lengths
-
-
-def image_tokens(image: Tensor, size: tuple[int, int], model: Llava) -> int:
-    """Tokens that an image ``(T, 3, S, S)`` of ``size`` (width, height) takes in the model."""
-    tower = model.vision_tower
-    newline = None if model.image_newline is None else torch.zeros(1)
-    rows = tower.num_patches + (tower.select_feature == 'cls_patch')
-    features = torch.zeros(len(image), rows, 1)
-    pinpoints, merge = model.image_grid_pinpoints, model.mm_patch_merge_type
-    return len(merge_tiles(features, size, pinpoints, tower.image_size, newline, merge))
-
-
-def count_tokens(prompt: EncodedPrompt, lengths: Sequence[int], max_tokens: int) -> tuple[int, int]:
-    """(tokens with images in their places, those with a label among the first ``max_tokens``)."""
-    at, learned, images = 0, 0, iter(lengths)
-    for id_, label in zip(prompt.input_ids, prompt.labels, strict=True):
-        if id_ == IMAGE_TOKEN_INDEX:
-            at += next(images)
-            continue
-        learned += label != IGNORE_INDEX and at < max_tokens
-        at += 1
-    return at, learned
+    if sample.tokens > limit:
+        notes.append(('long', f'it has {sample.tokens} tokens, and is cut at {limit}'))
+    return Examined(index, sample.tokens, sample.learned, len(sample.image_lengths), None, notes)
 
 
 def spell(prompt: EncodedPrompt, lengths: Sequence[int], tokenizer: Any) -> list[tuple[str, bool]]:
@@ -163,11 +98,6 @@ def check_settings(config: Any, dataset: InstructDataset, model: Llava) -> None:
         ConfigError: two places contradict each other, or a sample arrives without
             its conversation.
     """
-    if dataset.template != model.prompt_builder.template_name:
-        raise ConfigError(
-            f"the dataset has template='{dataset.template}' and the model "
-            f"template='{model.prompt_builder.template_name}'. Write the same in both."
-        )
     _check_pipeline(dataset, model)
     loader = config.train_dataloader
     wanted, found = loader.get('batch_size'), loader.get('sampler', {}).get('batch_size')
@@ -268,13 +198,6 @@ def _check_resize(step: CLIPResize, model: Llava, where: str = '') -> None:
                 f'{where}CLIPResize has {name}={found[name]}, and the model takes '
                 f'{wanted[name]}. Write the same in both.'
             )
-
-
-def _beyond(tokens: int, max_tokens: int) -> str:
-    return (
-        f'its answers lie beyond the first {max_tokens} of its {tokens} tokens. Shorten it, '
-        'or leave it out.'
-    )
 
 
 def _look_at(path: str) -> list[tuple[str, str]]:

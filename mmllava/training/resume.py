@@ -20,7 +20,6 @@ _SETTINGS = (
     'model',
     'randomness.deterministic',
     'train_dataloader.sampler',
-    'train_dataloader.dataset.template',
     'train_dataloader.dataset.pipeline',
 )
 #: What may change all the same: where things lie, what only use of the model asks for, and

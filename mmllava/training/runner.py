@@ -1,7 +1,6 @@
 """mmengine's runner, with a stage, and with checkpoints that a kill cannot harm."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,13 @@ from mmllava.datasets.instruct import InstructDataset
 from mmllava.datasets.transforms import CLIPResize
 from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.hf_config import to_llava_config
+from mmllava.models.sample_encoder import SampleEncoder
 from mmllava.models.weights import tower_mark
 from mmllava.registry import HOOKS, RUNNERS
 from mmllava.training import checkpoint, fsdp, resume, stages
 from mmllava.training.config_check import check_config
 from mmllava.training.config_settings import building, resolve
-from mmllava.training.inspect_data import check_learned, check_settings, check_validation
+from mmllava.training.inspect_data import check_settings, check_validation
 from mmllava.training.loop import StepLoop
 
 _OF_THE_COMMAND = ('launcher', 'load_from', 'resume')
@@ -113,7 +113,7 @@ class TrainRunner(Runner):
         return self.model.module if is_model_wrapper(self.model) else self.model
 
     def build_train_loop(self, loop: Any) -> StepLoop:
-        """Builds the loop, and has every sample of `InstructDataset` looked at by the model.
+        """Builds the loop, and has `InstructDataset` encode its samples in its workers.
 
         A row whose answers all lie beyond the cut would have no loss, NaN, and ruin the weights;
         it is skipped, counted and named like any other bad row.
@@ -127,8 +127,7 @@ class TrainRunner(Runner):
         self._run = resume.describe_run(self.cfg, loop, self.world_size, self._tower)
         if isinstance(dataset, InstructDataset):
             check_settings(self.cfg, dataset, model)
-            limit = model.max_tokens or model.language.max_tokens
-            dataset.add_check(partial(check_learned, model=model, max_tokens=limit))
+            dataset.encoder = SampleEncoder(model)
         return loop
 
     def scale_lr(self, optim_wrapper: Any, auto_scale_lr: Mapping[str, Any] | None = None) -> None:

@@ -179,7 +179,7 @@ def test_it_goes_to_a_worker_that_is_spawned(write, build):
 @pytest.mark.parametrize(
     ('settings', 'message'),
     [
-        (dict(template='vicunna_v1'), "unknown template 'vicunna_v1'. Did you mean vicuna_v1"),
+        (dict(template='vicuna_v1'), "unknown setting of InstructDataset 'template'"),
         (dict(img_rot='x'), "setting of InstructDataset 'img_rot'. Did you mean img_root"),
         (dict(max_skipped=-1), 'max_skipped is -1, expected 0 or more'),
         (

@@ -103,7 +103,7 @@ def test_a_split_becomes_rows_in_its_order_that_can_be_learned(folder):
     }
     assert second['image'] == '1/image.png'
     assert second['conversations'][0]['value'] == f'{Q}\n{C}\n{M}\n<image>'
-    assert to_sample(second, 'images/train', 'vicuna_v1')['img_path'] == 'images/train/1/image.png'
+    assert to_sample(second, 'images/train')['img_path'] == 'images/train/1/image.png'
 
 
 @pytest.mark.parametrize(

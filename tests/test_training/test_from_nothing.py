@@ -32,7 +32,6 @@ def whole_config(version, tmp_path, start=None, epochs=2):
         type='mmllava.InstructDataset',
         ann_file=str(tmp_path / 'rows.json'),
         img_root=str(MODELS),
-        template=config.model.template,
         pipeline=[PIPELINE[0], resize, PIPELINE[-1]],
     )
     return config

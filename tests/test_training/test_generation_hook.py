@@ -117,7 +117,6 @@ def test_a_projector_in_its_first_stage_captions(tmp_path, monkeypatch):
     monkeypatch.setattr(hook, 'load_image', lambda path: read.append(path) or load_image(path))
     config = asking(tmp_path, [dict(image=PICTURE)], dict(train=['projector']))
     config.model.template = 'plain'
-    config.train_dataloader.dataset.template = 'plain'
     rows = [dict(image=row['image'], caption='a cat') for row in TRAIN['batch']]
     (tmp_path / 'rows.json').write_text(json.dumps(rows))
     assert train(config, tmp_path) == 0

@@ -1,12 +1,12 @@
 """What is said of a sample is what the model then sees."""
 
 import json
-from functools import partial
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mmllava.models import SampleEncoder
 from mmllava.registry import DATASETS
 from mmllava.structures import IGNORE_INDEX
 from mmllava.training import inspect_data as room
@@ -27,20 +27,21 @@ ROWS = [
 
 @pytest.fixture
 def build(tmp_path):
-    def build(version, model, rows=ROWS):
+    def build(version, model, rows=ROWS, max_tokens=None):
         (tmp_path / 'train.json').write_text(json.dumps(rows))
         config = tiny_config(version)
         steps = config.test_dataloader.dataset.pipeline
         steps[-1] = dict(type='mmpretrain.PackInputs', algorithm_keys=['conversations'])
-        return DATASETS.build(
+        dataset = DATASETS.build(
             dict(
                 type='mmllava.InstructDataset',
                 ann_file=str(tmp_path / 'train.json'),
                 img_root=str(MODELS / 'images'),
-                template=model.prompt_builder.template_name,
                 pipeline=steps,
             )
         )
+        dataset.encoder = SampleEncoder(model, max_tokens)
+        return dataset
 
     return build
 
@@ -48,6 +49,7 @@ def build(tmp_path):
 def test_length_and_labels_are_those_of_the_batch(version, tiny_model, build):
     dataset = build(version, tiny_model)
     for k in range(len(ROWS)):
+        dataset.encoder.max_tokens = 10_000
         sample = dataset[k]
         data = tiny_model.data_preprocessor(
             dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
@@ -56,10 +58,15 @@ def test_length_and_labels_are_those_of_the_batch(version, tiny_model, build):
             **data, encode=tiny_model.prompt_builder.encode_conversation, side='right'
         )
         for limit in (10_000, 60):
-            found = room.examine(dataset, k, tiny_model, limit)
+            dataset.encoder.max_tokens = limit
             labels = batch.labels[0, :limit]
+            learned = int((labels != IGNORE_INDEX).sum())
+            found = room.examine(dataset, k)
+            if not learned:
+                assert found.bad[0] == 'empty'
+                continue
             assert found.tokens == batch.labels.shape[1]
-            assert found.learned == (labels != IGNORE_INDEX).sum()
+            assert found.learned == learned
             assert found.images == (1, 1, 2, 0)[k]
 
 
@@ -67,22 +74,13 @@ def test_length_and_labels_are_those_of_the_batch(version, tiny_model, build):
 def test_the_text_of_a_sample_is_spelled_with_its_end_marks_and_bytes(version, tiny_model, build):
     rows = [dict(ROWS[0], conversations=talk('<image>\nWhy?', 'Ünïcode 猫.\nSo.'))]
     dataset = build(version, tiny_model, rows)
-    prompt, lengths = room.encode_sample(dataset[0], tiny_model)
-    (asked, _), (answer, learned) = room.spell(prompt, lengths, tiny_model.tokenizer)
+    sample = dataset.encoder(dataset[0])
+    runs = room.spell(sample.prompt, sample.image_lengths, tiny_model.tokenizer)
+    (asked, _), (answer, learned) = runs
     assert learned and answer == ' Ünïcode 猫.\nSo.</s>'
     assert asked.startswith('<s> A chat between') and asked.endswith(
         'USER: <image: 16 tokens> \nWhy? ASSISTANT:'
     )
-
-
-@pytest.mark.parametrize('version', ['v1.5'], indirect=True)
-def test_a_sample_that_is_cut_before_its_answer_is_skipped_in_training(version, tiny_model, build):
-    long = dict(image='0.png', conversations=talk('<image>\n' + 'Why? ' * 100))
-    dataset = build(version, tiny_model, [long, ROWS[0]])
-    assert dataset[0]['data_samples'].conversations == long['conversations']
-    dataset.add_check(partial(room.check_learned, model=tiny_model, max_tokens=150))
-    assert dataset[0]['data_samples'].conversations == ROWS[0]['conversations']
-    assert dataset.num_skipped == 1
 
 
 def test_a_picture_says_what_it_is_whatever_its_name(tmp_path):

@@ -227,10 +227,3 @@ def test_a_deleted_checkpoint_loses_its_name_first(tmp_path, monkeypatch):
     checkpoint.remove(folder)
     assert seen == [f'.iter_1.gone-{os.getpid()}']
     assert not folder.exists()
-
-
-def test_a_template_that_is_another_in_data_and_model_is_refused(tmp_path, capsys):
-    config = files_config(tmp_path)
-    config.train_dataloader.dataset.template = 'llava_v1'
-    assert train(config, tmp_path) == 2
-    assert "the dataset has template='llava_v1' and the model" in capsys.readouterr().err

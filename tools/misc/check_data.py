@@ -81,11 +81,11 @@ def load_config(args: argparse.Namespace) -> Any:
     return cfg
 
 
-def build(cfg: Any) -> tuple[Any, Any]:
-    """Builds dataset and model; the model has shapes only."""
+def build(cfg: Any, max_tokens: int | None) -> Any:
+    """Builds the dataset with its encoder, from a model of shapes only."""
     import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
     from mmllava.datasets import InstructDataset
-    from mmllava.models import Llava
+    from mmllava.models import Llava, SampleEncoder
     from mmllava.registry import DATASETS, MODELS
     from mmllava.training.config_check import check_no_wrapper
     from mmllava.training.inspect_data import check_settings
@@ -102,10 +102,11 @@ def build(cfg: Any) -> tuple[Any, Any]:
             )
     dataset, model = DATASETS.build(cfg.train_dataloader.dataset), MODELS.build(cfg.model)
     check_settings(cfg, dataset, model)
-    return dataset, model
+    dataset.encoder = SampleEncoder(model, max_tokens)
+    return dataset
 
 
-def examine_all(dataset: Any, model: Any, max_tokens: int, workers: int) -> list[Any]:
+def examine_all(dataset: Any, workers: int) -> list[Any]:
     """Examines each record once, with a progress bar."""
     import numpy as np
     from torch.utils.data import DataLoader, Dataset
@@ -113,14 +114,12 @@ def examine_all(dataset: Any, model: Any, max_tokens: int, workers: int) -> list
 
     from mmllava.training.inspect_data import examine
 
-    model.tokenizer.encode('')  # read once, before the workers are made
-
     class Rows(Dataset):
         def __len__(self) -> int:
             return len(indices)
 
         def __getitem__(self, k: int) -> Any:
-            return examine(dataset, int(indices[k]), model, max_tokens)
+            return examine(dataset, int(indices[k]))
 
     indices = np.unique(dataset.rows, return_index=True)[1]
     loader = DataLoader(Rows(), batch_size=None, num_workers=workers)
@@ -164,13 +163,13 @@ def print_findings(findings: list[dict[str, str]]) -> None:
                     print(f'  ... and {len(own) - SHOWN} more')
 
 
-def print_sample(dataset: Any, model: Any, index: int) -> None:
+def print_sample(dataset: Any, index: int) -> None:
     """Prints one sample as the model sees it, learned tokens in green."""
-    from mmllava.training.inspect_data import encode_sample, spell
+    from mmllava.training.inspect_data import spell
 
     start, end = ('[[', ']]') if os.environ.get('NO_COLOR') else ('\033[30;42m', '\033[0m')
-    prompt, lengths = encode_sample(dataset.prepare_data(index), model)
-    runs = spell(prompt, lengths, model.tokenizer)
+    sample = dataset.encoder(dataset.prepare_data(index))
+    runs = spell(sample.prompt, sample.image_lengths, dataset.encoder.builder.tokenizer)
     print(f'\n{dataset.describe(index)}, what it learns in {start}this{end}:')
     print(''.join(_mark(text, start, end) if learned else text for text, learned in runs))
 
@@ -244,9 +243,9 @@ def run(args: argparse.Namespace) -> Outcome:
     out = Path(args.out or f'work_dirs/{Path(args.config).stem}')
     if is_benchmark(cfg):
         return run_benchmark(cfg, out, args.workers)
-    dataset, model = build(cfg)
-    max_tokens = args.max_tokens or model.max_tokens or model.language.max_tokens
-    found = examine_all(dataset, model, max_tokens, args.workers)
+    dataset = build(cfg, args.max_tokens)
+    max_tokens = dataset.encoder.max_tokens
+    found = examine_all(dataset, args.workers)
     findings = [
         dict(where=dataset.describe(e.index), kind=kind, message=message)
         for e in found
@@ -267,7 +266,7 @@ def run(args: argparse.Namespace) -> Outcome:
     print_findings(findings)
     good = [e for e in found if not e.bad]
     if good:  # one with an image says more
-        print_sample(dataset, model, next((e for e in good if e.images), good[0]).index)
+        print_sample(dataset, next((e for e in good if e.images), good[0]).index)
     return 1 if summary['bad'] else 0, summary
 
 

@@ -9,6 +9,5 @@ train_dataloader = dict(
     dataset=dict(
         ann_file='data/LLaVA-Instruct-150K/llava_instruct_150k.json',
         img_root='data/coco/train2017',
-        template='vicuna_v1',
     ),
 )

@@ -10,7 +10,6 @@ train_dataloader = dict(
         type='mmllava.InstructDataset',
         ann_file='data/LLaVA-Pretrain/blip_laion_cc_sbu_558k.json',
         img_root='data/LLaVA-Pretrain/images',
-        template='plain',
         pipeline=[
             dict(type='mmllava.LoadImage'),
             dict(type='mmllava.CLIPResize'),  # with the model's `resize`, which a leaf fills in

@@ -11,6 +11,5 @@ train_dataloader = dict(
     dataset=dict(
         ann_file='data/LLaVA-Instruct-150K/llava_v1_5_mix665k.json',
         img_root='data',
-        template='vicuna_v1',
     ),
 )

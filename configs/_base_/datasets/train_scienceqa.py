@@ -10,6 +10,5 @@ train_dataloader = dict(
     dataset=dict(
         ann_file='data/scienceqa/llava_train_QCM-LEA.json',
         img_root='data/scienceqa/images/train',
-        template='vicuna_v1',
     ),
 )

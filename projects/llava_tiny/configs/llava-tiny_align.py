@@ -10,6 +10,4 @@ Run:     torchrun --nproc_per_node 2 tools/train.py \
 _base_ = ['./llava-tiny_talk.py']
 
 model = dict(template='plain', init_cfg=dict(checkpoint='work_dirs/llava-tiny_tower/iter_3939'))
-train_dataloader = dict(
-    dataset=dict(ann_file=[dict(ann_file='data/tiny/align.json', weight=0.45)], template='plain')
-)
+train_dataloader = dict(dataset=dict(ann_file=[dict(ann_file='data/tiny/align.json', weight=0.45)]))

@@ -42,13 +42,13 @@ def test_every_conversation_can_be_learned_and_its_pictures_are_there(folder):
     talk = read_rows(folder / 'talk.json')
     assert len(talk) == 3 * 40 + 40 // 2 + 40 // 8
     for row in talk:
-        sample = to_sample(row, str(folder / 'images'), 'vicuna_v1')
+        sample = to_sample(row, str(folder / 'images'))
         paths = sample['img_path']
         for path in paths if isinstance(paths, list) else [paths]:
             with open(path, 'rb') as file:
                 assert file.read(4) == b'\x89PNG'
     for row in read_rows(folder / 'align.json'):
-        to_sample(row, str(folder / 'images'), 'plain')
+        to_sample(row, str(folder / 'images'))
     assert sum(isinstance(row.get('image'), list) for row in talk) == 40 // 2
     assert sum('image' not in row for row in talk) == 40 // 8
 

@@ -148,7 +148,7 @@ def test_the_data_set_gives_pictures_with_their_things_and_knows_its_file(tmp_pa
     with pytest.raises(DataError, match='holds an empty list'):
         DATASETS.build(settings)
     (tmp_path / 'things.json').write_text('[{"image": "../a.png", "things": []}]')
-    with pytest.raises(DataError, match='outside of the image folder'):
+    with pytest.raises(DataError, match='lies outside of'):
         DATASETS.build(settings)
     for row in ('7', '{"things": []}', '{"image": "a.png"}', '{"image": "a.png", "things": [{}]}'):
         (tmp_path / 'things.json').write_text(f'[{row}]')

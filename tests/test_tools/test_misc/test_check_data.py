@@ -61,7 +61,7 @@ ROWS = [
     (dict(conversations='Why?'), {'format'}),
     (row('../train.json'), {'format'}),
     (dict(conversations=talk('Why?', 'Yes. ' * 100)), {'long'}),
-    (dict(conversations=talk('Why? ' * 100)), {'long', 'empty'}),
+    (dict(conversations=talk('Why? ' * 100)), {'empty'}),
 ]
 MAX_TOKENS = 150
 
@@ -118,7 +118,7 @@ def test_the_last_line_counts(result):
     assert status == 1
     assert (summary['rows'], summary['with_images'], summary['text_only']) == (15, 9, 6)
     assert summary['bad'] == dict(missing=1, broken=2, huge=1, marks=2, empty=2, format=2)
-    assert summary['notes'] == dict(extension=1, large=1, long=2)
+    assert summary['notes'] == dict(extension=1, large=1, long=1)
 
 
 def test_what_was_found_is_told_with_its_place(result):
@@ -188,10 +188,6 @@ def test_a_row_that_comes_often_is_looked_at_once(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ('option', 'message'),
     [
-        (
-            'model.template=llava_v1',
-            "template='vicuna_v1' and the model template='llava_v1'",
-        ),
         ('train_dataloader.batch_size=3', 'batch_size=3 and its sampler batch_size=2'),
         ('train_dataloader.collate_fn.type=pseudo_collate', "dict(type='mmllava.keep_lists')"),
         ('train_dataloader.dataset.ann_file=gone.json', 'cannot read gone.json'),

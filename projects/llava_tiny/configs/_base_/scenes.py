@@ -8,7 +8,6 @@ train_dataloader = dict(
     dataset=dict(
         ann_file='data/tiny/talk.json',
         img_root='data/tiny/images',
-        template='vicuna_v1',
         max_skipped=0,
     ),
 )

@@ -8,7 +8,6 @@ Floor 2. Files:
     llava.py             wires tower, projector and language model; forward, loss, predict
     meta_init.py         only shapes until weights come; device and dtype
     packed_attention.py  packed samples that do not see each other
-    partial.py           a checkpoint that holds only what training changed
     preprocessor.py      normalises pixels; flattens the forms that images come in
     projector.py         linear (v1) or two layers (v1.5)
     prompt_builder.py    a sample -> ids and labels; ids -> an answer

@@ -95,7 +95,10 @@ class LazyModel(BaseModel):
             self.cast_to_compute_dtype(next(self.parameters()).device.type)
 
     def to(self, *args: Any, **kwargs: Any) -> 'LazyModel':
-        """Moves the model; one without weights gets them first (`init_weights`).
+        """Moves the model; one without weights calls `init_weights` first.
+
+        mmpretrain's ``get_model`` and mmengine's ``Runner`` build a model and move it, and expect
+        that it runs then: they call nothing in between that could load or draw weights.
 
         Raises:
             DeviceError: the device is not there.

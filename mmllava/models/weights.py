@@ -1,22 +1,32 @@
 """A checkpoint's tensors into a model, mapped from disk, all or nothing."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmllava.checkpoints import TensorEntry, map_tensor, read_entries
-from mmllava.checkpoints.layouts.config_schema import read_config
+from mmllava.checkpoints import TensorEntry, map_tensor
+from mmllava.checkpoints.conversion.stream import compute
 from mmllava.checkpoints.layouts.delta import is_difference
-from mmllava.checkpoints.layouts.keymaps import to_model_names
-from mmllava.checkpoints.layouts.tied import ADVICE, tie_head
-from mmllava.checkpoints.storage.hub import fetch, is_hub_id
+from mmllava.checkpoints.layouts.keymaps import from_original, to_original
+from mmllava.checkpoints.layouts.lora import merge_adapter
+from mmllava.checkpoints.layouts.partial import (
+    PartialCheckpoint,
+    fingerprint,
+    read_named,
+    read_partial,
+)
+from mmllava.checkpoints.layouts.tensor_plan import passthrough
+from mmllava.checkpoints.layouts.tied import ADVICE
+from mmllava.checkpoints.layouts.to_canonical import Source
+from mmllava.checkpoints.storage.hub import fetch
 from mmllava.checkpoints.storage.reader import read_json
 from mmllava.errors import CheckpointError
 from mmllava.models.hf_config import find_checkpoint
-from mmllava.models.partial import PartialCheckpoint, add_adapter, fingerprint, read_partial
 
 _EMBED, _HEAD = 'language.lm.model.embed_tokens.weight', 'language.lm.lm_head.weight'
 _NAMED = 5  # how many tensors an error names before it only counts them
@@ -46,7 +56,7 @@ def load_checkpoint(
     """
     _untie(model)
     partial = read_partial(path)
-    found = _entries(path, 'original')
+    found = read_named(path, 'original')
     if any(n not in found for n, _ in model.named_parameters() if n.startswith('language.')):
         found = _base_entries(model, partial) | found
     if not any(name.startswith('vision_tower.') for name in found):
@@ -58,12 +68,15 @@ def load_checkpoint(
         print_log('the newline between rows of tiles begins at random', logger='current')
     _check_fit(model, found, path, new)
     check_not_delta(found, path)
+    merged = _merge_adapter(found, partial, dtype) if partial and partial.adapter else {}
     tensors = {
-        name: new[name] if name in new else to_tensor(found[name], dtype)
+        name: new[name] if name in new else merged.get(name, found[name])
         for name, _ in model.named_parameters()
     }
-    if partial:
-        add_adapter(tensors, partial)
+    tensors = {
+        name: to_tensor(value, dtype) if isinstance(value, TensorEntry) else value
+        for name, value in tensors.items()
+    }
     model.load_state_dict(tensors, assign=True, strict=True)
     _tie(model, found)
 
@@ -83,7 +96,7 @@ def load_start(model: nn.Module, dtype: torch.dtype | None) -> None:
     """
     _untie(model)
     path = model.language.pretrained
-    found = _entries(fetch(path), 'original')
+    found = read_named(fetch(path), 'original')
     check_not_delta(found, path)
     if not any(name.startswith('vision_tower.') for name in found):
         found |= _tower_entries(model, path)
@@ -178,10 +191,28 @@ def to_tensor(entry: TensorEntry, dtype: torch.dtype | None = None) -> Tensor:
     return tensor.to(dtype or tensor.dtype)
 
 
-def _entries(path: str | Path, layout: str) -> dict[str, TensorEntry]:
-    entries = read_entries(path)
-    named = {ours: entries[name] for ours, name in to_model_names(entries, layout).items()}
-    return dict(tie_head(named, read_config(path), 'mmllava'))
+def _merge_adapter(
+    found: Mapping[str, TensorEntry], partial: PartialCheckpoint, dtype: torch.dtype | None
+) -> dict[str, Tensor]:
+    """Computes the weights that LoRA changed, as a conversion does, in the dtype of the model.
+
+    Raises:
+        CheckpointError: half an adapter, one of another base, or settings that are not merged.
+    """
+    source = Source(partial.folder, 'partial', '', partial.adapter, {})
+    base = [passthrough(to_original(name, 'mmllava'), entry) for name, entry in found.items()]
+    plans = [plan for plan in merge_adapter(source, {}, base, {})[0] if plan.how == 'lora']
+    if dtype is not None:
+        plans = [replace(plan, dtype=str(dtype).removeprefix('torch.')) for plan in plans]
+    names = {plan.name: name for plan in plans for name in [from_original(plan.name, 'mmllava')]}
+    tensors = {
+        names[plan.name]: torch.empty(plan.shape, dtype=getattr(torch, plan.dtype))
+        for plan in plans
+    }
+    for piece, values in compute(plans):
+        flat = tensors[names[piece.move.name]].view(-1)[piece.start : piece.stop]
+        flat.view(torch.uint8).numpy()[:] = values.view(np.uint8)
+    return tensors
 
 
 def _tower_entries(model: nn.Module, path: str | Path) -> dict[str, TensorEntry]:
@@ -191,7 +222,7 @@ def _tower_entries(model: nn.Module, path: str | Path) -> dict[str, TensorEntry]
             f'{path} has no vision tower, and the config names none. Set '
             'vision_encoder.pretrained to a CLIP folder or hub id.'
         )
-    found = _entries(fetch(source), 'clip')
+    found = read_named(fetch(source), 'clip')
     return {name: entry for name, entry in found.items() if name.startswith('vision_tower.')}
 
 
@@ -206,16 +237,10 @@ def _base_of(model: nn.Module, partial: PartialCheckpoint | None) -> str | Path 
     """
     if model.language.pretrained or partial is None:
         return model.language.pretrained
-    if is_hub_id(partial.base):
-        return partial.base
     named = (model.init_cfg or {}).get('checkpoint')
     if named and Path(named).expanduser().resolve() == Path(partial.base):
         return named
-    raise CheckpointError(
-        f'the checkpoint holds changes to {partial.base}, and a path that a file names is not '
-        'followed. Name it yourself: lang_encoder=dict(pretrained=FOLDER) in the config or in '
-        'get_model, --base FOLDER in demo/chat.py.'
-    )
+    return partial.base_on_hub()
 
 
 def _base_entries(model: nn.Module, partial: PartialCheckpoint | None) -> dict[str, TensorEntry]:
@@ -223,7 +248,7 @@ def _base_entries(model: nn.Module, partial: PartialCheckpoint | None) -> dict[s
     source = _base_of(model, partial)
     if not source:
         return {}
-    base = _entries(fetch(source), 'original')
+    base = read_named(fetch(source), 'original')
     if partial:
         partial.check_base(base, source)
     return base
@@ -239,9 +264,9 @@ def find_base(model: nn.Module) -> tuple[str | Path | None, dict[str, TensorEntr
     source = (model.init_cfg or {}).get('checkpoint')
     if source is None:
         source = model.language.pretrained
-        return source, _entries(fetch(source), 'original') if source else {}
+        return source, read_named(fetch(source), 'original') if source else {}
     path = find_checkpoint(source)
-    found = _entries(path, 'original')
+    found = read_named(path, 'original')
     partial = read_partial(path)
     if not any(name.startswith('language.') for name in found) and not (
         partial and partial.adapter
@@ -301,7 +326,7 @@ def tower_mark(model: nn.Module) -> str | None:
     if source is None:
         return None
     path = find_checkpoint(source)
-    found = _entries(path, 'original')
+    found = read_named(path, 'original')
     own = {name: entry for name, entry in found.items() if name.startswith('vision_tower.')}
     return fingerprint(own or _tower_entries(model, path))
 
@@ -316,7 +341,7 @@ def weight_marks(model: nn.Module) -> dict[str, str | None]:
     if source is None:
         return dict(checkpoint=None, tower=None)
     path = find_checkpoint(source)
-    entries, partial = _entries(path, 'original'), read_partial(path)
+    entries, partial = read_named(path, 'original'), read_partial(path)
     mark = fingerprint(entries)
     if partial:
         mark += f'+{partial.fingerprint}+{fingerprint(partial.adapter)}*{partial.scale:g}'

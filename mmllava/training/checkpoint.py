@@ -33,16 +33,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mmllava.checkpoints.layouts.keymaps import TOWER, is_linear, to_original
-from mmllava.checkpoints.storage.atomic import atomic_output, is_over
-from mmllava.checkpoints.storage.hub import TOKENIZER_FILES, is_local
-from mmllava.checkpoints.storage.reader import read_json
-from mmllava.errors import CheckpointError, ConfigError
-from mmllava.models.partial import (
+from mmllava.checkpoints.layouts.partial import (
     ADAPTER_FILE,
     ADAPTER_PREFIX,
     BASE_FILE,
     fingerprint,
 )
+from mmllava.checkpoints.storage.atomic import atomic_output, is_over
+from mmllava.checkpoints.storage.hub import TOKENIZER_FILES, is_local
+from mmllava.checkpoints.storage.reader import read_json
+from mmllava.errors import CheckpointError, ConfigError
 from mmllava.models.weights import find_base
 from mmllava.training.fsdp import shard_like
 from mmllava.training.lora import adapter_config, is_adapter, plain_name

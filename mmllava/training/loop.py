@@ -10,8 +10,8 @@ from mmengine.dist import all_reduce, get_world_size
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
+from mmllava.checkpoints.layouts.partial import ADAPTER_FILE
 from mmllava.errors import ConfigError, TrainingError
-from mmllava.models.partial import ADAPTER_FILE
 from mmllava.registry import LOOPS
 from mmllava.training import checkpoint
 from mmllava.training.rng import preserve_training_state

@@ -369,14 +369,14 @@ MUTANTS = [
     ),
     mutant(
         'path out of the image folder',
-        'datasets/llava_json.py',
+        'io.py',
         'os.path.abspath(path)]) != root',
         'root]) != root',
         'tests/test_datasets/test_llava_json.py',
     ),
     mutant(
         'labels beyond the limit',
-        'training/inspect_data.py',
+        'models/sample_encoder.py',
         'and at < max_tokens',
         'and at <= max_tokens',
         'tests/test_training/test_inspect_data.py',

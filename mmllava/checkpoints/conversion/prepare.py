@@ -15,7 +15,7 @@ from mmllava.checkpoints.layouts.delta import plan_tower
 from mmllava.checkpoints.layouts.from_canonical import from_canonical
 from mmllava.checkpoints.layouts.identify import ON_A_BASE
 from mmllava.checkpoints.layouts.keymaps import TOWER
-from mmllava.checkpoints.layouts.partial import base_on_hub
+from mmllava.checkpoints.layouts.partial import read_partial
 from mmllava.checkpoints.layouts.tensor_plan import FLOATS, TensorPlan, disk_order
 from mmllava.checkpoints.layouts.to_canonical import Model, Source, open_source, to_canonical
 from mmllava.checkpoints.layouts.validate import TOWER_END, check_model, has_tower
@@ -139,7 +139,7 @@ def _prepare(
     """``prepare_conversion`` of arguments that are sound."""
     found = open_source(fetch(source), layout)
     if base is None and found.layout == 'partial':
-        base = base_on_hub(found.folder)
+        base = read_partial(found.folder).base_on_hub()
     below = None if base is None else open_source(fetch(base), base_layout)
     taken_by_result = to == 'delta' and found.layout not in ON_A_BASE
     model = to_canonical(found, None if taken_by_result else below)

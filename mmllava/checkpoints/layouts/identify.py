@@ -14,7 +14,7 @@ from typing import Any
 
 from mmllava.checkpoints.layouts.config_schema import read_config
 from mmllava.checkpoints.layouts.delta import NORM, is_difference
-from mmllava.checkpoints.layouts.partial import BASE_FILE
+from mmllava.checkpoints.layouts.partial import ADAPTER_CONFIG, BASE_FILE
 from mmllava.checkpoints.storage.reader import (
     INDEXES,
     SINGLES,
@@ -39,7 +39,6 @@ LAYOUTS = {
 }
 #: Layouts that are read with the model that they belong to.
 ON_A_BASE = ('delta', 'projector', 'lora', 'partial')
-ADAPTER_CONFIG = 'adapter_config.json'
 _ADAPTERS = ('adapter_model.safetensors', 'adapter_model.bin')
 _PROJECTOR = 'mm_projector.bin'
 _WORDS = 'embed_tokens.weight'

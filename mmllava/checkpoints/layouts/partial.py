@@ -6,6 +6,7 @@ Such a folder has ``model.safetensors`` (tensors trained whole, in the original'
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmllava.checkpoints.layouts.config_schema import read_config
@@ -17,59 +18,101 @@ from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError
 
 BASE_FILE = 'base.json'
-ADAPTER_FILE = 'adapter_model.safetensors'
+ADAPTER_FILE, ADAPTER_CONFIG = 'adapter_model.safetensors', 'adapter_config.json'
+ADAPTER_PREFIX = 'base_model.model.'  # PEFT's, before the language model's own names
 _SAMPLE = 4096  # bytes of each tensor that a fingerprint reads
 
 
-def read_base(folder: Path) -> tuple[str, str]:
-    """Reads ``base.json``: (location of the base, its fingerprint).
+@dataclass(frozen=True)
+class PartialCheckpoint:
+    """What a checkpoint of trained tensors records about its base.
+
+    Args:
+        folder: of the checkpoint.
+        base: where the base was: a path, or a hub id.
+        fingerprint: of the base's tensors.
+        scale: of the adapter, as ``base.json`` has it.
+        adapter: the adapter's tensors by PEFT's names; ``{}`` without one.
+    """
+
+    folder: Path
+    base: str
+    fingerprint: str
+    scale: float
+    adapter: Mapping[str, TensorEntry]
+
+    def base_on_hub(self) -> str:
+        """Returns the hub id of the base, to be fetched where none is named.
+
+        Raises:
+            CheckpointError: ``base.json`` names a path: a file that somebody sends must not
+                have others read.
+        """
+        if not is_hub_id(self.base) or Path(self.base).exists():
+            raise CheckpointError(
+                f'{self.folder} holds changes to {self.base}, and a path that a file names is not '
+                'followed. Name it yourself: --base FOLDER to convert or in demo/chat.py; '
+                'lang_encoder=dict(pretrained=FOLDER) in a config or in get_model.'
+            )
+        return self.base
+
+    def check_base(self, entries: Mapping[str, TensorEntry], source: str | Path) -> None:
+        """Refuses a base that is not the one that was trained on.
+
+        Args:
+            entries: of the base, by the names of `Llava`, with a tied head.
+            source: where they are, for the message.
+
+        Raises:
+            CheckpointError: names both.
+        """
+        found = fingerprint(entries)
+        if found != self.fingerprint:
+            raise CheckpointError(
+                f'{source} is not the base that {self.folder} was trained on: its fingerprint is '
+                f'{found}, expected {self.fingerprint} (of {self.base}). Name the right one: '
+                '--base to convert; lang_encoder.pretrained in a config.'
+            )
+
+
+def read_partial(folder: str | Path) -> PartialCheckpoint | None:
+    """Reads what a checkpoint folder records about its base; None without a ``base.json``.
 
     Raises:
-        CheckpointError: it says neither.
+        CheckpointError: it names no base, or the adapter or its settings cannot be read.
     """
+    folder = Path(folder)
     file = folder / BASE_FILE
-    said = read_json(file)
-    base, mark = said.get('base'), said.get('fingerprint')
+    if not file.is_file():
+        return None
+    record = read_json(file)
+    base, mark, scale = (record.get(k) for k in ('base', 'fingerprint', 'adapter_scale'))
     if not isinstance(base, str) or not isinstance(mark, str):
         raise CheckpointError(
             f'{file} lacks base or fingerprint, which say what was trained on. Write the '
             'checkpoint again.'
         )
-    return base, mark
-
-
-def base_on_hub(folder: Path) -> str:
-    """The hub id of the base, to be fetched where none is named.
-
-    Raises:
-        CheckpointError: ``base.json`` names a path: a file that somebody sends must not have
-            others read.
-    """
-    base, _ = read_base(folder)
-    if not is_hub_id(base) or Path(base).exists():
+    adapter, settings = folder / ADAPTER_FILE, folder / ADAPTER_CONFIG
+    if settings.is_file() and not adapter.is_file():
         raise CheckpointError(
-            f'{folder} holds changes to {base}, and a path that a file names is not followed. '
-            'Name it yourself: --base FOLDER.'
+            f'{folder} has {ADAPTER_CONFIG} and lacks {ADAPTER_FILE}, the adapters that it '
+            'speaks of. Copy the whole folder again.'
         )
-    return base
+    entries = read_entries(adapter) if adapter.is_file() else {}
+    scale = scale if isinstance(scale, (int, float)) else 1.0
+    return PartialCheckpoint(folder, base, mark, float(scale), entries)
 
 
-def check_base(folder: Path, path: Path) -> None:
-    """Refuses a base that is not the one that was trained on.
+def read_named(path: str | Path, layout: str) -> dict[str, TensorEntry]:
+    """Reads a checkpoint's tensors by the names of `Llava`, the head of a tied one too.
 
-    Raises:
-        CheckpointError: names both.
+    Args:
+        path: file or folder.
+        layout: ``original`` or ``clip``.
     """
-    base, mark = read_base(folder)
     entries = read_entries(path)
-    names = to_model_names(entries, 'original')
-    named = {ours: entries[name] for ours, name in names.items()}
-    found = fingerprint(tie_head(named, read_config(path), 'mmllava'))
-    if found != mark:
-        raise CheckpointError(
-            f'{path} is not the base that {folder} was trained on: its fingerprint is {found}, '
-            f'expected {mark} (of {base}). Name the right one by --base.'
-        )
+    named = {ours: entries[name] for ours, name in to_model_names(entries, layout).items()}
+    return dict(tie_head(named, read_config(path), 'mmllava'))
 
 
 def fingerprint(entries: Mapping[str, TensorEntry]) -> str:

@@ -15,7 +15,6 @@ from mmllava.checkpoints.layouts.delta import (
     plan_merge,
 )
 from mmllava.checkpoints.layouts.identify import (
-    ADAPTER_CONFIG,
     LAYOUTS,
     ON_A_BASE,
     kind_of,
@@ -29,7 +28,7 @@ from mmllava.checkpoints.layouts.keymaps import (
     is_linear,
 )
 from mmllava.checkpoints.layouts.lora import merge_adapter, merge_projector, read_trained
-from mmllava.checkpoints.layouts.partial import ADAPTER_FILE, check_base
+from mmllava.checkpoints.layouts.partial import read_named, read_partial
 from mmllava.checkpoints.layouts.tensor_plan import (
     TensorPlan,
     copy,
@@ -41,7 +40,6 @@ from mmllava.checkpoints.layouts.tensor_plan import (
 from mmllava.checkpoints.layouts.tied import is_tied, says_tied, tie_head
 from mmllava.checkpoints.layouts.validate import check_model
 from mmllava.checkpoints.storage.hub import TOKENIZER_FILES
-from mmllava.checkpoints.storage.reader import read_entries
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
 from mmllava.errors import CheckpointError, unknown_name
 from mmllava.structures import IMAGE_TOKENS
@@ -268,14 +266,9 @@ def _lora(source: Source, base: Source | None) -> Model:
 
 def _partial(source: Source, base: Source | None) -> Model:
     """Plans a checkpoint of tools/train.py: whole tensors, adapters, or both."""
-    check_base(source.folder, base.path)
-    file, settings = source.folder / ADAPTER_FILE, source.folder / ADAPTER_CONFIG
-    if settings.is_file() and not file.is_file():
-        raise CheckpointError(
-            f'{source.path} has {ADAPTER_CONFIG} and lacks {ADAPTER_FILE}, the adapters that it '
-            'speaks of. Copy the whole folder again.'
-        )
-    adapter = replace(source, entries=read_entries(file) if file.is_file() else {})
+    partial = read_partial(source.folder)
+    partial.check_base(read_named(base.path, 'original'), base.path)
+    adapter = replace(source, entries=partial.adapter)
     return _merged(adapter, source.entries, base)
 
 

@@ -7,6 +7,8 @@ CONSTRAINTS ?= constraints.txt
 
 # Another Python's packages must not leak into the environment.
 unexport PYTHONPATH PYTHONHOME
+# Without compiled files every process would compile torch and transformers anew, for 6 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Named by the folder, so that a copied or moved checkout is set up again.
 READY := $(VENV)/.ready-$(firstword $(shell pwd | cksum))

@@ -1,5 +1,6 @@
 """What the tests share: the recordings of the original, and models on their weights."""
 
+import gc
 import json
 from pathlib import Path
 
@@ -27,11 +28,19 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope='session', autouse=True)
-def plain_config_texts():
-    """Leaves the text of a config as it is: yapf's layout takes 40 % of a tiny training run."""
+def cheap_libraries():
+    """Spares what other libraries spend time on in each test, and no test looks at.
+
+    yapf's layout of a config's text took 40 % of a tiny training run; mmengine collects garbage
+    for each dataset, 0.3 s over everything that is imported, unless that is frozen.
+    """
     from yapf.yapflib import yapf_api
 
+    import mmllava.models  # noqa: F401
+
     yapf_api.FormatCode = lambda text, **_: (text, False)
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session')

@@ -50,6 +50,7 @@ def asked(draw):
 BATCHES = st.lists(asked(), min_size=2, max_size=4)
 
 
+@pytest.mark.slow
 @FEW
 @torch.no_grad()
 @given(rows=BATCHES)
@@ -70,6 +71,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(tiny_model, sample_of, rows
     assert together == alone
 
 
+@pytest.mark.slow
 @FEW
 @torch.no_grad()
 @given(rows=st.lists(dialogues(max_rounds=2), min_size=2, max_size=3), data=st.data())

@@ -100,6 +100,7 @@ def test_two_layouts_of_a_model_give_the_same_logits_and_another_config_does_not
     assert 'is llama' in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_verify_compares_with_the_manifest_and_with_another_checkpoint(exported, tmp_path):
     out, _ = exported
     done = run('verify', out)
@@ -211,6 +212,7 @@ def test_help_comes_at_once_without_heavy_packages(tool):
     assert done.stderr == '' and done.stdout.splitlines()[-1] == 'loaded []'
 
 
+@pytest.mark.slow
 def test_a_polite_kill_leaves_nothing_behind(tmp_path):
     slow = (
         'import runpy, sys, time; from mmllava.checkpoints.conversion import stream\n'

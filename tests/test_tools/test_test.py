@@ -216,6 +216,7 @@ def test_what_out_holds_needs_a_file(config, capsys):
     assert 'give --out FILE too' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_annotation_file_or_precision_is_another_protocol(
     config, merged, data, tmp_path, capsys
 ):
@@ -231,6 +232,7 @@ def test_another_annotation_file_or_precision_is_another_protocol(
     assert 'data.files.val.json: ' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_picture_that_changed_is_predicted_anew(config, merged, data, tmp_path, capsys):
     work, copied = tmp_path / 'w', tmp_path / 'data'
     shutil.copytree(data, copied)

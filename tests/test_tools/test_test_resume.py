@@ -149,6 +149,7 @@ test_evaluator = dict(
     return file
 
 
+@pytest.mark.slow
 def test_questions_are_batched_by_length_and_answered_in_their_own_order(
     vqa_config, merged, tmp_path
 ):

@@ -115,6 +115,7 @@ def test_a_default_hook_may_be_left_out(name, tmp_path):
     assert (tmp_path / 'iter_4').is_dir()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_early_keeps_its_last_step_and_stops_again(data, tmp_path):  # noqa: F811
     scores = [3.0, 2.0, 1.0]
     config = validating(tmp_path, data, dict(type='mmllava.Scripted', scores=scores))
@@ -131,6 +132,7 @@ def test_a_run_that_is_stopped_early_keeps_its_last_step_and_stops_again(data, t
     assert len(losses(run)) == 4
 
 
+@pytest.mark.slow
 def test_a_resumed_run_knows_the_scores_that_may_stop_it(data, tmp_path):  # noqa: F811
     config = validating(tmp_path, data, dict(type='mmllava.Scripted', scores=[3.0, 2.0, 1.0]))
     config.custom_hooks.append(

@@ -198,6 +198,7 @@ def steps_of(config, rows, monkeypatch):
     return loop.StepLoop(runner, dict(config.train_dataloader), **settings).max_iters
 
 
+@pytest.mark.slow
 def test_its_steps_and_rates_are_those_of_the_recipe(leaf, prepared, monkeypatch):
     transformers = pytest.importorskip('transformers')
     config, model = prepared

@@ -84,6 +84,7 @@ def test_its_last_answer_is_that_of_the_checkpoint(asked):
         assert line['answer'] == chat.ask(line['question'], line.get('image'), **settings)
 
 
+@pytest.mark.slow
 def test_training_is_the_same_to_the_bit_with_and_without(tmp_path):
     """Adapters with dropout draw random numbers at every step; rows are packed."""
     pytest.importorskip('peft')

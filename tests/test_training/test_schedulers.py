@@ -168,6 +168,7 @@ def resumed():
             yield pytest.param(scheduler, id=case.id, marks=[] if quick else pytest.mark.slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('scheduler', list(resumed()))
 def test_a_resumed_run_keeps_the_series_to_the_bit(tmp_path, scheduler):
     """Stopped in the middle of an epoch, and right at the end of one."""
@@ -184,6 +185,7 @@ def test_a_resumed_run_keeps_the_series_to_the_bit(tmp_path, scheduler):
         assert losses(tmp_path) == learned
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', ['ReduceOnPlateauLR', 'ReduceOnPlateauMomentum'])
 def test_a_rate_that_follows_a_score_is_resumed_with_it(data, tmp_path, kind):  # noqa: F811
     """From the checkpoint of a step and from the best one: the val loop counts once."""

@@ -116,6 +116,7 @@ def test_the_best_checkpoint_has_the_random_numbers_that_training_goes_on_with(b
     assert torch.equal(fourth, fifth)  # training draws none here, the val loop does
 
 
+@pytest.mark.slow
 def test_a_run_that_has_its_best_alone_is_not_begun_again(best, data, tmp_path, capsys):
     run = tmp_path / 'run'
     shutil.copytree(best, run)

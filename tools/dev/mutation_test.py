@@ -69,7 +69,7 @@ def run_tests(copy: Path, tests: Sequence[str]) -> tuple[str, str]:
     ``broken`` is any end but these two: nothing collected, an error while importing,
     too long. It says nothing about what the tests check.
     """
-    command = [sys.executable, '-m', 'pytest', '-q', '-x', '--tb=line', '-rfE']
+    command = [sys.executable, '-m', 'pytest', '-q', '-x', '--tb=line', '-rfE', '-m', 'not gpu']
     command += ['-p', 'no:cacheprovider', *tests]
     env = dict(os.environ, PYTHONPATH=str(copy), PYTHONDONTWRITEBYTECODE='1', COLUMNS='300')
     try:

@@ -41,6 +41,7 @@ THERE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('version', 'layout', 'name'), THERE)
 def test_there_and_back_is_bit_for_bit_the_same(tmp_path, whole, version, layout, name):
     there = convert(whole[version], layout, tmp_path / name)

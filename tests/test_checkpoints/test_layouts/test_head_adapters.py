@@ -107,6 +107,7 @@ def check(out, base, adapter, matrices, merged):
     return out / 'original'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('parts', PARTS)
 @pytest.mark.filterwarnings('ignore')
 def test_an_adapter_on_the_head_of_a_padded_vocabulary_is_merged_as_peft_merges_it(
@@ -115,6 +116,7 @@ def test_an_adapter_on_the_head_of_a_padded_vocabulary_is_merged_as_peft_merges_
     check(tmp_path, bases['hf'], *trained(bases['hf'], tmp_path, **PARTS[parts]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('parts', TIED)
 @pytest.mark.filterwarnings('ignore')
 def test_what_is_trained_whole_on_a_tied_base_is_tied_as_peft_leaves_it(tmp_path, bases, parts):
@@ -125,6 +127,7 @@ def test_what_is_trained_whole_on_a_tied_base_is_tied_as_peft_leaves_it(tmp_path
     assert read_config(out)[KEY] is TIED[parts]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore')
 def test_an_adapter_beside_the_head_leaves_a_tied_base_tied(tmp_path, bases):
     made = trained(bases['tied'], tmp_path, target_modules=['q_proj', 'down_proj'])

@@ -117,6 +117,7 @@ def test_a_tied_folder_gives_transformers_logits(tied, logits):
     assert close(load_tool('compare_logits').logits(tied), logits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('source', ['original', 'hf'])
 @pytest.mark.parametrize('to', ['original', 'hf', 'mmllava'])
 def test_a_tied_model_of_any_layout_is_written_whole_and_still_tied(
@@ -180,6 +181,7 @@ def test_a_head_that_is_missing_and_not_tied_is_refused_with_what_ties_it(
             mmllava.load(folder, tower=CLIP, device='cpu')
 
 
+@pytest.mark.slow
 def test_a_head_of_other_values_is_kept_and_the_config_put_right(tmp_path, tied, version):
     """transformers 5 does not tie it either."""
     folder = shutil.copytree(tied, tmp_path / 'copy')

@@ -55,6 +55,7 @@ def test_things_that_are_alike_are_counted():
     ]
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_in_a_picture_and_every_weight_gets_a_gradient(monkeypatch):
     monkeypatch.setattr('projects.llava_tiny.patch_supervision._GREY', 0)
     model = build().train()

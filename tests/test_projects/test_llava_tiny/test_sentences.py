@@ -84,6 +84,7 @@ def test_training_is_never_asked_for_what_is_held_out():
         assert not {'dog', 'car'} <= set(re.findall(r'\w+', text))
 
 
+@pytest.mark.slow
 def test_yes_and_no_come_equally_often():
     rng = random.Random(2)
     found = [ask('yes/no', make_scene('test', number % 300), rng) for number in range(2000)]

@@ -77,6 +77,7 @@ def test_a_file_that_is_no_dump_is_refused(tree, capsys):
     assert f"{file}: line 1 has ['id']; expected" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_leaf_of_the_repository_is_dumped():
     names = tool.dump(ROOT)
     assert 'configs/llava/llava-7b-v1_caption.py' in names

@@ -87,6 +87,7 @@ def test_a_table_that_does_not_fit_the_code_is_refused(mutate, tree, capsys, mut
     assert status == 2 and message in err
 
 
+@pytest.mark.slow
 def test_tests_that_fail_before_anything_is_broken_are_refused(mutate, tree, capsys):
     (tree / 'tests/test_add.py').write_text('def test_wrong():\n    assert False\n')
     status, _, err = run(mutate, tree, capsys, MINUS)

@@ -167,6 +167,7 @@ def test_a_clean_set_exits_with_0(data, tmp_path, capsys):
     assert json.loads((tmp_path / 'findings.json').read_text()) == []
 
 
+@pytest.mark.slow
 def test_workers_find_the_same(data, result, tmp_path, capsys):
     assert check(data, tmp_path, '--max-tokens', MAX_TOKENS, '--workers', 2) == 1
     assert capsys.readouterr().out.splitlines()[-1] == result[1].splitlines()[-1]

@@ -29,6 +29,7 @@ def run(*arguments, tool=TOOL, python=()):
     return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
 
 
+@pytest.mark.slow
 def test_three_positions_and_the_option_mean_the_same(pair):
     one, two = pair.root / 'one.pth', pair.root / 'two.pth'
     first = run(pair.base, pair.delta, one)
@@ -89,6 +90,7 @@ def test_help_comes_at_once_without_heavy_packages_or_noise():
     assert 'usage: llava-delta2mmpre.py BASE DELTA DST' in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind', [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_merge_leaves_nothing_behind(pair, kind):
     # A merge that waits in the middle, until it is interrupted.

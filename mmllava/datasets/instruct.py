@@ -198,18 +198,18 @@ class InstructDataset(BaseDataset):
     def _skip(self, index: int, error: BadSample) -> None:
         self._bad[self.rows[index]] = 1
         count = self.num_skipped
-        told = f'{self.describe(index)}: {error}'
+        message = f'{self.describe(index)}: {error}'
         # As an error: mmengine shows no warning of any process but the first.
         print_log(
-            f'skipped, bad sample {count} of at most {self.max_skipped}: {told}',
+            f'skipped, bad sample {count} of at most {self.max_skipped}: {message}',
             logger='current',
             level=logging.ERROR,
         )
         if count > self.max_skipped:
             raise DataError(
                 f'{count} bad samples, and max_skipped={self.max_skipped} may be skipped. The '
-                f'last is {told} `python tools/misc/check_data.py CONFIG` lists all; mend them, or '
-                'raise max_skipped.'
+                f'last is {message} `python tools/misc/check_data.py CONFIG` lists all; mend '
+                'them, or raise max_skipped.'
             ) from error
 
     def _names(self) -> str:

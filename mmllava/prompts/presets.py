@@ -1,4 +1,4 @@
-"""What to ask for a caption and how to decode it, by name and with its source.
+"""Presets: the question for a caption and how to decode it, by name and with their source.
 
 The same weights score CIDEr 0.1 to 126 on COCO captions by these two choices,
 so a config names a preset and a score is written with it.

@@ -72,7 +72,7 @@ SYSTEM_CHATML = '<|im_start|>system\nAnswer the questions.'
 
 @dataclass(frozen=True)
 class Template:
-    """How a conversation is written for one family of checkpoints.
+    """The format of a conversation for one family of checkpoints.
 
     Args:
         style: names the renderer: ``single`` ends every turn with ``sep``;
@@ -100,7 +100,7 @@ class Template:
 
     @property
     def mmtag(self) -> bool:
-        """Whether pictures stand in ``<Image></Image>``, in a turn of their own when asked."""
+        """Tells whether images stand in ``<Image></Image>``, in a turn of their own when asked."""
         return self.system == SYSTEM_MMTAG
 
 

@@ -165,7 +165,7 @@ class LlamaTokenizer:
         return text + self.pieces.decode_pieces(runs[-1])
 
     def spell(self, id_: int) -> str:
-        """What one id stands for: a special token's name, a byte as ``<0x0A>``, or text."""
+        """Spells one id: a special token's name, a byte as ``<0x0A>``, or text."""
         word = self._word_of.get(id_)
         return self.pieces.id_to_piece(id_).replace(SPACE, ' ') if word is None else word
 
@@ -277,7 +277,7 @@ class HuggingFaceTokenizer:
         return self.tokenizer.decode([i for i in ids if i >= 0], skip_special_tokens=True)
 
     def spell(self, id_: int) -> str:
-        """What one id stands for, a special token by its name."""
+        """Spells one id, a special token by its name."""
         return self.tokenizer.decode([id_])
 
 

@@ -170,10 +170,10 @@ def _check_images(infos: Sequence[Mapping[str, Any]], own: bool) -> None:
     missing = sorted(path for path in paths if '://' not in path and not os.path.exists(path))
     if not missing:
         return
-    told = f'{len(missing)} of {len(paths)} images of the val loop are missing, as {missing[0]}.'
+    message = f'{len(missing)} of {len(paths)} images of the val loop are missing, as {missing[0]}.'
     if len(missing) == len(paths) or not own:
-        raise DataError(f'{told} Check data_root and data_prefix of val_dataloader.dataset.')
-    print_log(f'{told} They will be counted and not scored.', 'current', logging.WARNING)
+        raise DataError(f'{message} Check data_root and data_prefix of val_dataloader.dataset.')
+    print_log(f'{message} They will be counted and not scored.', 'current', logging.WARNING)
 
 
 def _check_pipeline(dataset: InstructDataset, model: Llava) -> None:

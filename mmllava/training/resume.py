@@ -95,8 +95,8 @@ def check_same(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) 
             f"with model.init_cfg=dict(type='Pretrained', checkpoint='{folder}')."
         )
     before, after = (
-        {**said['settings'], 'the checkpoint of vision_encoder': str(said['tower'])}
-        for said in (stored, now)
+        {**run['settings'], 'the checkpoint of vision_encoder': str(run['tower'])}
+        for run in (stored, now)
     )
     changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
     if changed:

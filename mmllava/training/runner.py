@@ -242,11 +242,11 @@ class TrainRunner(Runner):
 
     def _config(self) -> Config:
         """The run's config without what the command line says anew each time."""
-        said = self.cfg.to_dict()
-        return Config({k: v for k, v in said.items() if k not in _OF_THE_COMMAND})
+        settings = self.cfg.to_dict()
+        return Config({k: v for k, v in settings.items() if k not in _OF_THE_COMMAND})
 
     def _aspect(self) -> str | None:
-        """How the pipeline of training makes images square; None where nothing says so."""
+        """Returns the aspect of the training pipeline's images; None where nothing says so."""
         steps = getattr(self.train_loop.dataloader.dataset, 'pipeline', None)
         found = [s for s in getattr(steps, 'transforms', []) if isinstance(s, CLIPResize)]
         return found[0].aspect if found else None

@@ -1,17 +1,19 @@
 """Whatever names or holds an image, to an RGB image as LLaVA decodes it."""
 
-import http.client
 import io
-import urllib.error
-import urllib.request
+import os
+import re
+import stat
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mmllava.errors import ImageError
+from mmllava.images.fetch import decode_data_uri, fetch, shorten
 
 ImageSource = str | Path | bytes | np.ndarray | Image.Image
+SCHEME = re.compile(r'[A-Za-z][A-Za-z0-9+.-]+://')
 SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 
@@ -19,15 +21,15 @@ def load_image(source: ImageSource, exif: bool = False) -> Image.Image:
     """Decodes an image with Pillow and converts it to RGB.
 
     Args:
-        source: a path, an ``http(s)://`` address, the bytes of a file, a Pillow
-            image, or an array ``(H, W)`` grey, ``(H, W, 3)`` BGR or
+        source: a path, an ``http(s)://`` address, a ``data:`` URI in base64, the bytes of a
+            file, a Pillow image, or an array ``(H, W)`` grey, ``(H, W, 3)`` BGR or
             ``(H, W, 4)`` BGRA of uint8, the channel order of mmcv and OpenCV.
         exif: turn the image as its EXIF orientation says. The original
             ignores it, and so do we by default.
 
     Raises:
-        ImageError: no such file, no answer, not an image, cut short, or too large for
-            Pillow's guard against decompression bombs.
+        ImageError: no such file, no answer within the limits of ``mmllava.images.fetch``, not an
+            image, cut short, or too large for Pillow's guard against decompression bombs.
     """
     name = _name(source)
     try:
@@ -35,17 +37,12 @@ def load_image(source: ImageSource, exif: bool = False) -> Image.Image:
         if exif:
             image = ImageOps.exif_transpose(image)
         return image.convert('RGB')
+    except ImageError:  # a ValueError too
+        raise
     except FileNotFoundError as error:
         raise ImageError(f'no image at {name}; check the path.') from error
     except IsADirectoryError as error:
         raise ImageError(f'{name} is a folder, expected one image.') from error
-    except urllib.error.URLError as error:
-        raise ImageError(f'{name} could not be fetched: {error.reason}.') from error
-    except http.client.HTTPException as error:
-        raise ImageError(
-            f'{name} could not be fetched ({type(error).__name__}: {error}); expected the address '
-            'of one image. Check the address, try again, or download it and give its path.'
-        ) from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f'{name} is not an image that Pillow knows; expected PNG, JPEG, WebP, ... '
@@ -81,15 +78,29 @@ def _open(source: ImageSource) -> Image.Image:
         return _from_array(source)
     if isinstance(source, bytes):
         return Image.open(io.BytesIO(source))
-    if isinstance(source, str) and source.startswith(('http://', 'https://')):
-        with urllib.request.urlopen(source, timeout=60) as answer:
-            return Image.open(io.BytesIO(answer.read()))
+    if isinstance(source, str) and source[:5].lower() == 'data:':
+        return Image.open(io.BytesIO(decode_data_uri(source)))
+    if isinstance(source, str) and SCHEME.match(source):
+        if not source.lower().startswith(('http://', 'https://')):
+            raise ImageError(
+                f'{shorten(source)} is no address that is read; expected http://, https://, '
+                'data: or a path. Download it and give its path.'
+            )
+        return Image.open(io.BytesIO(fetch(source)))
     if isinstance(source, (str, Path)):
-        return Image.open(source)
+        return Image.open(_check_regular(source))
     raise ImageError(
         f'an image cannot be a {type(source).__name__}; expected a path, a Pillow image, '
         'bytes, or a BGR uint8 array.'
     )
+
+
+def _check_regular(path: str | Path) -> str | Path:
+    """Returns the path of a file; a pipe, a socket or a device would be waited for without end."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise ImageError(f'{path} is a pipe, a socket or a device, expected a file of one image.')
+    return path
 
 
 def _from_array(array: np.ndarray) -> Image.Image:
@@ -106,5 +117,6 @@ def _from_array(array: np.ndarray) -> Image.Image:
 
 def _name(source: ImageSource) -> str:
     if isinstance(source, (str, Path)):
-        return str(source)
+        name = str(source)
+        return shorten(name) if name[:5].lower() == 'data:' or SCHEME.match(name) else name
     return getattr(source, 'filename', '') or f'an image given as {type(source).__name__}'

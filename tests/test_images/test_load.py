@@ -1,6 +1,8 @@
 """An image is decoded as the original does: Pillow, converted to RGB, nothing turned."""
 
+import base64
 import io
+import os
 import socket
 import threading
 
@@ -147,6 +149,31 @@ def test_an_answer_that_breaks_off_is_named(answer, error):
 def test_an_address_that_is_none_is_named(address):
     with pytest.raises(ImageError, match=r'could not be fetched \(InvalidURL: .*Check the addr'):
         load_image(address)
+
+
+def test_a_data_uri_is_its_bytes(picture):
+    file = io.BytesIO()
+    picture.save(file, 'PNG')
+    uri = 'data:image/png;base64,' + base64.b64encode(file.getvalue()).decode()
+    assert load_image(uri).tobytes() == load_image(file.getvalue()).tobytes()
+
+
+def test_a_data_uri_that_is_no_image_is_named_without_its_bytes():
+    with pytest.raises(ImageError, match='^data:image/png;base64,... is not an image'):
+        load_image('data:image/png;base64,' + 'QUJD' * 1000)
+
+
+@pytest.mark.parametrize('address', ['ftp://127.0.0.1/x.png', 'file:///x.png', 's3://a/x.png'])
+def test_an_address_of_another_protocol_is_refused(address):
+    with pytest.raises(ImageError, match=f'^{address} is no address that is read; expected http'):
+        load_image(address)
+
+
+def test_a_pipe_and_a_device_are_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.png')
+    for path in (tmp_path / 'pipe.png', '/dev/zero'):
+        with pytest.raises(ImageError, match=f'^{path} is a pipe, a socket or a device'):
+            load_image(path)
 
 
 def test_a_folder_lists_its_pictures_by_name_and_nothing_else(tmp_path, picture):

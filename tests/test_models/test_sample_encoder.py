@@ -105,7 +105,7 @@ def test_a_sample_that_is_cut_before_its_answer_is_skipped_in_training(
         (dict(image='0.png', conversations=talk('Why?', '<image>')), 'an answer cannot'),
         (dict(conversations=talk('') + talk('a')), 'turn 0 has no text'),
         (dict(conversations=talk('a') + talk('b')[1:]), "expected 'user'"),
-        (dict(conversations=talk('half a letter \ud800')), 'which is half a letter'),
+        (dict(conversations=talk('Hello \ud800')), 'which is half of a surrogate pair'),
     ],
 )
 @pytest.mark.parametrize('version', ['v1.5'], indirect=True)

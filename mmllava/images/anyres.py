@@ -151,8 +151,8 @@ def num_tokens(size: Size, pinpoints: Sequence[Size] | None, size_px: int, patch
     """
     if not 1 <= patch_px <= size_px:
         raise ConfigError(
-            f'a tile of {size_px} px has no patches of {patch_px} px; expected 1 to {size_px}. Give '
-            "the image_size and patch_size of the vision tower's config.json."
+            f'a tile of {size_px} px has no patches of {patch_px} px; expected 1 to {size_px}. '
+            "Give the image_size and patch_size of the vision tower's config.json."
         )
     side = size_px // patch_px  # in patches; the tower drops the remainder
     if pinpoints is None:

@@ -1,1 +1,1 @@
-"""What is built with mmllava and not part of it."""
+"""Projects that are built with mmllava and are not part of it."""

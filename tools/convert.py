@@ -99,7 +99,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def describe(conversion: Conversion, whole: bool) -> None:
     """Prints what was found and what will be done with it."""
     for role, path in conversion.sources.items():
-        print(f'{role:<6} {path}\n       {conversion.told[role]}')
+        print(f'{role:<6} {path}\n       {conversion.described[role]}')
     counts = count_moves(conversion.moves)
     summary = ', '.join(f'{n} {how}' for how, n in counts.items() if n)
     print(
@@ -160,7 +160,7 @@ def run(args: argparse.Namespace) -> dict:
     describe(conversion, args.dry_run)
     figures = dict(
         layout=conversion.layout,
-        source_layout=conversion.told['source'].partition(':')[0],
+        source_layout=conversion.described['source'].partition(':')[0],
         tensors=len(conversion.kept),
         bytes=conversion.nbytes,
         **count_moves(conversion.moves),

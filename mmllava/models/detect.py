@@ -59,7 +59,7 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class DetectedModel:
-    """What a folder says of its model.
+    """A model's config as detected in its folder.
 
     Args:
         model: config of a `mmllava.models.Llava`.
@@ -136,12 +136,12 @@ def config_from_checkpoint(folder: Path, tower: str | Path | None = None) -> Det
 
 
 def _contradiction(config: Mapping[str, Any], kind: Kind) -> str:
-    """What is wrong with ``mm_projector_type``; the tensors are right."""
-    said = str(config.get('mm_projector_type') or 'linear')
-    depth = dict(linear=1).get(said, said.removeprefix('mlp').removesuffix('x_gelu'))
+    """Names a ``mm_projector_type`` that the tensors contradict; they decide."""
+    named = str(config.get('mm_projector_type') or 'linear')
+    depth = dict(linear=1).get(named, named.removeprefix('mlp').removesuffix('x_gelu'))
     if str(depth) == str(kind.projector_depth):
         return ''
-    return f'; config.json says {said!r}, which they are not'
+    return f'; config.json says {named!r}, which they are not'
 
 
 def _tower(
@@ -186,17 +186,17 @@ def _own_tower(
     originals = {to_original(name, layout): entry.shape for name, entry in entries.items()}
     shapes = {n.removeprefix(inside): s for n, s in originals.items() if n.startswith(inside)}
     named = str(config.get('mm_vision_tower'))
-    told = config.get('mm_vision_config') or TOWERS.get(named, {})
+    stored = config.get('mm_vision_config') or TOWERS.get(named, {})
     if given is not None:
         stored = hf_config.read_config(given)
-        told = stored.get('vision_config', stored)
-    if not told.get('num_attention_heads'):
+        stored = stored.get('vision_config', stored)
+    if not stored.get('num_attention_heads'):
         raise CheckpointError(
             'the vision tower is inside the checkpoint, and its number of attention heads is in '
             f'no tensor; config.json names {named!r}. Give the folder of the '
             'CLIP that it was tuned from: tower=FOLDER.'
         )
-    return describe_tower(told, shapes, Path('the checkpoint'))
+    return describe_tower(stored, shapes, Path('the checkpoint'))
 
 
 def _size_of(tower: str) -> int:
@@ -216,8 +216,8 @@ def _images(config: Mapping[str, Any]) -> tuple[str, dict[str, Any], str]:
     aspect = config.get('image_aspect_ratio') or 'square'
     if aspect not in (*ASPECTS, 'anyres'):
         raise unknown_name('image_aspect_ratio in config.json', str(aspect), (*ASPECTS, 'anyres'))
-    said = config.get('image_aspect_ratio')
-    reason = f'{aspect}, by image_aspect_ratio' if said else f'{aspect}: no image_aspect_ratio'
+    named = config.get('image_aspect_ratio')
+    reason = f'{aspect}, by image_aspect_ratio' if named else f'{aspect}: no image_aspect_ratio'
     if aspect != 'anyres':
         return aspect, {}, reason
     grid = read_grid(config.get('image_grid_pinpoints'))

@@ -317,7 +317,7 @@ class Llava(LazyModel):
 
     @property
     def _metainfo(self) -> Any:
-        """What mmpretrain's ``inference_model`` asks to choose an inferencer.
+        """Answers mmpretrain's ``inference_model``, which asks to choose an inferencer.
 
         It knows only models that were built by name; this tells it the task of
         one that was built from a config.

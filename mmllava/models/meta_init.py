@@ -55,7 +55,7 @@ class LazyModel(BaseModel):
 
     @property
     def has_weights(self) -> bool:
-        """Whether the parameters are more than shapes."""
+        """Tells whether the parameters are more than shapes."""
         return self.is_dispatched or not any(p.is_meta for p in self.parameters())
 
     @property

@@ -17,7 +17,7 @@ _APART = 'mmllava_apart'  # transformers' default, and rows of several samples
 
 
 def packed_attention_kwargs(lm: Any, positions: Tensor) -> dict[str, Any]:
-    """What transformers' model takes, so that each sample of a row is attended alone.
+    """Returns the arguments with which transformers' model attends to each packed sample alone.
 
     Args:
         lm: the model; it is told which attention function to use.

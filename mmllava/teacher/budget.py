@@ -1,4 +1,4 @@
-"""What a run may spend, and what it has spent."""
+"""Keeps the budget of a run: its limit, and what it has spent."""
 
 import asyncio
 from dataclasses import dataclass

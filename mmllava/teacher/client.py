@@ -252,7 +252,7 @@ class Teacher:
         return self._read(raw.http_response.content, request)
 
     def _refusal(self, error: Any) -> Exception:
-        """What a status of 4xx or 5xx means for the run."""
+        """Decides what a status of 4xx or 5xx means for the run."""
         status, told = error.status_code, self._hide(str(error.message))[:_SHOWN]
         told = f'status {status}: {told}'
         if status in _WRONG or error.code == 'insufficient_quota':

@@ -1,4 +1,4 @@
-"""Where the teacher is, what one request says, and what it may cost."""
+"""Describes the teacher's endpoint: its address, the body of a request, its prices."""
 
 import hashlib
 import json
@@ -98,7 +98,7 @@ class Endpoint:
                 raise ConfigError(f'{item.name} of the teacher is {value!r}, expected {told}.')
 
     def usd(self, tokens_in: int, tokens_out: int) -> float:
-        """What so many tokens cost, in dollars; 0 without prices."""
+        """Computes the cost of so many tokens, in dollars; 0 without prices."""
         prices = self.usd_per_million_in or 0, self.usd_per_million_out or 0
         return (tokens_in * prices[0] + tokens_out * prices[1]) / 1e6
 
@@ -134,7 +134,7 @@ class Request:
         return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
 
     def most_out(self, endpoint: Endpoint) -> int:
-        """How many tokens may come out; what the endpoint sends in their place counts too."""
+        """Returns the limit of new tokens, by whichever name the endpoint is sent it."""
         names = ('max_tokens', 'max_completion_tokens')
         given = [endpoint.extra[name] for name in names if name in endpoint.extra]
         return max([self.max_tokens, *(n for n in given if isinstance(n, int))])

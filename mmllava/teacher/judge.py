@@ -47,7 +47,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Rules:
-    """What the judge is asked to do: for each category (or '' for all), and a system message."""
+    """The instructions of a judge: one for each category (or '' for all), and a system message."""
 
     system: str
     by_category: Mapping[str, tuple[str, str]]  # category -> (name of an answerer, rule)
@@ -128,7 +128,7 @@ def name_review(item: Item, swapped: bool) -> str:
 
 
 def to_request(item: Item, rules: Rules, swapped: bool, attempt: int = 0) -> Request:
-    """What the judge reads; the reference stands first, unless ``swapped``."""
+    """Writes the text that the judge reads; the reference stands first, unless ``swapped``."""
     role, rule = rules.of(item.category)
     answers = [item.reference, item.candidate][:: -1 if swapped else 1]
     blocks = [f'[Context]\n{item.context}\n\n'] if item.context else []

@@ -1,4 +1,4 @@
-"""What the teacher wrote, as turns; and what makes it unfit to learn from."""
+"""Parses the teacher's text into turns, and refuses what is unfit to learn from."""
 
 import re
 

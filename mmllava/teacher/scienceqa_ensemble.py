@@ -45,7 +45,7 @@ def write_outputs(texts: Texts) -> str:
 
 
 def ask_answer(id_: str, question: str, examples: Sequence[tuple[str, str]]) -> Request:
-    """What the teacher is asked without the model: examples as turns, then the question."""
+    """Writes the request without the model: examples as turns, then the question."""
     messages = [('system', read_prompt(OURS / 'scienceqa/answer.txt'))]
     for asked, answered in examples:
         messages += [('user', f'Can you explain {asked}?'), ('assistant', answered)]
@@ -54,7 +54,7 @@ def ask_answer(id_: str, question: str, examples: Sequence[tuple[str, str]]) -> 
 
 
 def ask_judgement(id_: str, question: str, ours: str, theirs: str) -> Request:
-    """What the teacher is asked where the two disagree. The authors' words were not released."""
+    """Writes the request where the two disagree. The authors' wording was not released."""
     text = (
         f'[Question]\n{question}\n\n[First answer]\n{ours}\n\n[End of first answer]\n\n'
         f'[Second answer]\n{theirs}\n\n[End of second answer]'

@@ -13,8 +13,8 @@ Floor 3. Files:
     loop.py             the training loop: one iteration is one optimizer step
     lora.py             adds LoRA adapters; the only user of PEFT
     optim.py            per-module learning rates and the warmup-cosine schedule
-    resume.py           decides whether a run may resume from a checkpoint
-    rng.py              runs evaluation without changing the model's mode or random state
+    resume.py           locks a work folder; decides whether a run may resume there
+    rng.py              random states; evaluation that leaves the model's mode and them as they were
     runner.py           mmengine's runner: loads weights, applies the stage, builds the optimizer
     samplers.py         groups samples of one length and modality
     stages.py           freezes and trains the parts that a stage names

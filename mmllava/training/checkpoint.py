@@ -14,21 +14,13 @@ A folder ``iter_N`` that appears whole or not at all:
 import json
 import os
 import pickle
-import random
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows has none
-    fcntl = None
-
-import numpy as np
 import torch
-from mmengine.dist import all_gather_object
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -42,15 +34,13 @@ from mmllava.checkpoints.layouts.partial import (
 from mmllava.checkpoints.storage.atomic import atomic_output, is_over
 from mmllava.checkpoints.storage.hub import TOKENIZER_FILES, is_local
 from mmllava.checkpoints.storage.reader import read_json
-from mmllava.errors import CheckpointError, ConfigError
+from mmllava.errors import CheckpointError
 from mmllava.models.weights import find_base
 from mmllava.training.fsdp import shard_like
 from mmllava.training.lora import adapter_config, is_adapter, plain_name
 
 WEIGHTS_FILE, RESUME_FILE = 'model.safetensors', 'resume.pth'
 CONFIG_FILE, CARD_FILE = 'config.py', 'config.json'
-LOCK_FILE = '.lock'
-_HELD: dict[tuple[int, int], int] = {}  # device and inode of it -> the handle that holds it
 _STEP = re.compile(r'(?:best_.+_)?iter_(\d+)')
 _STATE = (
     'step',
@@ -235,42 +225,6 @@ def remove(folder: Path) -> None:
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def lock_work_dir(work_dir: Path) -> bool:
-    """Keeps other runs, on other machines too, out of a work folder while this process lives.
-
-    Gives False where that cannot be done: not every disk that machines share has locks.
-
-    Raises:
-        ConfigError: a run that is there holds it.
-    """
-    file = work_dir / LOCK_FILE
-    if fcntl is None:
-        return False
-    if file.exists() and _mark(file.stat()) in _HELD:
-        return True  # to open it again, and close it, would let it go
-    try:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:  # of another user
-        return False
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError) as error:
-        os.close(handle)
-        raise ConfigError(
-            f'a run that is not over yet trains in {work_dir}, and two would write over each '
-            'other. Wait for its end or stop it, or name another folder with --work-dir.'
-        ) from error
-    except OSError:
-        os.close(handle)
-        return False
-    _HELD[_mark(os.fstat(handle))] = handle
-    return True
-
-
-def _mark(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
-
-
 def remove_leftovers(work_dir: Path, alone: bool) -> None:
     """Deletes what killed runs left half written, or half deleted, in a work folder.
 
@@ -278,7 +232,8 @@ def remove_leftovers(work_dir: Path, alone: bool) -> None:
 
     Args:
         work_dir: the folder.
-        alone: no other run is there (`lock_work_dir`); else a part stays whose run may be.
+        alone: no other run is there (`mmllava.training.resume.lock_work_dir`); else a part
+            stays whose run may be.
     """
     for path in sorted(work_dir.glob('.*iter_*')):
         match = re.fullmatch(r'\.((?:best_.+_)?iter_\d+)\.(part|old|gone|lock)-\d+', path.name)
@@ -295,29 +250,3 @@ def remove_leftovers(work_dir: Path, alone: bool) -> None:
 def step_of(name: str) -> int:
     """The step in the name of a checkpoint, the last number of ``iter_N``."""
     return int(name.rpartition('_')[2])
-
-
-def random_state() -> dict[str, Any]:
-    """The state of every generator of random numbers in this process."""
-    kind, keys, *rest = np.random.get_state()
-    return dict(
-        torch=torch.get_rng_state(),
-        cuda=torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-        numpy=[kind, torch.from_numpy(keys.astype(np.int64)), *rest],
-        python=random.getstate(),
-    )
-
-
-def restore_random_state(state: Mapping[str, Any]) -> None:
-    """The other way."""
-    torch.set_rng_state(state['torch'])
-    if state['cuda'] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'])
-    kind, keys, *rest = state['numpy']
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))
-    random.setstate(state['python'])
-
-
-def all_random_states(held: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """`random_state` of every process, or what it ``held``, by rank; each must call it."""
-    return all_gather_object(random_state() if held is None else held)

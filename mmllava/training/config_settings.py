@@ -31,8 +31,8 @@ def building(what: str) -> Iterator[None]:
     except MMLlavaError:
         raise
     except (AssertionError, AttributeError, ImportError, KeyError, TypeError, ValueError) as error:
-        told = ' '.join(str(error).split()) or type(error).__name__
-        raise ConfigError(f'{what} cannot be built: {told}. Change that setting.') from error
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise ConfigError(f'{what} cannot be built: {reason}. Change that setting.') from error
 
 
 def resolve(registry: Any, kind: Any) -> type:

@@ -40,14 +40,14 @@ def _read_launcher(launcher: str) -> None:
             f'--launcher {launcher} needs GPUs, and PyTorch {torch.__version__} sees none. Use '
             'pytorch (torchrun) or slurm.'
         )
-    for name, said in _LAUNCHED[launcher].items():
-        if said not in os.environ:
+    for name, variable in _LAUNCHED[launcher].items():
+        if variable not in os.environ:
             start = 'torchrun' if launcher == 'pytorch' else 'srun'
             raise ConfigError(
-                f'--launcher {launcher} expects {said} in the environment, and it is not there. '
-                f'Start with {start} (docs/training.md), or leave --launcher out.'
+                f'--launcher {launcher} expects {variable} in the environment, and it is not '
+                f'there. Start with {start} (docs/training.md), or leave --launcher out.'
             )
-        os.environ[name] = os.environ[said]
+        os.environ[name] = os.environ[variable]
     if launcher == 'slurm':
         os.environ.setdefault('MASTER_PORT', '29500')
         if 'MASTER_ADDR' not in os.environ:

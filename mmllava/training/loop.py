@@ -179,7 +179,7 @@ class StepLoop(BaseLoop):
 
 
 def _begin_anew(runner: Runner) -> str:
-    """How to begin a run with other data or rates where one went wrong."""
+    """Explains how to begin a run with other data or rates where one went wrong."""
     last = checkpoint.find_latest(runner.work_dir)
     advice = 'Both make a new run: name another folder with --work-dir'
     if last is None:

@@ -1,13 +1,19 @@
-"""Decides whether a run may resume from a checkpoint: unchanged settings, data and seed."""
+"""Decides who may train in a work folder, and whether a run may resume from a checkpoint there."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None
+
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, broadcast_object_list, get_world_size
 
-from mmllava.errors import CheckpointError
+from mmllava.errors import CheckpointError, ConfigError
 from mmllava.training import checkpoint
 from mmllava.training.loop import StepLoop
 
@@ -34,6 +40,8 @@ _FREE = (
     'model.generation_cfg',
 )
 _PATHS = ('pretrained', 'name_or_path')
+_LOCK_FILE = '.lock'
+_HANDLES: dict[tuple[int, int], int] = {}  # of the locks of this process, by device and inode
 _SHOWN = 3  # settings that an error names
 
 
@@ -95,8 +103,8 @@ def check_same(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) 
             f"with model.init_cfg=dict(type='Pretrained', checkpoint='{folder}')."
         )
     before, after = (
-        {**said['settings'], 'the checkpoint of vision_encoder': str(said['tower'])}
-        for said in (stored, now)
+        {**run['settings'], 'the checkpoint of vision_encoder': str(run['tower'])}
+        for run in (stored, now)
     )
     changed = sorted(k for k in {*before, *after} if before.get(k) != after.get(k))
     if changed:
@@ -110,6 +118,42 @@ def check_same(folder: Path, stored: Mapping[str, Any], now: Mapping[str, Any]) 
             f'with, {folder / checkpoint.CONFIG_FILE}, or begin a new run with model.init_cfg=dict('
             f"type='Pretrained', checkpoint='{folder}')."
         )
+
+
+def lock_work_dir(work_dir: Path) -> bool:
+    """Keeps other runs, on other machines too, out of a work folder while this process lives.
+
+    Gives False where that cannot be done: not every disk that machines share has locks.
+
+    Raises:
+        ConfigError: a run that is there holds it.
+    """
+    file = work_dir / _LOCK_FILE
+    if fcntl is None:
+        return False
+    if file.exists() and _mark(file.stat()) in _HANDLES:
+        return True  # to open it again, and close it, would let it go
+    try:
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError:  # of another user
+        return False
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        os.close(handle)
+        raise ConfigError(
+            f'a run that is not over yet trains in {work_dir}, and two would write over each '
+            'other. Wait for its end or stop it, or name another folder with --work-dir.'
+        ) from error
+    except OSError:
+        os.close(handle)
+        return False
+    _HANDLES[_mark(os.fstat(handle))] = handle
+    return True
+
+
+def _mark(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def seed_to_go_on(config: Config, work_dir: str) -> int | None:

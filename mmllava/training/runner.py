@@ -20,7 +20,7 @@ from mmllava.models.hf_config import to_llava_config
 from mmllava.models.sample_encoder import SampleEncoder
 from mmllava.models.weights import tower_mark
 from mmllava.registry import HOOKS, RUNNERS
-from mmllava.training import checkpoint, fsdp, resume, stages
+from mmllava.training import checkpoint, fsdp, resume, rng, stages
 from mmllava.training.config_check import check_config
 from mmllava.training.config_settings import building, resolve
 from mmllava.training.inspect_data import check_settings, check_validation
@@ -57,7 +57,7 @@ class TrainRunner(Runner):
         super().setup_env(env_cfg)
         if self.rank == 0:
             folder = Path(self.work_dir)
-            checkpoint.remove_leftovers(folder, alone=checkpoint.lock_work_dir(folder))
+            checkpoint.remove_leftovers(folder, alone=resume.lock_work_dir(folder))
         barrier()
 
     def set_randomness(self, seed: int | None, *args: Any, **kwargs: Any) -> None:
@@ -209,7 +209,7 @@ class TrainRunner(Runner):
             args, kwargs: mmengine's; ``save_optimizer=False`` and what else it may say
                 does not apply, a checkpoint always can be resumed.
         """
-        random_states = checkpoint.all_random_states(self.train_loop.held)
+        random_states = rng.all_random_states(self.train_loop.held)
         optimizer = fsdp.gather(self.optim_wrapper.state_dict())
         files = fsdp.gather(checkpoint.trained_tensors(self.bare_model))
         if self.rank == 0:
@@ -242,11 +242,11 @@ class TrainRunner(Runner):
 
     def _config(self) -> Config:
         """The run's config without what the command line says anew each time."""
-        said = self.cfg.to_dict()
-        return Config({k: v for k, v in said.items() if k not in _OF_THE_COMMAND})
+        settings = self.cfg.to_dict()
+        return Config({k: v for k, v in settings.items() if k not in _OF_THE_COMMAND})
 
     def _aspect(self) -> str | None:
-        """How the pipeline of training makes images square; None where nothing says so."""
+        """Returns the aspect of the training pipeline's images; None where nothing says so."""
         steps = getattr(self.train_loop.dataloader.dataset, 'pipeline', None)
         found = [s for s in getattr(steps, 'transforms', []) if isinstance(s, CLIPResize)]
         return found[0].aspect if found else None
@@ -306,7 +306,7 @@ class TrainRunner(Runner):
         self.message_hub.update_info_dict(state['info'])
         loop: StepLoop = self.train_loop
         loop.resume_at(state['step'])
-        checkpoint.restore_random_state(state['random'][self.rank])
+        rng.restore_random_state(state['random'][self.rank])
         self.logger.info(f'resumed from {folder}: {state["step"]} of {loop.max_iters} steps done')
 
 

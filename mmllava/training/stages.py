@@ -196,6 +196,6 @@ def describe(model: nn.Module) -> str:
 
 
 def _numbers(parameter: nn.Parameter) -> int:
-    """How many numbers a parameter holds; where bitsandbytes packed them, before that."""
+    """Counts the numbers of a parameter; where bitsandbytes packed them, before that."""
     state = getattr(parameter, 'quant_state', None)
     return parameter.numel() if state is None else state.shape.numel()

@@ -285,13 +285,30 @@ def test_what_a_config_json_gets_wrong_changes_no_answer(golden, damaged):
     """Released v0 and v1-1 configs have ids off by one; others are silent on some words."""
     wrong = dict(bos_token_id=0, eos_token_id=1, pad_token_id=0, mm_use_im_patch_token=None)
     folder = damaged(**wrong, vocab_size=32000)
-    (folder / 'generation_config.json').write_text(json.dumps(dict(eos_token_id=1, max_length=3)))
+    sampling = dict(do_sample=True, temperature=0.9, top_p=0.6)
+    stored = dict(eos_token_id=1, max_length=3, **sampling)
+    (folder / 'generation_config.json').write_text(json.dumps(stored))
     model = mmllava.load(folder, tower=TOWER, device='cpu')
     assert len(model.language.lm.lm_head.weight) == 1000  # nothing is resized either
     row = golden['models']['v1.5']['predict'][0]
     picture = str(MODELS / row['image'])
     out = inference_model(model, picture, row['question'], max_new_tokens=24)
     assert out['pred_answer'] == row['greedy_text']
+
+
+def test_a_prompt_is_not_cut_at_the_tokenizers_length(golden, damaged):
+    """The original drops what lies beyond it, the question and ``ASSISTANT:`` first."""
+    model = mmllava.load(damaged(tokenizer_model_max_length=40), tower=TOWER, device='cpu')
+    row = golden['models']['v1.5']['predict'][0]
+    picture = str(MODELS / row['image'])
+    out = inference_model(model, picture, row['question'], max_new_tokens=24)
+    assert out['pred_answer'] == row['greedy_text']
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+def test_the_precision_is_a_setting(dtype):
+    model = mmllava.load(MODELS / 'llava-v1.5', tower=TOWER, device='cpu', dtype=dtype)
+    assert {p.dtype for p in model.parameters()} == {getattr(torch, dtype)}
 
 
 def test_a_grid_written_as_text_is_read(golden, damaged):

@@ -55,3 +55,9 @@ def test_another_checkpoint_brings_its_own_tokenizer(tmp_path):
         builder.use_checkpoint(tmp_path / name)
         assert builder.tokenizer.encode('x')
         assert builder.tokenizer_folder == tmp_path / name
+
+
+def test_an_image_placeholder_of_another_program_is_text(builder):
+    """`run_llava`'s ``<image-placeholder>``; the image comes first, as with any question."""
+    text = builder.ask('What is <image-placeholder>?', 1)[0].text
+    assert text.count('<image>') == 1 and text.endswith('\nWhat is <image-placeholder>?')

@@ -118,3 +118,9 @@ def test_a_conversation_that_cannot_be_written_says_why(turns, message):
 def test_plain_refuses_a_conversation():
     with pytest.raises(PromptError, match='one image and its caption, got 4 turns'):
         text('plain', turns_of([('a', 'b'), ('c', 'd')]))
+
+
+@pytest.mark.parametrize('name', ['v0', 'default', 'llava_v0'])
+def test_the_templates_of_v0_have_no_example_dialogue(name):
+    """As when its weights were trained; the original's later code opens with one."""
+    assert '###' not in get_template(name).system

@@ -272,7 +272,7 @@ def test_convert_merges_what_was_trained_onto_its_base(trained, tmp_path):
     stage, checkpoint = trained
     base = None if stage == 'full' else MODELS / 'llava-v1.5'
     conversion = prepare_conversion(checkpoint, 'mmllava', base)
-    assert conversion.told['source'].startswith('original' if stage == 'full' else 'partial')
+    assert conversion.described['source'].startswith('original' if stage == 'full' else 'partial')
     write_conversion(conversion, tmp_path / 'merged')
     tower = None if stage == 'full' else MODELS / 'clip-tiny'
     merged = load(tmp_path / 'merged', tower=tower, device='cpu').state_dict()

@@ -127,13 +127,13 @@ def test_a_process_that_does_not_see_the_checkpoint_is_told(tmp_path, monkeypatc
 
 
 def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(tmp_path):
-    assert checkpoint.lock_work_dir(tmp_path)
-    assert checkpoint.lock_work_dir(tmp_path)  # the same process may begin anew
+    assert resume.lock_work_dir(tmp_path)
+    assert resume.lock_work_dir(tmp_path)  # the same process may begin anew
     child = os.fork()
     if not child:
-        checkpoint._HELD.clear()  # as in a process that was started, and not forked
+        resume._HANDLES.clear()  # as in a process that was started, and not forked
         try:
-            checkpoint.lock_work_dir(tmp_path)
+            resume.lock_work_dir(tmp_path)
         except ConfigError as error:
             os._exit(7 if 'not over yet trains in' in str(error) else 1)
         os._exit(0)

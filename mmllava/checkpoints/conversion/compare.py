@@ -69,8 +69,8 @@ def compare(
     with readable(first, second, base):
         sources = [open_source(path) for path in (first, second)]
         if base is not None and not any(source.layout in ON_A_BASE for source in sources):
-            told = ' and '.join(f'{source.path} is {source.layout}' for source in sources)
-            raise CheckpointError(f'{told}: neither needs a base. Leave out --base.')
+            layouts = ' and '.join(f'{source.path} is {source.layout}' for source in sources)
+            raise CheckpointError(f'{layouts}: neither needs a base. Leave out --base.')
         planned = [_moves(source, base) for source in sources]
     return compare_moves(*planned, progress)
 

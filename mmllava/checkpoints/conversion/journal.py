@@ -18,7 +18,7 @@ from mmllava.version import __version__
 def plan_sum(moves: list[TensorPlan], settings: dict[str, Any]) -> str:
     """SHA-256 of all that decides the bytes of a result, source files by size and time."""
     files = {e.file: e.file.stat() for move in moves for e in move.sources}
-    told = dict(
+    plan = dict(
         version=__version__,
         settings=settings,
         files=sorted((str(f), s.st_size, s.st_mtime_ns) for f, s in files.items()),
@@ -30,7 +30,7 @@ def plan_sum(moves: list[TensorPlan], settings: dict[str, Any]) -> str:
             ]) for m in moves
         ],
     )  # fmt: skip
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 
 class Journal:

@@ -126,8 +126,8 @@ def verify(path: str | Path, progress: Callable[[int], None] = lambda _: None) -
                 f'{path} {what} {len(names)} tensors, first {names[0]}. Convert the model again.'
             )
     for name, entry in entries.items():
-        told = (expected[name].get('dtype'), expected[name].get('shape'))
-        same = told == (entry.dtype, list(entry.shape))
+        recorded = (expected[name].get('dtype'), expected[name].get('shape'))
+        same = recorded == (entry.dtype, list(entry.shape))
         if (
             not same
             or sha256_of(entry.file, entry.offset, entry.nbytes) != expected[name]['sha256']

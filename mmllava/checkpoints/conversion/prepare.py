@@ -39,7 +39,7 @@ class Conversion:
         layout: of the result.
         moves: what becomes of each tensor, in the order of writing; dropped ones last.
         sources: role (``source``, ``base``, ``tower``) -> where it lies here.
-        told: role -> layout and reason, for people.
+        described: role -> layout and reason, for people.
         files: what will lie beside the weights in a folder: name -> content.
         lacks: why a folder cannot be made of it; '' where it can.
         notes: what the user should know, one line each.
@@ -49,7 +49,7 @@ class Conversion:
     layout: str
     moves: list[TensorPlan]
     sources: dict[str, Path]
-    told: dict[str, str]
+    described: dict[str, str]
     files: dict[str, bytes]
     lacks: str = ''
     notes: list[str] = field(default_factory=list)
@@ -144,13 +144,13 @@ def _prepare(
     taken_by_result = to == 'delta' and found.layout not in ON_A_BASE
     model = to_canonical(found, None if taken_by_result else below)
     sources = {'source': found.path}
-    told = {'source': f'{found.layout}: {found.reason}'}
+    described = {'source': f'{found.layout}: {found.reason}'}
     if below is not None:
         sources['base'] = below.path
-        told['base'] = f'{below.layout}: {below.reason}'
+        described['base'] = f'{below.layout}: {below.reason}'
     if tower is not None:
         sources['tower'] = fetch(tower)
-        told['tower'] = 'clip'
+        described['tower'] = 'clip'
     model, vision = _see(model, sources.get('tower'), found)
     check_model(model.kept, model.config, found.path)
     moves = from_canonical(model, to, below)
@@ -164,13 +164,13 @@ def _prepare(
     moves.sort(key=lambda move: (move.how == 'dropped', *disk_order(move)))
     files, lacks = files_beside(model, to, moves, vision, sources)
     notes = [*model.notes, *_notes(model, to)]
-    return Conversion(to, moves, sources, told, files, lacks, notes)
+    return Conversion(to, moves, sources, described, files, lacks, notes)
 
 
 def _see(model: Model, tower: Path | None, source: Source) -> tuple[Model, dict[str, Any] | None]:
     """Adds the tower, or what the model's own one lacks; gives its sizes where they are known."""
     kept = model.kept
-    said: dict[str, Any] = model.config.get('mm_vision_config') or {}
+    stored: dict[str, Any] = model.config.get('mm_vision_config') or {}
     shapes = _shapes(kept)
     if tower is not None:
         entries = read_entries(tower)
@@ -190,8 +190,8 @@ def _see(model: Model, tower: Path | None, source: Source) -> tuple[Model, dict[
         model = replace(model, moves=[*model.moves, *added])
     elif not shapes:
         return model, None
-    elif said or shapes['vision_model.embeddings.class_embedding'] == (1024,):
-        vision = llava_files.describe_tower({**_CLIP_L, **said}, shapes, source.path)
+    elif stored or shapes['vision_model.embeddings.class_embedding'] == (1024,):
+        vision = llava_files.describe_tower({**_CLIP_L, **stored}, shapes, source.path)
     else:
         return model, None
     if model.config:

@@ -106,7 +106,7 @@ def find_leftover(destination: str | Path) -> Path | None:
 
 
 def why_not_resumable(conversion: Conversion, destination: str | Path, shard_bytes: int) -> str:
-    """Why ``resume`` would begin anew; '' where it goes on.
+    """Gives the reason why ``resume`` would begin anew; '' where it resumes.
 
     Raises:
         CheckpointError: the run that it would go on with is still at work.
@@ -238,9 +238,9 @@ def _may_replace_file(path: Path) -> None:
 def _may_replace_folder(path: Path) -> None:
     """Refuses to replace a folder with anything in it that no conversion wrote."""
     index = path / INDEXES[0]
-    told = read_json(index) if index.is_file() else {}
+    stored = read_json(index) if index.is_file() else {}
     shards, marks = (
-        value if isinstance(value := told.get(key), dict) else {}
+        value if isinstance(value := stored.get(key), dict) else {}
         for key in ('weight_map', 'metadata')
     )
     shards = [name for name in shards.values() if isinstance(name, str)]

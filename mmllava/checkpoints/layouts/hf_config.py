@@ -138,14 +138,14 @@ def vocabulary_rows(config: Mapping[str, Any], folder: Path, rows: int) -> int:
     """
     words = llava_files.token_ids(folder)
     image = config.get('image_token_index', config.get('image_token_id'))
-    told = words.get(NEW_WORDS[0], image)
+    expected = words.get(NEW_WORDS[0], image)
     if image is None:
-        image = told
-    elif type(image) is not int or image != told:
+        image = expected
+    elif type(image) is not int or image != expected:
         raise CheckpointError(
-            f'{folder}/config.json says image_token_index {image!r}, and <image> is word {told!r} '
-            'of its tokenizer. Put the config and the tokenizer of the same model there; if they '
-            "are, write the tokenizer's number into config.json."
+            f'{folder}/config.json says image_token_index {image!r}, and <image> is token '
+            f'{expected!r} of its tokenizer. Put the config and the tokenizer of the same model '
+            "there; if they are, write the tokenizer's number into config.json."
         )
     if image is None or image >= rows or image < (llava_files.vocabulary_size(folder) or 0):
         return rows

@@ -140,7 +140,7 @@ def kind_of(entries: Mapping[str, TensorEntry], path: str | Path) -> Kind:
             f'{file} holds {witness}, and no adapter (*.lora_A.weight). Files were renamed, or '
             'those of two runs are mixed; get them together again.'
         )
-    said = read_config(path)
+    config = read_config(path)
     projector = _find(entries, r'mm_projector\.|multi_modal_projector\.|^projector\.layers\.')
     reason = f'it holds {witness}'
     if layout == 'original' and not projector:
@@ -157,9 +157,9 @@ def kind_of(entries: Mapping[str, TensorEntry], path: str | Path) -> Kind:
         layout, reason = 'partial', f'{reason} and, beside it, {BASE_FILE}'
     elif layout == 'projector':
         reason = f'{reason} and no layer of a language model'
-    _check_config(layout, said, path)
-    if 'model_type' in said:
-        reason += f'; config.json says model_type {said["model_type"]}'
+    _check_config(layout, config, path)
+    if 'model_type' in config:
+        reason += f'; config.json says model_type {config["model_type"]}'
     words = _find(entries, rf'{_WORDS}$')
     last = [n for n in projector if len(entries[n].shape) == 2]
     hidden = _last_size(entries, words) or (entries[last[-1]].shape[0] if last else None)
@@ -205,12 +205,12 @@ def _delta_or_merged(entries: Mapping[str, TensorEntry], path: Path) -> tuple[st
     return 'original', f'{NORM} is {size:.2f} on average, a whole model'
 
 
-def _check_config(layout: str, said: Mapping[str, Any], path: Path) -> None:
+def _check_config(layout: str, config: Mapping[str, Any], path: Path) -> None:
     """Refuses a family of models that only looks like LLaVA."""
     known = _MODEL_TYPES.get('original' if layout in ('delta', 'original') else layout)
-    if known and said.get('model_type') not in known:
+    if known and config.get('model_type') not in known:
         raise CheckpointError(
-            f'{path}/config.json says model_type {said["model_type"]!r}; expected of layout '
+            f'{path}/config.json says model_type {config["model_type"]!r}; expected of layout '
             f'{layout}: {", ".join(k for k in known if k)}. This is another model than LLaVA v0 '
             'to v1.6 and cannot be converted here.'
         )

@@ -156,17 +156,17 @@ def tower_config(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
         CheckpointError: if the config is missing or contradicts the tensors.
     """
     config = read_config(folder)
-    said = config.get('vision_config', config)
-    if not said:
+    stored = config.get('vision_config', config)
+    if not stored:
         raise CheckpointError(
             f'{folder} has no config.json; the number of attention heads stands only there. '
             "Put the vision tower's config.json beside its weights."
         )
-    return describe_tower(said, shapes, folder)
+    return describe_tower(stored, shapes, folder)
 
 
 def describe_tower(
-    said: dict[str, Any], shapes: dict[str, tuple[int, ...]], folder: Path
+    stored: dict[str, Any], shapes: dict[str, tuple[int, ...]], folder: Path
 ) -> dict[str, Any]:
     """``tower_config`` where the config is read already; ``folder`` is for the messages."""
     prefix = 'vision_model.'
@@ -187,7 +187,7 @@ def describe_tower(
         patch_size=patch,
         image_size=round((positions - 1) ** 0.5) * patch,
     )
-    wrong = {key: said[key] for key in made if key in said and said[key] != made[key]}
+    wrong = {key: stored[key] for key in made if key in stored and stored[key] != made[key]}
     if wrong:
         raise CheckpointError(
             f'the config of the vision tower in {folder} says {wrong}, its tensors '
@@ -195,7 +195,7 @@ def describe_tower(
         )
     # What transformers' CLIPVisionConfig takes where a config says nothing.
     defaults = dict(num_attention_heads=12, hidden_act='quick_gelu', layer_norm_eps=1e-5)
-    chosen = {key: said[key] for key in defaults if said.get(key) is not None}
+    chosen = {key: stored[key] for key in defaults if stored.get(key) is not None}
     return made | defaults | chosen
 
 

@@ -296,7 +296,7 @@ def merge_projector(
             made[_HEAD] = tied_to(made[_EMBED])
     settings = {k: v for k, v in source.config.items() if k.startswith(('mm_', 'image_'))}
     linear = is_linear(projector)
-    told = dict(
+    defaults = dict(
         use_mm_proj=True,
         mm_projector_type='linear' if linear else 'mlp2x_gelu',
         mm_use_im_start_end=rows is not None,
@@ -308,8 +308,8 @@ def merge_projector(
         architectures=['LlavaLlamaForCausalLM'],
     )
     if config:
-        said = {k: v for k, v in config.items() if k not in ('model_type', 'architectures')}
-        config = {**told, **said, **settings, 'vocab_size': made[_EMBED].shape[0]}
+        own = {k: v for k, v in config.items() if k not in ('model_type', 'architectures')}
+        config = {**defaults, **own, **settings, 'vocab_size': made[_EMBED].shape[0]}
         if rows is not None:  # whatever the base was trained with
             config['mm_use_im_start_end'] = True
     return [*made.values(), *unused], config, added

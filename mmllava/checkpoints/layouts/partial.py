@@ -25,7 +25,7 @@ _SAMPLE = 4096  # bytes of each tensor that a fingerprint reads
 
 @dataclass(frozen=True)
 class PartialCheckpoint:
-    """What a checkpoint of trained tensors records about its base.
+    """The record of a checkpoint of trained tensors about its base.
 
     Args:
         folder: of the checkpoint.

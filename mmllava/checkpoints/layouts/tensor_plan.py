@@ -143,7 +143,7 @@ def disk_order(move: TensorPlan) -> tuple[str, int]:
 
 
 def count_moves(moves: list[TensorPlan]) -> dict[str, int]:
-    """How many tensors are added, grown, whole and dropped, and what else there is."""
+    """Counts the tensors of a plan by what becomes of them: added, grown, whole, dropped, ..."""
     counts = Counter(move.how for move in moves)
     always = ('added', 'grown', 'whole', 'dropped')
     others = sorted(counts.keys() - set(always))

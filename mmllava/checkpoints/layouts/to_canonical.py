@@ -285,8 +285,8 @@ def _merged(source: Source, trained: Mapping[str, TensorEntry], base: Source) ->
     before = next(m.shape[0] for m in below.moves if m.name == EMBED)
     rows = kept[EMBED].shape[0]
     if config and own is None:
-        told = llava_files.added_words(source.folder)
-        added = {w: k for w, k in told.items() if k < rows} or _new_words(config, before, rows)
+        named = llava_files.added_words(source.folder)
+        added = {w: k for w, k in named.items() if k < rows} or _new_words(config, before, rows)
         if not {*range(before, rows)} <= {*added.values()}:
             note = f'{source.path} has rows for {rows - before} more words than its base, and '
             note += 'neither a tokenizer nor its config.json tells which: they have no name.'

@@ -184,9 +184,9 @@ def _check_config(
         found['mm_hidden_size'] = moves[first].shape[1]
     wrong = {k: v for k, v in found.items() if config.get(k) is not None and config[k] != v}
     if wrong:
-        said = {key: config[key] for key in wrong}
+        stored = {key: config[key] for key in wrong}
         raise CheckpointError(
-            f'the config of {path} says {said}, its tensors {wrong}. Two versions are mixed '
+            f'the config of {path} says {stored}, its tensors {wrong}. Two versions are mixed '
             'there; put the config that belongs to the weights beside them.'
         )
     newline = 'model.image_newline' in moves

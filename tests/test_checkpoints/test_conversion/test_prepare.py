@@ -351,7 +351,7 @@ def test_two_places_for_the_picture_are_refused(tmp_path, whole, image):
     source = convert(whole['v1.5'], 'hf', tmp_path / 'source')
     told = json.loads((source / 'config.json').read_text()) | dict(image_token_index=image)
     (source / 'config.json').write_text(json.dumps(told))
-    refused(r'says image_token_index .*, and <image> is word 1000 of its tok', source, 'original')
+    refused(r'says image_token_index .*, and <image> is token 1000 of its tok', source, 'original')
     (source / 'config.json').write_text(json.dumps({**told, 'image_token_index': None}))
     assert len(prepare_conversion(source, 'original').kept) == 80
 

@@ -50,16 +50,18 @@ class EncodedPrompt:
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """A training sample, encoded.
+    """An encoded training sample.
 
     Args:
         prompt: ids and labels.
-        image_lengths: tokens that each image takes.
-        tokens: length, images included.
-        learned: tokens with a label, before training cuts the sample.
+        image_lengths: tokens of each image.
+        tokens: length, images included, before training cuts the sample.
+        limit: number of tokens at which training cuts.
+        learned: tokens with a label among the first ``limit``.
     """
 
     prompt: EncodedPrompt
     image_lengths: list[int]
     tokens: int
+    limit: int
     learned: int

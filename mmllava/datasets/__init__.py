@@ -1,11 +1,11 @@
-"""Files become samples.
+"""Reads training files into samples.
 
 Floor 2. Files:
 
-    collate.py     samples to a batch
-    instruct.py    training files as a dataset; bad samples skipped and told
-    llava_json.py  LLaVA's training JSON: rows, and what makes one unfit
-    scienceqa.py   ScienceQA's problems as such rows
+    collate.py     collates samples to a batch
+    instruct.py    the training dataset: mixes files, skips and logs bad samples
+    llava_json.py  reads LLaVA's training JSON and refuses unusable records
+    scienceqa.py   converts ScienceQA's problems to such records
     transforms.py  the steps of a pipeline
 """
 

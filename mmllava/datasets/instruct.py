@@ -1,4 +1,4 @@
-"""Instruction data: LLaVA's training JSON as a dataset to learn from."""
+"""LLaVA's training JSON as a dataset, with unreadable samples skipped and encoding in workers."""
 
 import hashlib
 import inspect
@@ -15,19 +15,19 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from PIL import Image
 
-from mmllava.datasets.llava_json import BadSample, count_words, read_rows, to_sample
+from mmllava.datasets.llava_json import BadSample, count_words, read_annotations, to_sample
 from mmllava.datasets.transforms import LoadImage
 from mmllava.errors import ConfigError, DataError, ImageError, PromptError, unknown_name
 from mmllava.registry import DATASETS
 from mmllava.structures import EncodedPrompt, EncodedSample
 
 AnnFile = str | Mapping[str, Any]
-_KEPT = ('id', 'image', 'conversations', 'caption')  # of a row; the rest is not used
+_KEPT = ('id', 'image', 'conversations', 'caption')  # keys of a record; others are dropped
 
 
 @dataclass(frozen=True)
 class Source:
-    """One training file: ``weight`` is how often an epoch goes through it."""
+    """A training file; an epoch goes through it ``weight`` times."""
 
     ann_file: str
     img_root: str
@@ -36,38 +36,38 @@ class Source:
 
 @DATASETS.register_module()
 class InstructDataset(BaseDataset):
-    """LLaVA's training JSON (`mmllava.datasets.llava_json`), one file or several mixed.
+    """LLaVA's training JSON (`mmllava.datasets.llava_json`), one file or a mixture of several.
 
-    A bad sample (an image that is missing or broken, marks that do not match,
-    nothing to learn) is named in the log and skipped: the next good one of the
-    same modality comes in its place, so that a run that is resumed sees the same.
+    A bad sample (a missing or broken image, ``<image>`` marks that do not match, nothing to
+    learn) is logged and skipped. The next good sample of the same modality takes its place, so
+    that a resumed run sees the same data.
 
     Args:
-        ann_file: a JSON file, or a list of several: each a path, or
-            ``dict(ann_file=, img_root=, weight=)``. An epoch has a file's rows
-            ``weight`` times; of 2.5, every row twice and every other one once more.
-        img_root: folder that the image paths in the files are below, where a
-            file names none of its own.
+        ann_file: a JSON file, or a list of files: each a path, or
+            ``dict(ann_file=, img_root=, weight=)``. An epoch has the records of a file
+            ``weight`` times; with 2.5, each record twice and every second one once more.
+        img_root: folder of the images, for files that do not name their own.
         pipeline: from ``img_path`` to a packed sample: LoadImage, CLIPResize,
             PackInputs with ``algorithm_keys=['conversations']``.
-        max_skipped: bad rows that one process may skip; the next is an error.
+        max_skipped: bad records that one process may skip; the next one is an error.
 
     Attributes:
         lengths: words of each sample, negative for text only; for the sampler.
-        encoder: encodes each packed sample (`mmllava.models.SampleEncoder`) into its field
-            ``encoded``; one that cannot be encoded, or has nothing to learn before the cut, is bad.
-            None leaves that to the model. To be set before workers are made.
-        rows: number of each sample's row, counted through all files; a row that
-            comes several times an epoch has the same number each time.
+        record_ids: index of each sample's record, counted through all files; a record that an
+            epoch has several times keeps its index.
+        one_image_each: True if every record has exactly one image.
+        encoder: encodes each packed sample into its field ``encoded`` (usually
+            `mmllava.models.SampleEncoder`); a sample that cannot be encoded, or whose answers are
+            all cut off, is bad. With None the model encodes. Set it before workers start.
 
     Raises:
         ConfigError: a setting cannot work.
-        DataError: a file is not as `read_rows` expects; from ``dataset[k]``, more than
-            ``max_skipped`` bad rows, or no good one.
+        DataError: a file is not as `read_annotations` expects; from ``dataset[k]``, more than
+            ``max_skipped`` bad records, or no good sample.
     """
 
     lengths: np.ndarray
-    rows: np.ndarray
+    record_ids: np.ndarray
     one_image_each: bool
 
     def __init__(
@@ -78,6 +78,12 @@ class InstructDataset(BaseDataset):
         max_skipped: int = 100,
         **unknown: Any,
     ) -> None:
+        if 'template' in unknown:
+            raise ConfigError(
+                f'InstructDataset has template={unknown["template"]!r}, a setting of earlier '
+                'versions; expected none, since prompts are written with the template of the '
+                'model. Leave it out, or set model.template.'
+            )
         for name in unknown:
             known = set(inspect.signature(InstructDataset).parameters) - {'unknown'}
             raise unknown_name('setting of InstructDataset', name, known)
@@ -96,25 +102,25 @@ class InstructDataset(BaseDataset):
                 )
 
     def load_data_list(self) -> list[dict]:
-        """Reads every file; called by mmengine."""
-        data, lengths, numbers, total = [], [], [], 0
+        """Reads every file; mmengine calls this."""
+        data, lengths, ids, total = [], [], [], 0
         for k, source in enumerate(self.sources):
-            rows = read_rows(source.ann_file)
-            words = [count_words(row) for row in rows]
-            for n in _pick(len(rows), source):
-                data.append(dict(source=k, number=n, row=_keep(rows[n])))
+            records = read_annotations(source.ann_file)
+            words = [count_words(record) for record in records]
+            for n in _pick(len(records), source):
+                data.append(dict(source=k, number=n, record=_keep(records[n])))
                 lengths.append(words[n])
-                numbers.append(total + n)
-            total += len(rows)
-        self.lengths, self.rows = np.array(lengths, np.int32), np.array(numbers, np.int32)
-        images = [d['row'].get('image') for d in data if isinstance(d['row'], dict)]
+                ids.append(total + n)
+            total += len(records)
+        self.lengths, self.record_ids = np.array(lengths, np.int32), np.array(ids, np.int32)
+        images = [d['record'].get('image') for d in data if isinstance(d['record'], dict)]
         self.one_image_each = all(isinstance(image, str) for image in images)
         # Shared, so that the workers of a loader count together.
         self._bad = torch.zeros(total, dtype=torch.uint8).share_memory_()
         return data
 
     def digest(self) -> str:
-        """16 hex digits of what the files hold and how often an epoch goes through each."""
+        """Computes a hash, 16 hex digits, of the files' content and weights."""
         whole = hashlib.sha256()
         for source in self.sources:
             whole.update(f'{source.weight}\n'.encode())
@@ -125,39 +131,40 @@ class InstructDataset(BaseDataset):
 
     @property
     def num_skipped(self) -> int:
-        """Bad rows met so far, by this process and its workers."""
+        """Number of bad records found so far, by this process and its workers."""
         return int(self._bad.sum())
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         for candidate in self._candidates(index):
-            if self._bad[self.rows[candidate]]:
+            if self._bad[self.record_ids[candidate]]:
                 continue
             try:
                 return self.prepare_data(candidate)
             except BadSample as error:
                 self._skip(candidate, error)
-        kind = 'text-only samples' if self.lengths[index] < 0 else 'samples with images'
+        modality = 'text-only samples' if self.lengths[index] < 0 else 'samples with images'
         raise DataError(
-            f'all {kind} of {self._names()} are bad, expected some to learn from. '
+            f'all {modality} of {self._names()} are bad, expected some to learn from. '
             'The log names them; check img_root.'
         )
 
     def prepare_data(self, idx: int) -> dict[str, Any]:
-        """One packed sample.
+        """Reads, packs and encodes one sample.
 
         Raises:
             BadSample: it cannot be learned from.
         """
         info = self.get_data_info(idx)
-        sample = to_sample(info['row'], self.sources[info['source']].img_root)
+        sample = to_sample(info['record'], self.sources[info['source']].img_root)
         try:
             packed = self.pipeline(dict(sample, sample_idx=idx))
         except ImageError as error:
             paths = sample['img_path']
             paths = paths if isinstance(paths, list) else [paths]
-            kind = 'broken' if all(map(os.path.exists, paths)) else 'missing'
-            kind = 'huge' if isinstance(error.__cause__, Image.DecompressionBombError) else kind
-            raise BadSample(kind, str(error)) from error
+            fault = 'broken' if all(map(os.path.exists, paths)) else 'missing'
+            if isinstance(error.__cause__, Image.DecompressionBombError):
+                fault = 'huge'
+            raise BadSample(fault, str(error)) from error
         if self.encoder is not None:
             packed['data_samples'].set_field(self._encode(packed), 'encoded')
         return packed
@@ -175,20 +182,20 @@ class InstructDataset(BaseDataset):
         if not sample.learned:
             raise BadSample(
                 'empty',
-                f'its answers lie beyond the first {self.encoder.max_tokens} of its '
-                f'{sample.tokens} tokens. Shorten it, or leave it out.',
+                f'its answers lie beyond the first {sample.limit} of its {sample.tokens} tokens. '
+                'Shorten it, or leave it out.',
             )
         return sample.prompt
 
     def describe(self, index: int) -> str:
         """Locates a sample: file, record number and, if it has one, id."""
         info = self.get_data_info(index)
-        row = info['row']
-        id_ = f' (id {row["id"]!r})' if isinstance(row, dict) and 'id' in row else ''
+        record = info['record']
+        id_ = f' (id {record["id"]!r})' if isinstance(record, dict) and 'id' in record else ''
         return f'{self.sources[info["source"]].ann_file}[{info["number"]}]{id_}'
 
     def _candidates(self, index: int) -> Iterator[int]:
-        """The sample, then those after it, in a circle, of its modality."""
+        """Yields the sample, then the later and the earlier ones of its modality."""
         index = range(len(self))[index]
         wanted = self.lengths[index] > 0
         for other in chain(range(index, len(self)), range(index)):
@@ -196,19 +203,24 @@ class InstructDataset(BaseDataset):
                 yield other
 
     def _skip(self, index: int, error: BadSample) -> None:
-        self._bad[self.rows[index]] = 1
+        """Counts and logs a bad sample.
+
+        Raises:
+            DataError: it is one more than ``max_skipped``.
+        """
+        self._bad[self.record_ids[index]] = 1
         count = self.num_skipped
-        message = f'{self.describe(index)}: {error}'
-        # As an error: mmengine shows no warning of any process but the first.
+        reason = f'{self.describe(index)}: {error}'
+        # As an error: mmengine logs the warnings of the first process alone.
         print_log(
-            f'skipped, bad sample {count} of at most {self.max_skipped}: {message}',
+            f'skipped, bad sample {count} of at most {self.max_skipped}: {reason}',
             logger='current',
             level=logging.ERROR,
         )
         if count > self.max_skipped:
             raise DataError(
                 f'{count} bad samples, and max_skipped={self.max_skipped} may be skipped. The '
-                f'last is {message} `python tools/misc/check_data.py CONFIG` lists all; mend '
+                f'last is {reason} `python tools/misc/check_data.py CONFIG` lists all; correct '
                 'them, or raise max_skipped.'
             ) from error
 
@@ -235,17 +247,17 @@ def _source(file: AnnFile, img_root: str) -> Source:
 
 
 def _pick(count: int, source: Source) -> list[int]:
-    """The rows of an epoch: all, so many times, and then evenly spaced ones."""
+    """Lists the records of an epoch: all of them, repeated, then evenly spaced ones."""
     whole = int(source.weight)
     rest = round((source.weight - whole) * count)
     picked = [*range(count)] * whole + [n * count // rest for n in range(rest)]
     if not picked:
         raise ConfigError(
-            f'weight {source.weight} of {source.ann_file} leaves none of its {count} rows. '
+            f'weight {source.weight} of {source.ann_file} leaves none of its {count} records. '
             'Raise it, or leave the file out.'
         )
     return picked
 
 
-def _keep(row: Any) -> Any:
-    return {key: row[key] for key in _KEPT if key in row} if isinstance(row, dict) else row
+def _keep(record: Any) -> Any:
+    return {k: record[k] for k in _KEPT if k in record} if isinstance(record, dict) else record

@@ -1,8 +1,8 @@
-"""LLaVA's training JSON: its rows, and what makes one unfit to learn from.
+"""Reads LLaVA's training JSON and refuses records that cannot be learned from.
 
-A row is ``{"id": ..., "image": path or list of paths, "conversations": [{"from": "human" or
-"gpt", "value": text}, ...]}``; without ``image`` it is text only. A row with ``caption`` in
-the place of ``conversations`` is an image and its caption.
+A record is ``{"id": ..., "image": path or list of paths, "conversations": [{"from": "human" or
+"gpt", "value": text}, ...]}``; without ``image`` it is text only. A record with ``caption``
+instead of ``conversations`` is an image and its caption.
 """
 
 import json
@@ -15,80 +15,80 @@ from mmllava.io import resolve_below
 from mmllava.prompts.conversation import from_json
 from mmllava.structures import IMAGE_TAG, Turn
 
-#: kind of a bad sample -> what is wrong with it
-KINDS = {
+#: fault of a bad sample -> its description
+FAULTS = {
     'missing': 'no image at its path',
-    'broken': 'an image that cannot be decoded, or made square',
+    'broken': 'an image that cannot be decoded or made square',
     'huge': 'an image of more pixels than Pillow opens',
     'marks': f'{IMAGE_TAG} marks and images differ in number',
-    'format': 'not a row of the format, or not a conversation',
+    'format': 'not a record of the format, or not a conversation',
     'empty': 'nothing to learn',
 }
 
 
 class BadSample(DataError):
-    """One row cannot be learned from; ``kind`` is a key of `KINDS`."""
+    """A record cannot be learned from; ``fault`` is a key of `FAULTS`."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, fault: str, message: str) -> None:
         super().__init__(message)
-        self.kind = kind
+        self.fault = fault
 
 
-def read_rows(file: str | Path) -> list[Any]:
-    """The rows of a training file, unchecked.
+def read_annotations(file: str | Path) -> list[Any]:
+    """Reads the records of a training file, without checking them.
 
     Raises:
         DataError: the file is missing, is no JSON, is no list, or is empty.
     """
     try:
-        rows = json.loads(Path(file).read_text(encoding='utf-8'))
+        records = json.loads(Path(file).read_text(encoding='utf-8'))
     except OSError as error:
         raise DataError(f'cannot read {file}: {error.strerror}. Check the path.') from error
     except ValueError as error:
         raise DataError(
-            f'{file} is not JSON in UTF-8: {error}. Expected one list of rows (JSON lines go '
+            f'{file} is not JSON in UTF-8: {error}. Expected one list of records (JSON lines go '
             'between [ and ], with commas); or was it cut short?'
         ) from error
-    if not isinstance(rows, list) or not rows:
+    if not isinstance(records, list) or not records:
+        found = 'an empty list' if records == [] else f'a JSON {type(records).__name__}'
         raise DataError(
-            f'{file} holds {"an empty list" if rows == [] else f"a JSON {type(rows).__name__}"}; '
-            'expected a list of rows, {"image": ..., "conversations": [...]} each.'
+            f'{file} holds {found}; expected a list of records, {{"image": ..., "conversations": '
+            '[...]} each.'
         )
-    return rows
+    return records
 
 
-def count_words(row: Any) -> int:
-    """A row's length for sampling: its words, negative for a text-only row, never 0.
+def count_words(record: Any) -> int:
+    """Counts the words of a record, for the sampler: negative for text only, never 0.
 
     Source: ``modality_lengths`` of LLaVA 1.2.2.
     """
-    row = row if isinstance(row, Mapping) else {}
-    messages = row.get('conversations')
-    messages = messages if isinstance(messages, list) else [dict(value=row.get('caption'))]
+    record = record if isinstance(record, Mapping) else {}
+    messages = record.get('conversations')
+    messages = messages if isinstance(messages, list) else [dict(value=record.get('caption'))]
     texts = [message.get('value') for message in messages if isinstance(message, Mapping)]
     words = max(sum(len(text.split()) for text in texts if isinstance(text, str)), 1)
-    return words if row.get('image') else -words
+    return words if record.get('image') else -words
 
 
-def to_sample(row: Any, img_root: str) -> dict[str, Any]:
+def to_sample(record: Any, img_root: str) -> dict[str, Any]:
     """Makes the dict that a pipeline starts from.
 
     Args:
-        row: of a training file.
-        img_root: folder that the row's image paths are below.
+        record: of a training file.
+        img_root: folder of the record's images.
 
     Returns:
         ``conversations`` as in the file, and ``img_path``: one path, or a list of
-        them where there are several images or none.
+        paths if there are several images or none.
 
     Raises:
-        BadSample: the row cannot be learned from.
+        BadSample: the record cannot be learned from.
     """
-    if not isinstance(row, Mapping):
-        raise BadSample('format', f'the row is {str(row)[:80]}, expected an object.')
-    names = _image_names(row)
-    paths = [image_path(name, img_root) for name in names]
-    conversations = _conversations(row)
+    if not isinstance(record, Mapping):
+        raise BadSample('format', f'the record is {str(record)[:80]}, expected an object.')
+    paths = [image_path(name, img_root) for name in _image_names(record)]
+    conversations = _conversations(record)
     try:
         turns = from_json(conversations, several=len(paths) > 1)
     except PromptError as error:
@@ -100,18 +100,22 @@ def to_sample(row: Any, img_root: str) -> dict[str, Any]:
 
 
 def _check_marks(turns: list[Turn], num_images: int) -> None:
-    """Raises BadSample if marks and images differ in number."""
+    """Compares the number of ``<image>`` marks with the number of images.
+
+    Raises:
+        BadSample: they differ.
+    """
     marks = sum((turn.text or '').count(IMAGE_TAG) for turn in turns)
     if marks != num_images:
         raise BadSample(
             'marks',
-            f'the conversation has {marks} {IMAGE_TAG} marks, and the row has {num_images} '
-            f'images. Write one {IMAGE_TAG} for each image, in what "human" says.',
+            f'the conversation has {marks} {IMAGE_TAG} marks, and the record has {num_images} '
+            f'images. Write one {IMAGE_TAG} for each image, in the text of "human".',
         )
 
 
-def _image_names(row: Mapping[str, Any]) -> list[str]:
-    found = row.get('image')
+def _image_names(record: Mapping[str, Any]) -> list[str]:
+    found = record.get('image')
     names = found if isinstance(found, list) else [] if found is None else [found]
     if not all(isinstance(name, str) and name for name in names):
         raise BadSample(
@@ -121,19 +125,19 @@ def _image_names(row: Mapping[str, Any]) -> list[str]:
 
 
 def image_path(name: str, img_root: str) -> str:
-    """Joins an image's path to its folder, which it may not leave.
+    """Joins an image's path to the image folder.
 
     Raises:
-        BadSample: it would.
+        BadSample: the path leads out of the folder.
     """
     try:
-        return resolve_below(img_root, name, 'the row')
+        return resolve_below(img_root, name, 'the record')
     except DataError as error:
         raise BadSample('format', str(error)) from error
 
 
-def _conversations(row: Mapping[str, Any]) -> list[dict[str, str]]:
-    found, caption = row.get('conversations'), row.get('caption')
+def _conversations(record: Mapping[str, Any]) -> list[dict[str, str]]:
+    found, caption = record.get('conversations'), record.get('caption')
     if found is None and isinstance(caption, str):
         return [
             {'from': 'human', 'value': IMAGE_TAG},

@@ -1,7 +1,7 @@
-"""ScienceQA's problems, written as LLaVA was trained on them.
+"""Writes ScienceQA's problems in the text formats that LLaVA was trained on.
 
-Source: ``convert_sqa_to_llava.py`` and ``base_prompt.py`` of LLaVA 1.2.2, whose texts
-these are, character for character.
+Source: ``convert_sqa_to_llava.py`` and ``base_prompt.py`` of LLaVA 1.2.2; the texts are
+equal, character for character.
 """
 
 import json
@@ -18,7 +18,7 @@ _WHY = 'BECAUSE:'
 QUESTIONS = {
     'CQM': 'Context: {context}\nQuestion: {question}\nOptions: {options}\n',
     'QCM': 'Question: {question}\nContext: {context}\nOptions: {options}\n',
-    # Those that give the reason away; the authors' upper bounds.
+    # With the reason in the question; the authors' upper bounds.
     'QCML': 'Question: {question}\nContext: {context}\nOptions: {options}\nBECAUSE: {lecture}\n',
     'QCME': 'Question: {question}\nContext: {context}\nOptions: {options}\nBECAUSE: {solution}\n',
     'QCMLE': 'Question: {question}\nContext: {context}\nOptions: {options}\n'
@@ -60,12 +60,12 @@ def check_format(name: str) -> tuple[str, str]:
 
 
 def write_problem(problem: Mapping[str, Any], format_: str) -> tuple[str, str]:
-    """Question and answer of a problem.
+    """Formats question and answer of a problem.
 
     Args:
         problem: of ``problems.json``: ``question``, ``choices``, ``answer`` (an index),
             ``hint``, ``lecture`` and ``solution``.
-        format_: as `check_format` takes it.
+        format_: such as ``QCM-LEA``; see `check_format`.
 
     Raises:
         ConfigError: unknown format.
@@ -96,16 +96,16 @@ def write_problem(problem: Mapping[str, Any], format_: str) -> tuple[str, str]:
 
 
 def convert(folder: str | Path, split: str, format_: str) -> list[dict[str, Any]]:
-    """The rows of one split, in LLaVA's training JSON.
+    """Converts one split to records of LLaVA's training JSON.
 
     Args:
         folder: has ``problems.json`` and ``pid_splits.json``.
         split: a key of ``pid_splits.json``: ``train``, ``val``, ``test``, ``minival``
             or ``minitest``.
-        format_: as `check_format` takes it.
+        format_: such as ``QCM-LEA``; see `check_format`.
 
     Returns:
-        a row for each problem; an image is ``{id}/{file}``, below the folder of the split.
+        One record per problem; its image is ``{id}/{file}``, below the folder of the split.
 
     Raises:
         ConfigError: unknown format or split.
@@ -115,10 +115,10 @@ def convert(folder: str | Path, split: str, format_: str) -> list[dict[str, Any]
     problems, splits = (_read(Path(folder) / f'{n}.json') for n in ('problems', 'pid_splits'))
     if split not in splits:
         raise unknown_name('split', split, splits)
-    return [_row(str(id_), problems, format_) for id_ in splits[split]]
+    return [_to_record(str(id_), problems, format_) for id_ in splits[split]]
 
 
-def _row(id_: str, problems: Mapping[str, Any], format_: str) -> dict[str, Any]:
+def _to_record(id_: str, problems: Mapping[str, Any], format_: str) -> dict[str, Any]:
     if id_ not in problems:
         raise DataError(
             f'problem {id_} of pid_splits.json is not in problems.json. Take both from one release.'
@@ -128,16 +128,16 @@ def _row(id_: str, problems: Mapping[str, Any], format_: str) -> dict[str, Any]:
         asked, answered = write_problem(problem, format_)
     except DataError as error:
         raise DataError(f'problem {id_} {error}') from error
-    row: dict[str, Any] = dict(id=id_)
+    record: dict[str, Any] = dict(id=id_)
     if problem.get('image') is not None:
-        row['image'] = f'{id_}/{problem["image"]}'
+        record['image'] = f'{id_}/{problem["image"]}'
         asked += f'\n{IMAGE_TAG}'
     talk = [{'from': 'human', 'value': asked}, {'from': 'gpt', 'value': answered}]
-    return dict(row, conversations=talk)
+    return dict(record, conversations=talk)
 
 
 def _tidy(text: str) -> str:
-    """Double spaces once made single, and no reason announced that does not come."""
+    """Replaces double spaces by single ones, once, and drops a ``BECAUSE:`` without a reason."""
     text = text.replace('  ', ' ').strip()
     return text.replace(_WHY, '').strip() if text.endswith(_WHY) else text
 

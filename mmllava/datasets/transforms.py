@@ -1,4 +1,4 @@
-"""The steps from an image's path to the pixels that a model takes."""
+"""Pipeline steps from an image's path to the pixels that a model takes."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,16 +21,16 @@ def _map(function: Callable[[Any], Any], value: Any) -> Any:
 
 @TRANSFORMS.register_module()
 class LoadImage(BaseTransform):
-    """Decodes ``img_path`` (or what is already in ``img``) as LLaVA does, to RGB.
+    """Decodes ``img_path``, or the content of ``img``, to RGB as LLaVA does.
 
-    Either may be a list: the images of one sample, in the order of their tags;
-    that of a sample of text alone is empty.
+    Either may be a list: the images of one sample, in the order of their tags, or an empty
+    list for a text-only sample.
 
     Args:
-        exif: turn the image as its EXIF orientation says; the original does not.
-        on_error: ``raise``, or ``record`` an image that cannot be decoded
-            under the key ``error`` and go on, so that one bad file does not
-            end an evaluation.
+        exif: rotate the image by its EXIF orientation; the original does not.
+        on_error: ``raise``, or ``record`` the error of an image that cannot be decoded
+            under the key ``error`` and continue, so that one bad file does not end an
+            evaluation.
     """
 
     def __init__(self, exif: bool = False, on_error: str = 'raise') -> None:
@@ -55,9 +55,9 @@ class LoadImage(BaseTransform):
 class CLIPResize(BaseTransform):
     """Prepares an image for CLIP: one square, or for v1.6 the whole image and its tiles.
 
-    One square is uint8 RGB ``(size, size, 3)``, tiles are ``(T, 3, size, size)``.
-    An image that could not be decoded becomes a black square; its ``error``
-    keeps it out of the results.
+    A square is uint8 RGB ``(size, size, 3)``, tiles are ``(T, 3, size, size)``.
+    An image that could not be decoded becomes a black square; because of its ``error``
+    no answer is generated for it.
 
     Args:
         size: side in pixels, the vision tower's ``image_size``.

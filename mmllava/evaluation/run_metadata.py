@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mmllava.benchmarks.dataset import BenchmarkDataset
+from mmllava.checkpoints.storage.hub import TOKENIZER_FILES
 from mmllava.errors import ConfigError
 from mmllava.evaluation.prediction_store import SampleId
 from mmllava.evaluation.runs import METADATA, differences, read_metadata
@@ -32,7 +33,6 @@ _PLACES += ('pipeline', 'collect_device', 'out_dir', 'indices', 'model_id')
 #: settings of a model that have a field of their own in the protocol
 _OWN_FIELD = ('task', 'preset', 'template', 'prompt_tmpl', 'generation_cfg', 'dtype', 'bits')
 _OWN_FIELD += ('tokenizer', 'data_preprocessor')
-_VOCABULARY_FILES = ('tokenizer.model', 'tokenizer.json', 'added_tokens.json')
 _MAX_SHOWN = 8  # differences that an error lists
 
 
@@ -71,7 +71,7 @@ def make_protocol(
             autocast=fp16,
         ),
         weights=weight_marks(model),
-        tokenizer=_tokenizer(model),
+        tokenizer=describe_tokenizer(model),
         model=_settings({k: v for k, v in config['model'].items() if k not in _OWN_FIELD}),
         data=dict(
             _settings(dataset),
@@ -155,10 +155,13 @@ def _benchmark(data: Any) -> dict[str, Any]:
     return dict(protocol=asdict(data.protocol), truths=_digest([i.truth for i in data.items]))
 
 
-def _tokenizer(model: Llava) -> dict[str, str]:
-    """Returns type and checksums of the tokenizer; loads it, so that a missing one shows early."""
+def describe_tokenizer(model: Llava) -> dict[str, str]:
+    """Returns class and file checksums of the tokenizer.
+
+    Loads it, so that a missing one is an error before the run starts.
+    """
     tokenizer = model.tokenizer
-    files = (Path(model.prompt_builder.tokenizer_folder, name) for name in _VOCABULARY_FILES)
+    files = (Path(model.prompt_builder.tokenizer_folder, name) for name in TOKENIZER_FILES)
     result = dict(type=type(tokenizer).__name__)
     return result | {file.name: sha256_of(file)[:16] for file in files if file.is_file()}
 

@@ -1,4 +1,4 @@
-"""An image with what a model said about it, in a band below."""
+"""Draws an image with a model's answer in a band below."""
 
 from collections.abc import Sequence
 
@@ -20,23 +20,22 @@ def annotate(
 ) -> Image.Image:
     """Returns an RGB copy of ``image`` with ``text`` in a white band below it.
 
-    The copy is as wide as the image and higher by the band. Text is wrapped
-    to the width; a word that is wider than a line is cut. The font is Pillow's
-    own; a character it lacks becomes a small box.
+    The copy is as wide as the image. Text is wrapped to that width; a word that is wider
+    than a line is split. The font is Pillow's own; a character it lacks becomes a small box.
 
     Args:
-        text: one caption, or several that each begin a line, such as
-            ``['Q: What is it?', 'A: A cat.']``. Without a character to
-            print there is no band.
+        image: any mode and size.
+        text: one caption, or several that start a line each, such as
+            ``['Q: What is it?', 'A: A cat.']``. Blank text adds no band.
         max_lines: lines in the band; a longer text ends in "...".
-        ink: the text's colour.
+        ink: colour of the text, RGB.
 
     Raises:
         ConfigError: ``max_lines`` is below 1.
     """
     if max_lines < 1:
         raise ConfigError(f'max_lines is {max_lines}, expected 1 or more.')
-    image = image.convert('RGB')  # a copy, whatever it was
+    image = image.convert('RGB')  # always a copy
     paragraphs = [text] if isinstance(text, str) else list(text)
     paragraphs = [line for part in paragraphs for line in part.splitlines() if line.strip()]
     if not paragraphs:
@@ -44,7 +43,7 @@ def annotate(
     font_px = round((image.width * image.height) ** 0.5 / 22)
     font_px = min(max(font_px, MIN_FONT_PX), MAX_FONT_PX)
     font = ImageFont.load_default(font_px)
-    # On an image a few pixels wide a margin would leave no room for a letter.
+    # A margin on a tiny image would leave no room for a character.
     margin = font_px // 2 if image.width >= 4 * font_px else 0
     lines = _wrap(paragraphs, font, image.width - 2 * margin, max_lines)
 
@@ -60,7 +59,7 @@ def annotate(
 
 
 def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
-    """The images of one sample in a row, tops level, on white; none is a white strip."""
+    """Pastes the images of one sample side by side on white; without images, a white strip."""
     if not images:
         return Image.new('RGB', (448, 8), PAPER)
     width, height = sum(p.width for p in images), max(p.height for p in images)
@@ -99,7 +98,7 @@ def _wrap(
 
 
 def _cut(word: str, font: ImageFont.FreeTypeFont, width_px: int) -> list[str]:
-    """Cuts a word into pieces that fit; a piece has one character at least."""
+    """Splits a word into pieces that fit a line, of at least one character each."""
     pieces = ['']
     for character in word:
         if pieces[-1] and font.getlength(pieces[-1] + character) > width_px:

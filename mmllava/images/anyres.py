@@ -1,4 +1,4 @@
-"""LLaVA v1.6: an image as a whole and in tiles, and how many tokens it takes.
+"""Cuts an image into the tiles of LLaVA v1.6, and counts its tokens.
 
 A pinpoint is a resolution (width, height), in pixels, that the checkpoint was
 trained on: its ``image_grid_pinpoints``. Source: ``mm_utils.py`` and
@@ -15,14 +15,14 @@ from PIL import Image
 
 from mmllava.errors import ConfigError, ImageError
 
-Size = tuple[int, int]  # (width, height), as Pillow has it
+Size = tuple[int, int]  # (width, height), as in Pillow
 
 
 def read_grid(written: Any) -> list[Size]:
-    """The pinpoints of a ``config.json``: a list of pairs, or the text of one.
+    """Parses the pinpoints of a ``config.json``: a list of pairs, or its text.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: it is neither.
     """
     try:
         pairs = ast.literal_eval(written) if isinstance(written, str) else written
@@ -35,17 +35,16 @@ def read_grid(written: Any) -> list[Size]:
 
 
 def best_resolution(size: Size, pinpoints: Sequence[Size]) -> Size:
-    """The pinpoint that keeps the most of an image's pixels.
+    """Selects the pinpoint that keeps most of an image's pixels.
 
-    Of those that keep as many, the one with the smallest canvas, and then the
-    first in the list.
+    Among equal ones it is the pinpoint of the smallest canvas, then the first in the list.
 
     Args:
         size: of the image.
         pinpoints: resolutions to choose from.
 
     Raises:
-        ConfigError: ``pinpoints`` is empty, or is not pairs of positive numbers.
+        ConfigError: ``pinpoints`` is empty, or not pairs of positive numbers.
         ImageError: a side of the image is below 1.
     """
     _check(size, pinpoints)
@@ -60,11 +59,16 @@ def best_resolution(size: Size, pinpoints: Sequence[Size]) -> Size:
 
 
 def grid_shape(size: Size, pinpoints: Sequence[Size], size_px: int) -> Size:
-    """Columns and rows of tiles, of side ``size_px``, that an image is cut into.
+    """Returns (columns, rows) of an image's tiles.
+
+    Args:
+        size: of the image.
+        pinpoints: resolutions to choose from, multiples of ``size_px``.
+        size_px: side of a tile.
 
     Raises:
-        ConfigError: as `best_resolution`, or a pinpoint does not divide into tiles.
-        ImageError: as `best_resolution`.
+        ConfigError: see `best_resolution`; or a pinpoint is no multiple of ``size_px``.
+        ImageError: see `best_resolution`.
     """
     _check(size, pinpoints, size_px)
     width, height = best_resolution(size, pinpoints)
@@ -72,20 +76,20 @@ def grid_shape(size: Size, pinpoints: Sequence[Size], size_px: int) -> Size:
 
 
 def tiles(image: Image.Image, size_px: int, pinpoints: Sequence[Size]) -> np.ndarray:
-    """The views of one image.
+    """Cuts one image into its views.
 
     Args:
         image: RGB.
-        size_px: side that the vision tower takes; 336.
+        size_px: image size of the vision tower; 336.
         pinpoints: resolutions to choose from, multiples of ``size_px``.
 
     Returns:
         ``(1 + columns * rows, size_px, size_px, 3)`` uint8 RGB: the whole
-        image squashed to a square, then the tiles row by row.
+        image resized to a square, then the tiles row by row.
 
     Raises:
-        ConfigError: as `grid_shape`.
-        ImageError: as `grid_shape`.
+        ConfigError: see `grid_shape`.
+        ImageError: see `grid_shape`.
     """
     columns, rows = grid_shape(image.size, pinpoints, size_px)
     base = image.resize((size_px, size_px), Image.Resampling.BICUBIC)
@@ -96,19 +100,19 @@ def tiles(image: Image.Image, size_px: int, pinpoints: Sequence[Size]) -> np.nda
 
 
 def unpad_rectangle(rows: int, columns: int, size: Size) -> tuple[int, int, int, int]:
-    """The part of a grid of features that shows the image, not the black around it.
+    """Computes the part of a feature grid that the image covers, without the padding.
 
-    The same number of rows (or columns) goes from both sides, so that up to one
-    more than the image covers may stay. An image thinner than one row (or
-    column) keeps none where the grid has an even number of them.
+    The same number of rows (or columns) is removed on both sides, so that one more than the
+    image covers may remain. Of an image thinner than one row (or column) nothing remains
+    if the grid has an even number of them.
 
     Args:
         rows: of the grid.
         columns: of the grid.
-        size: of the image, as it was before any resize.
+        size: of the original image.
 
     Returns:
-        (top, bottom, left, right); bottom and right are the first not kept.
+        (top, bottom, left, right); bottom and right are exclusive.
 
     Raises:
         ConfigError: ``rows`` or ``columns`` is below 1.
@@ -121,7 +125,7 @@ def unpad_rectangle(rows: int, columns: int, size: Size) -> tuple[int, int, int,
             'one of each. Give the rows and columns of tiles times the patches of a tile.'
         )
     width, height = size
-    # In this order and in floats, as the original: another order gives other integers.
+    # In this order and in floats, as in the original: another order rounds differently.
     if width / height > columns / rows:
         margin = (rows - int(height * (columns / width))) // 2
         return margin, rows - margin, 0, columns
@@ -130,27 +134,27 @@ def unpad_rectangle(rows: int, columns: int, size: Size) -> tuple[int, int, int,
 
 
 def num_tokens(size: Size, pinpoints: Sequence[Size] | None, size_px: int, patch_px: int) -> int:
-    """Rows of features that an image puts into the prompt, with ``spatial_unpad``.
+    """Counts the tokens of an image with ``spatial_unpad``.
 
-    The whole image, then the rows of the unpadded grid, each ended by a newline.
+    The whole image, then the rows of the unpadded grid with a newline each.
 
     Args:
         size: of the image.
-        pinpoints: resolutions to choose from; None is an image that is not
-            cut into tiles: the whole image and one newline.
+        pinpoints: resolutions to choose from; None for an image without tiles, which is the
+            whole image and one newline.
         size_px: side of a tile.
         patch_px: side of a patch of the vision tower; 14.
 
     Raises:
-        ConfigError: as `grid_shape`, or a tile does not hold a patch.
-        ImageError: as `grid_shape`.
+        ConfigError: see `grid_shape`; or a tile is smaller than a patch.
+        ImageError: see `grid_shape`.
     """
     if not 1 <= patch_px <= size_px:
         raise ConfigError(
-            f'a tile of {size_px} px holds no patch of {patch_px} px. Give the image_size and '
-            "patch_size of the vision tower's config.json."
+            f'a tile of {size_px} px has no patches of {patch_px} px; expected 1 to {size_px}. '
+            "Give the image_size and patch_size of the vision tower's config.json."
         )
-    side = size_px // patch_px  # patches; the tower drops what is left over
+    side = size_px // patch_px  # in patches; the tower drops the remainder
     if pinpoints is None:
         return side * side + 1
     columns, rows = grid_shape(size, pinpoints, size_px)
@@ -159,7 +163,7 @@ def num_tokens(size: Size, pinpoints: Sequence[Size] | None, size_px: int, patch
 
 
 def _fit(image: Image.Image, canvas_size: Size) -> Image.Image:
-    """The image, resized to touch two sides of a black canvas, in its middle."""
+    """Resizes an image to fit a black canvas, and centres it there."""
     (width, height), (canvas_width, canvas_height) = image.size, canvas_size
     if canvas_width / width < canvas_height / height:
         scaled = math.ceil(height * (canvas_width / width))

@@ -1,4 +1,4 @@
-"""An image to the square that CLIP sees. Integers only; the model normalises."""
+"""Crops or pads an image to the square that CLIP takes; the model normalises it."""
 
 import numpy as np
 from PIL import Image
@@ -10,10 +10,10 @@ PAD_COLOUR = tuple(int(mean * 255) for mean in CLIP_MEAN)  # (122, 116, 104)
 
 
 def square(image: Image.Image, size_px: int) -> Image.Image:
-    """LLaVA v1: the short side to ``size_px``, bicubic, then the middle square.
+    """Crops as LLaVA v1: resizes the short side to ``size_px``, bicubic, and takes the centre.
 
     Offsets are floored, as in transformers' slow ``CLIPImageProcessor``; mmcv
-    rounds them and shifts a quarter of all sizes by a pixel.
+    rounds them, which shifts a quarter of all sizes by a pixel.
     """
     width, height = image.size
     if width <= height:
@@ -28,7 +28,7 @@ def square(image: Image.Image, size_px: int) -> Image.Image:
 
 
 def pad(image: Image.Image, size_px: int) -> Image.Image:
-    """LLaVA v1.5: pasted in the middle of a square of CLIP's mean colour, then as `square`."""
+    """Pads as LLaVA v1.5: to a square of CLIP's mean colour, image centred, then `square`."""
     side = max(image.size)
     if image.size != (side, side):
         _check_room(image, side, side)
@@ -38,9 +38,12 @@ def pad(image: Image.Image, size_px: int) -> Image.Image:
 
 
 def _check_room(image: Image.Image, width: int, height: int) -> None:
-    """Refuses what would take more memory than any image that Pillow opens.
+    """Refuses an intermediate image larger than any that Pillow opens.
 
-    Pillow warns at MAX_IMAGE_PIXELS and refuses at twice that, and so do we.
+    Pillow warns at MAX_IMAGE_PIXELS and refuses at twice that.
+
+    Raises:
+        ImageError: it has more pixels.
     """
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and width * height > 2 * limit:
@@ -55,11 +58,11 @@ ASPECTS = {'square': square, 'pad': pad}
 
 
 def to_square(image: Image.Image, size_px: int, aspect: str) -> np.ndarray:
-    """The pixels of one image.
+    """Prepares one image as a square.
 
     Args:
         image: RGB.
-        size_px: side that the vision tower takes; 224 or 336.
+        size_px: image size of the vision tower; 224 or 336.
         aspect: ``square`` (LLaVA v1) or ``pad`` (v1.5), the checkpoint's
             ``image_aspect_ratio``.
 
@@ -68,7 +71,7 @@ def to_square(image: Image.Image, size_px: int, aspect: str) -> np.ndarray:
 
     Raises:
         ConfigError: unknown ``aspect``.
-        ImageError: so long and thin that resizing or padding it takes more pixels than
+        ImageError: it is so elongated that resizing or padding it takes more pixels than
             Pillow reads from a file.
     """
     if aspect not in ASPECTS:

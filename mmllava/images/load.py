@@ -1,4 +1,4 @@
-"""Whatever names or holds an image, to an RGB image as LLaVA decodes it."""
+"""Decodes paths, addresses, bytes and arrays to RGB images as LLaVA does."""
 
 import io
 import os
@@ -24,12 +24,11 @@ def load_image(source: ImageSource, exif: bool = False) -> Image.Image:
         source: a path, an ``http(s)://`` address, a ``data:`` URI in base64, the bytes of a
             file, a Pillow image, or an array ``(H, W)`` grey, ``(H, W, 3)`` BGR or
             ``(H, W, 4)`` BGRA of uint8, the channel order of mmcv and OpenCV.
-        exif: turn the image as its EXIF orientation says. The original
-            ignores it, and so do we by default.
+        exif: rotate the image by its EXIF orientation; the original ignores it.
 
     Raises:
-        ImageError: no such file, no answer within the limits of ``mmllava.images.fetch``, not an
-            image, cut short, or too large for Pillow's guard against decompression bombs.
+        ImageError: a missing file, no answer within the limits of `mmllava.images.fetch`, not an
+            image, truncated, or above Pillow's limit against decompression bombs.
     """
     name = _name(source)
     try:
@@ -53,14 +52,14 @@ def load_image(source: ImageSource, exif: bool = False) -> Image.Image:
             f'{name} is too large ({error}). Shrink it, or raise PIL.Image.MAX_IMAGE_PIXELS if '
             'you trust it.'
         ) from error
-    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # the last: AVIF's
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # RuntimeError: AVIF
         raise ImageError(
             f'{name} could not be decoded ({error}); it is damaged or cut short. Copy it again.'
         ) from error
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """The images of a folder, sorted by name; other files are passed over.
+    """Lists the images of a folder, sorted by name; other files are ignored.
 
     Raises:
         ImageError: there is none.

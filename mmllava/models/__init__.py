@@ -10,9 +10,9 @@ Floor 2. Files:
     packed_attention.py  packed samples that do not see each other
     preprocessor.py      normalises pixels; flattens the forms that images come in
     projector.py         linear (v1) or two layers (v1.5)
-    prompt_builder.py    a sample -> ids and labels; ids -> an answer
+    prompt_builder.py    encodes a sample as ids and labels; decodes ids to an answer
     quantize.py          the language model in 8 or 4 bits
-    sample_encoder.py    a packed training sample -> ids, labels and lengths, in a dataset's worker
+    sample_encoder.py    encodes a packed training sample in a dataset's worker
     splice.py            inserts image features into token embeddings; pads or packs a batch
     tiles.py             v1.6: merges the features of an image's tiles
     vision_tower.py      wraps CLIP, up to the hidden state that LLaVA reads

@@ -13,7 +13,6 @@ from mmllava.errors import CheckpointError, ConfigError
 from mmllava.images.anyres import read_grid
 
 _SUFFIXES = ('.pth', '.pt', '.bin', '.safetensors')
-TOKENIZER_FILES = ('tokenizer*', 'added_tokens.json', 'special_tokens_map.json')
 _NAMES = {  # of the language model's family -> LLaVA's (model_type, architecture)
     'llama': ('llava', 'LlavaLlamaForCausalLM'),
     'mistral': ('llava_mistral', 'LlavaMistralForCausalLM'),

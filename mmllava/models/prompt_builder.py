@@ -6,9 +6,8 @@ from typing import Any
 
 from mmengine.structures import BaseDataElement
 
-from mmllava.checkpoints.storage.hub import fetch
+from mmllava.checkpoints.storage.hub import TOKENIZER_FILES, fetch
 from mmllava.errors import ConfigError, PromptError, unknown_name
-from mmllava.models.hf_config import TOKENIZER_FILES
 from mmllava.prompts.conversation import ask, from_json, from_patches
 from mmllava.prompts.encode import encode
 from mmllava.prompts.labels import encode_training
@@ -22,14 +21,14 @@ TASKS = {'caption': 'Image Caption', 'vqa': 'Visual Question Answering'}
 
 
 class PromptBuilder:
-    """The text side of a `mmllava.models.Llava`. It holds no weights and can be pickled.
+    """The text side of a `mmllava.models.Llava`, without weights; it can be pickled.
 
     Args:
         tokenizer: config of the tokenizer, with ``name_or_path``.
         vocab_size: of the token embedding.
-        num_patches: of one image; v0 wrote as many ``<im_patch>``.
+        num_patches: patches of one image; v0 wrote as many ``<im_patch>``.
         template: name of the chat template (`mmllava.prompts.templates`).
-        preset: name of question and decoding (`mmllava.prompts.presets`).
+        preset: name of question and decoding settings (`mmllava.prompts.presets`).
         task: ``caption`` or ``vqa``.
         prompt_tmpl: the whole prompt as text; see `mmllava.models.Llava`.
         use_im_patch: add ``<im_patch>`` to the vocabulary.
@@ -58,30 +57,34 @@ class PromptBuilder:
         self.prompt_tmpl, self.use_im_start_end = prompt_tmpl, use_im_start_end
         self.extra_tokens = ('<im_patch>',) * use_im_patch + IMAGE_TOKENS * use_im_start_end
         self.vocab_size, self.num_patches = vocab_size, num_patches
-        self.tokenizer_folder: Path | None = None  # known once the tokenizer is read
+        self.tokenizer_folder: Path | None = None  # set when the tokenizer is read
         self._config, self._checkpoint, self._tokenizer = dict(tokenizer), None, None
 
     def use_checkpoint(self, folder: Path | None) -> None:
-        """Has the tokenizer read anew, from a checkpoint's folder; None for one that is a file."""
+        """Sets the checkpoint to read the tokenizer from.
+
+        Args:
+            folder: of the checkpoint; None if the checkpoint is a single file.
+        """
         self._checkpoint, self._tokenizer = folder, None
 
     @property
     def tokenizer(self) -> Any:
-        """The tokenizer, read when first used.
+        """The tokenizer, read on first use.
 
-        A local folder in the config comes first, then the checkpoint's own
-        folder, then the hub id in the config.
+        A local folder in the config has priority, then the checkpoint's own folder, then the
+        hub id in the config.
 
         Raises:
             ConfigError: one of ``extra_tokens`` is beyond the vocabulary.
-            CheckpointError: the hub did not give it.
+            CheckpointError: it cannot be downloaded.
         """
         if self._tokenizer is None:
             self._tokenizer, self.tokenizer_folder = self._read_tokenizer()
         return self._tokenizer
 
     def _read_tokenizer(self) -> tuple[Any, Path]:
-        """Builds the tokenizer; also returns the folder that it was read from."""
+        """Builds the tokenizer; returns it with the folder that it was read from."""
         config = dict(self._config)
         source = config.pop('name_or_path')
         own = self._checkpoint and (self._checkpoint / 'tokenizer.model').is_file()
@@ -94,19 +97,19 @@ class PromptBuilder:
             if tokenizer.token_id(token) >= self.vocab_size:
                 raise ConfigError(
                     f'the token {token} has id {tokenizer.token_id(token)}, but the language model '
-                    f'has {self.vocab_size} rows. Use the tokenizer of the checkpoint: its '
+                    f'embeds {self.vocab_size} tokens. Use the tokenizer of the checkpoint: its '
                     'added_tokens.json names the ids.'
                 )
         return tokenizer, folder
 
     def encode_prompt(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
-        """Encodes the request for one sample's caption or answer.
+        """Encodes the prompt for one sample's caption or answer.
 
-        A question may say itself where its images belong, with ``<image>``.
+        A question may place its images itself, with ``<image>`` tags.
 
         Raises:
-            PromptError: a VQA sample without a question, or another number of
-                tags than of images.
+            PromptError: a VQA sample without a question, or tags and images that differ in
+                number.
         """
         question = sample.get('question') or ''
         if self.task == 'vqa' and not question:
@@ -123,20 +126,20 @@ class PromptBuilder:
         return encode([*segments, begun], self.tokenizer, num_images)
 
     def ask(self, question: str, num_images: int) -> list[Turn]:
-        """Puts a question and its images as this model's template takes them; the answer open."""
+        """Builds the turns of a question with its images, the answer left open."""
         question = self._sentinels(question)
         return ask(question, num_images, self.use_im_start_end, self.template.mmtag)
 
     def _sentinels(self, text: str) -> str:
-        """Writes v0's images as ``<image>``; to later models ``<im_patch>`` is plain text."""
+        """Replaces v0's ``<im_patch>`` runs by ``<image>``; for later models they are text."""
         v0 = self.use_im_start_end or self.tokenizer.find('<im_patch>') is not None
         return from_patches(text, self.num_patches) if v0 else text
 
     def encode_conversation(self, sample: BaseDataElement, num_images: int = 1) -> EncodedPrompt:
         """Encodes a training sample's ``conversations``, with labels.
 
-        A sample that a dataset's worker has encoded already (`mmllava.models.SampleEncoder`)
-        carries the result in ``encoded``.
+        A sample with a field ``encoded`` has been encoded in a dataset's worker
+        (`mmllava.models.SampleEncoder`); that prompt is returned.
 
         Raises:
             PromptError: no conversation, or nothing in it to learn.
@@ -154,6 +157,6 @@ class PromptBuilder:
         return prompt
 
     def decode_answer(self, ids: Sequence[int]) -> str:
-        """Decodes new ids up to the template's end mark, stripped."""
+        """Decodes generated ids up to the template's end mark; strips white space."""
         text = self.tokenizer.decode(ids)
         return (text.split(self.template.stop)[0] if self.template.stop else text).strip()

@@ -1,4 +1,4 @@
-"""Encodes a training sample once, where it is read: ids, labels, and the room of its images."""
+"""Encodes a training sample once, in a dataset's worker: ids, labels and image lengths."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,15 +14,14 @@ from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt, E
 
 
 class SampleEncoder:
-    """Encodes packed samples as a model learns them, without its weights.
+    """Encodes packed samples for a model's loss, without the model's weights.
 
-    It can be pickled, so that the workers of a data loader use it
-    (`mmllava.datasets.InstructDataset.encoder`); the model then takes the ids and labels as they
-    are.
+    It can be pickled, for the workers of a data loader
+    (`mmllava.datasets.InstructDataset.encoder`); the model then uses these ids and labels.
 
     Args:
-        model: gives the prompt builder and the sizes; it needs no weights.
-        max_tokens: where training cuts a sample; None is the model's own limit.
+        model: provides prompt builder and sizes; it may be on the meta device.
+        max_tokens: length at which training cuts a sample; None is the model's own limit.
     """
 
     def __init__(self, model: Llava, max_tokens: int | None = None) -> None:
@@ -33,13 +32,16 @@ class SampleEncoder:
         self._image_size = tower.image_size
         self._pinpoints, self._merge = model.image_grid_pinpoints, model.mm_patch_merge_type
         self._newline = model.image_newline is not None
-        self.builder.tokenizer  # noqa: B018 - read once, before workers are made
+        self.builder.tokenizer  # noqa: B018 - read once, before workers start
 
     def __call__(self, packed: dict[str, Any]) -> EncodedSample:
-        """Encodes a sample: ``inputs`` and ``data_samples``, as a pipeline packs them.
+        """Encodes a sample.
+
+        Args:
+            packed: ``inputs`` and ``data_samples``, as a pipeline packs them.
 
         Raises:
-            PromptError: it cannot be encoded, or has a token that the model does not embed.
+            PromptError: it cannot be encoded, or has a token beyond the model's vocabulary.
         """
         sample, images = packed['data_samples'], flatten_images(packed['inputs'])
         lengths = [
@@ -49,10 +51,15 @@ class SampleEncoder:
         prompt = self.builder.encode_conversation(sample, len(images))
         check_rows(prompt, self.builder.vocab_size)
         tokens, learned = count_tokens(prompt, lengths, self.max_tokens)
-        return EncodedSample(prompt, lengths, tokens, learned)
+        return EncodedSample(prompt, lengths, tokens, self.max_tokens, learned)
 
     def image_tokens(self, image: Tensor, size: tuple[int, int]) -> int:
-        """Counts the tokens of an image ``(T, 3, S, S)`` that was (width, height) before."""
+        """Counts the tokens of an image.
+
+        Args:
+            image: one square or v1.6's tiles, ``(T, 3, S, S)``.
+            size: (width, height) of the original image, in pixels.
+        """
         newline = torch.zeros(1) if self._newline else None
         features = torch.zeros(len(image), self._features, 1)
         return len(
@@ -61,12 +68,12 @@ class SampleEncoder:
 
 
 def count_tokens(prompt: EncodedPrompt, lengths: Sequence[int], max_tokens: int) -> tuple[int, int]:
-    """Counts all tokens, and those with a label among the first ``max_tokens``.
+    """Counts all tokens, and the tokens with a label among the first ``max_tokens``.
 
     Args:
-        prompt: ids and labels, each image one id.
+        prompt: ids and labels, one id per image.
         lengths: tokens of each image.
-        max_tokens: where training cuts.
+        max_tokens: length at which training cuts.
     """
     at, learned, images = 0, 0, iter(lengths)
     for id_, label in zip(prompt.input_ids, prompt.labels, strict=True):

@@ -1,12 +1,12 @@
-"""Prompts: a conversation becomes token ids and labels; text only.
+"""Converts conversations to token ids and labels; text only.
 
 Floor 1. Files:
 
-    conversation.py  turns questions and instruction JSON into turns
-    encode.py        turns segments into token ids, labels and image slots
+    conversation.py  converts questions and instruction JSON to turns
+    encode.py        converts segments to token ids, labels and image slots
     labels.py        encodes a training sample with its labels; v0's own format
-    presets.py       what to ask and how to decode, each with its source
-    render.py        writes a conversation as its template says and marks what is learned
+    presets.py       questions and decoding settings by name, each with its source
+    render.py        writes a conversation in a template and marks the learned text
     templates.py     every chat template of LLaVA's code, as data
-    tokenizer.py     the authors' tokenizer, by sentencepiece alone
+    tokenizer.py     the authors' tokenizer, on sentencepiece alone
 """

@@ -1,4 +1,4 @@
-"""Questions and LLaVA's instruction JSON, as turns."""
+"""Converts questions and LLaVA's instruction JSON to turns."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,16 @@ _ROLES = {'human': 'user', 'gpt': 'assistant'}
 
 
 def ask(question: str, num_images: int, start_end: bool = False, mmtag: bool = False) -> list[Turn]:
-    """One question with the answer left open; images come first, a line each.
+    """Builds the turns of one question, its images first and its answer left open.
 
     Args:
-        question: text. If it has ``<image>`` tags of its own, they stay where
-            they are and none is added.
-        num_images: how many images there are.
+        question: text. If it has ``<image>`` tags, they stay in place and none is added;
+            otherwise each image gets a line in front.
+        num_images: number of images.
         start_end: write ``<im_start><image><im_end>`` (v0 and v1-1 checkpoints); a
-            tag that stands between the two already is left as it is.
-        mmtag: show the images in a turn of their own, which is answered with
-            ``Received.`` (`Template.mmtag`).
+            tag that is already enclosed stays as it is.
+        mmtag: put the images into a separate turn, answered with ``Received.``
+            (`Template.mmtag`).
     """
     before: list[Turn] = []
     if IMAGE_TAG not in question and num_images:
@@ -34,13 +34,13 @@ def ask(question: str, num_images: int, start_end: bool = False, mmtag: bool = F
 
 
 def from_patches(text: str, num_patches: int) -> str:
-    """A prompt of v0, each image's ``<im_patch>`` run written as one ``<image>``.
+    """Replaces each image's run of ``<im_patch>`` in a v0 prompt by one ``<image>``.
 
-    v0 wrote an image as 256 ``<im_patch>`` and put its features over them; the
-    sentinel form puts them in one place, with the same result.
+    v0 wrote an image as 256 ``<im_patch>`` and replaced their embeddings by its features;
+    inserting the features at one ``<image>`` gives the same embeddings.
 
     Args:
-        text: any text; one without such runs comes back as it is.
+        text: any text; without such runs it is returned unchanged.
         num_patches: N, patches of an image.
 
     Raises:
@@ -56,7 +56,7 @@ def from_patches(text: str, num_patches: int) -> str:
             f'{num_patches} of them. Write {IMAGE_TAG} in their place.'
         )
 
-    least = min(num_patches, 2)  # alone, it is a word like others
+    least = min(num_patches, 2)  # a single one is ordinary text
     return re.sub(f'(?:{_PATCH}){{{least},}}', sentinel, text)
 
 
@@ -73,22 +73,22 @@ def from_json(
     start_end: bool = False,
     several: bool = False,
 ) -> list[Turn]:
-    """Turns of a sample in LLaVA's instruction JSON, prepared as training prepares them.
+    """Converts a sample of LLaVA's instruction JSON to turns, as for training.
 
-    The image's tag moves to the front of its turn, with a line of its own;
-    several tags in one turn become one. A conversation that the assistant
-    opens loses that turn. Source: ``preprocess_multimodal`` of LLaVA 1.2.2, which
-    knows one image a sample.
+    The image's tag moves to the front of its turn, on its own line;
+    several tags in one turn become one. An opening turn of the assistant is
+    dropped. Source: ``preprocess_multimodal`` of LLaVA 1.2.2, which supports one
+    image per sample.
 
     Args:
         conversations: ``[{'from': 'human' | 'gpt', 'value': text}, ...]``.
-        template: name of the template, if it is known; ``plain`` replaces the question by the
-            image, the ``mmtag`` ones put ``<Image>`` around it.
+        template: name of the template; ``plain`` replaces the question by the image, the
+            ``mmtag`` templates enclose the image in ``<Image></Image>``. Empty is any other.
         start_end: write ``<im_start><image><im_end>``.
-        several: the sample has more images than one; their tags stay where they are.
+        several: the sample has more than one image; their tags stay in place.
 
     Raises:
-        PromptError: a speaker other than human and gpt.
+        PromptError: a message that is not from human or gpt, or has no text.
     """
     turns = []
     for number, message in enumerate(conversations):

@@ -1,9 +1,9 @@
-"""A conversation to token ids, labels and image slots.
+"""Converts a conversation to token ids, labels and image slots.
 
-The text between two images is tokenised once, whole, as the authors do, and
-labels are read from the characters that each token spells. Splitting the text
-again and counting tokens, the original's way, drifts when a tokenizer merges a
-space with the next word, and then silently learns nothing.
+The text between two images is tokenized once, as a whole, as the authors do; labels follow
+from the characters of each token. The original splits the text again and counts tokens, which
+drifts if a tokenizer merges a space with the next word; the sample then silently trains
+nothing.
 """
 
 import re
@@ -23,20 +23,20 @@ from mmllava.structures import (
 def encode(segments: Sequence[Segment], tokenizer: Any, num_images: int) -> EncodedPrompt:
     """Encodes a rendered conversation.
 
-    A token is learned if any of its characters lies in a learned segment. One that
-    spells nothing, the space that sentencepiece puts in front, goes with what follows.
+    A token is learned if any of its characters lies in a learned segment. A token without
+    characters, the space that sentencepiece prepends, belongs to the text after it.
 
     Args:
         segments: the prompt in order; joined, they are the exact prompt text.
         tokenizer: one of `mmllava.prompts.tokenizer`.
-        num_images: images the caller holds; as many as ``<image>`` tags.
+        num_images: number of the sample's images, which has to equal that of ``<image>`` tags.
 
     Returns:
         Ids and labels of equal length L. An image is one IMAGE_TOKEN_INDEX.
 
     Raises:
-        PromptError: tags and images differ in number, an answer holds a tag, or the
-            text has half a letter.
+        PromptError: tags and images differ in number, an answer contains a tag, or the
+            text has half of a surrogate pair.
     """
     text = _join(segments)
     _check_letters(text)
@@ -59,7 +59,7 @@ def encode(segments: Sequence[Segment], tokenizer: Any, num_images: int) -> Enco
 
 
 def encode_text(text: str, tokenizer: Any, num_images: int) -> list[int]:
-    """The ids of a prompt that is text already, with IMAGE_TOKEN_INDEX for ``<image>``.
+    """Encodes a rendered prompt to ids, with IMAGE_TOKEN_INDEX for ``<image>``.
 
     Raises:
         PromptError: tags and images differ in number.
@@ -68,10 +68,10 @@ def encode_text(text: str, tokenizer: Any, num_images: int) -> list[int]:
 
 
 def check_images(text: str, num_images: int) -> None:
-    """Compares the tags in a text with the images that come with it.
+    """Compares the number of tags in a text with the number of images.
 
     Raises:
-        PromptError: they differ; the message gives both numbers.
+        PromptError: they differ.
     """
     tags = text.count(IMAGE_TAG)
     if tags != num_images:
@@ -84,7 +84,7 @@ def check_images(text: str, num_images: int) -> None:
 def _chunks(segments: Sequence[Segment]) -> Iterator[tuple[str, list[tuple[int, int]]]]:
     """Yields (text, learned character ranges) for each stretch between images.
 
-    The whole text is cut, not each segment: a tag may begin in one and end in the next.
+    The whole text is split, not each segment: a tag may span two segments.
     """
     whole, spans = '', []
     for segment in segments:
@@ -98,25 +98,25 @@ def _chunks(segments: Sequence[Segment]) -> Iterator[tuple[str, list[tuple[int, 
 
 
 def _check_answers(segments: Sequence[Segment]) -> None:
-    """Refuses a tag of which any letter lies in an answer."""
+    """Refuses an ``<image>`` tag that overlaps an answer."""
     at = {k for m in re.finditer(IMAGE_TAG, _join(segments)) for k in range(*m.span())}
     start = 0
     for segment in segments:
         if segment.learn and not at.isdisjoint(range(start, start + len(segment.text))):
             raise PromptError(
-                f'an answer cannot hold {IMAGE_TAG}, got {segment.text[:60]!r}. '
+                f'an answer cannot contain {IMAGE_TAG}, got {segment.text[:60]!r}. '
                 'Images belong to the question.'
             )
         start += len(segment.text)
 
 
 def _check_letters(text: str) -> None:
-    """Refuses half of a surrogate pair: no tokenizer reads it, and JSON can hold one."""
+    """Refuses half of a surrogate pair, which JSON may contain and no tokenizer accepts."""
     half = re.search('[\ud800-\udfff]', text)
     if half:
         raise PromptError(
-            f'the text has {half[0]!r} at character {half.start()}, which is half a letter; '
-            'expected whole ones. Take it out, or write the letter whole.'
+            f'the text has {half[0]!r} at character {half.start()}, which is half of a surrogate '
+            'pair; expected whole characters. Remove it, or write the character whole.'
         )
 
 

@@ -1,4 +1,4 @@
-"""A training sample to ids and labels: what each template learns."""
+"""Encodes a training sample to ids and labels, by the rules of its template."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,19 @@ from mmllava.structures import IGNORE_INDEX, IMAGE_TAG, EncodedPrompt, Segment, 
 def encode_training(
     template: Template, turns: Sequence[Turn], tokenizer: Any, num_images: int
 ) -> EncodedPrompt:
-    """Ids and labels of a whole conversation.
+    """Encodes a whole conversation to ids and labels.
 
-    Answers are learned with the mark that ends them; the ``single`` templates
-    (v0) have a format of their own, see `_encode_v0`.
+    Answers are learned together with their end mark; the ``single`` templates
+    (v0) have a separate format, see `_encode_v0`.
+
+    Args:
+        template: of the model.
+        turns: user and assistant, alternating.
+        tokenizer: one of `mmllava.prompts.tokenizer`.
+        num_images: number of the sample's images.
 
     Raises:
-        PromptError: as `render` and `encode`.
+        PromptError: see `render` and `encode`.
     """
     segments = render(template, turns)
     if template.style == 'single':
@@ -29,15 +35,14 @@ def encode_training(
 def _encode_v0(
     template: Template, turns: Sequence[Turn], tokenizer: Any, num_images: int
 ) -> EncodedPrompt:
-    """The format that v0 was trained in, which is not the one that it is asked in.
+    """Encodes in v0's training format, which differs from its inference format.
 
     Header, then ``### Role: text`` and a line break for each turn, then ``### ``.
-    Which tokens are learned is counted, as the original does: each turn is as long
-    as it is when tokenised alone; of a question all but the first two tokens are
-    skipped (with LLaMA's tokenizer those two are its ``###``, the learned stop
-    signal), answers are learned whole. With a tokenizer that writes ``###``
-    otherwise the count drifts, there as here. Source: ``preprocess`` and
-    ``_mask_targets`` of LLaVA 1.2.2.
+    Labels are assigned by counting tokens, as in the original: each turn counts as many as it
+    has when tokenized alone; all but the first two tokens of a question are ignored (with
+    LLaMA's tokenizer these two are ``###``, the learned stop signal), answers are learned
+    whole. With a tokenizer that splits ``###`` differently the count drifts, as in the
+    original. Source: ``preprocess`` and ``_mask_targets`` of LLaVA 1.2.2.
     """
     header = f'{template.system}\n\n'
     spoken = [f'### {template.roles[k % 2]}: {turn.text}\n' for k, turn in enumerate(turns)]

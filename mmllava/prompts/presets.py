@@ -1,7 +1,7 @@
-"""Presets: the question for a caption and how to decode it, by name and with their source.
+"""Presets: questions and decoding settings by name, each with its source.
 
-The same weights score CIDEr 0.1 to 126 on COCO captions by these two choices,
-so a config names a preset and a score is written with it.
+Depending on these two choices the same weights score CIDEr 0.1 to 126 on COCO captions, so
+a config names a preset, and the preset is recorded with each score.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,13 @@ from mmllava.errors import unknown_name
 
 @dataclass(frozen=True)
 class Preset:
-    """A question, what is appended to a given one, and settings for generation.
+    """A question for captions, a suffix for given questions, and generation settings.
 
-    ``generation`` holds keyword arguments of transformers' ``GenerationConfig``.
+    Args:
+        source: script or config that the preset comes from.
+        prompt: the question for a caption.
+        suffix: appended to a given question.
+        generation: keyword arguments of transformers' ``GenerationConfig``.
     """
 
     source: str
@@ -53,10 +57,10 @@ PRESETS: dict[str, Preset] = {
 
 
 def override(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Generation settings with some of them changed.
+    """Merges changes into generation settings.
 
-    A ``temperature`` decides between sampling and not, as in LLaVA's scripts: 0
-    means greedy. ``do_sample`` beside it comes first.
+    A changed ``temperature`` switches between sampling and greedy decoding (0), as in LLaVA's
+    scripts, unless ``do_sample`` is changed too.
     """
     merged = {**settings, **changes}
     if 'temperature' in changes and 'do_sample' not in changes:
@@ -67,10 +71,10 @@ def override(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[st
 
 
 def get_preset(name: str) -> Preset:
-    """The preset of that name.
+    """Looks up a preset by name.
 
     Raises:
-        ConfigError: no preset has that name; close ones are listed.
+        ConfigError: there is none of that name; similar names are listed.
     """
     if name not in PRESETS:
         raise unknown_name('preset', name, PRESETS)

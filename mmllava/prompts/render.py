@@ -1,4 +1,4 @@
-"""A conversation, written as a template says."""
+"""Writes a conversation in a chat template."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,14 +8,14 @@ from mmllava.structures import Segment, Turn
 
 
 def render(template: Template, turns: Sequence[Turn]) -> list[Segment]:
-    """Writes a conversation as text; joined, the segments are the exact prompt.
+    """Writes a conversation as segments; joined, they are the exact prompt.
 
-    Answers are learned together with the mark that ends them. A last answer of
-    None leaves the prompt open for the model to go on.
+    Answers are learned together with their end mark. If the last answer is None, the
+    prompt ends where the model has to continue.
 
     Raises:
-        PromptError: no turns, roles that do not alternate, an open turn that is
-            not the last, or a shape that the style cannot write.
+        PromptError: no turns, roles that do not alternate, an empty turn that is
+            not the last, or a number of turns that the template does not support.
     """
     if not turns:
         raise PromptError('a conversation needs at least one turn, got none.')
@@ -38,12 +38,13 @@ def _render_separated(template: Template, turns: Sequence[Turn]) -> list[Segment
     for number, turn in enumerate(turns):
         segments.append(Segment(template.roles[number % 2] + ':'))
         if turn.text:
-            # The space belongs to the answer: sentencepiece glues it to the first word.
+            # The space belongs to the answer: sentencepiece merges it with the first word.
             segments.append(Segment(f' {turn.text}{ends[number % 2]}', learn=number % 2 == 1))
     return segments
 
 
 def _render_chatml(template: Template, turns: Sequence[Turn]) -> list[Segment]:
+    """Style ``chatml``."""
     segments = [Segment(template.system + template.sep)]
     for number, turn in enumerate(turns):
         segments.append(Segment(template.roles[number % 2]))
@@ -53,7 +54,7 @@ def _render_chatml(template: Template, turns: Sequence[Turn]) -> list[Segment]:
 
 
 def _render_llama_2(template: Template, turns: Sequence[Turn]) -> list[Segment]:
-    """The first ``<s>`` is the tokenizer's own, so it is not in the text."""
+    """Style ``llama_2``; the tokenizer adds the first ``<s>``, so the text omits it."""
     segments = []
     for number, turn in enumerate(turns):
         if not turn.text:
@@ -68,7 +69,7 @@ def _render_llama_2(template: Template, turns: Sequence[Turn]) -> list[Segment]:
 
 
 def _render_plain(template: Template, turns: Sequence[Turn]) -> list[Segment]:
-    """An image and its caption, with nothing said of who speaks."""
+    """Style ``plain``: an image and its caption, without roles."""
     if len(turns) > 2:
         raise PromptError(
             f'template plain writes one image and its caption, got {len(turns)} turns. '

@@ -1,8 +1,8 @@
 """Every chat template of LLaVA's code, old and new, as data.
 
 Sources: the ``conv_templates`` of LLaVA 1.2.2, whose prompts are recorded in
-``tests/golden``; for the legacy ones, LLaVA's code at 8959d5c (17 April 2023) to
-3c3d89b (23 May 2023), under the names of that time where they are free.
+``tests/golden``; for the legacy templates, LLaVA's code at 8959d5c (17 April 2023) to
+3c3d89b (23 May 2023), under their names of that time unless taken.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from mmllava.errors import unknown_name
 from mmllava.structures import VICUNA_SYSTEM
 
 SYSTEM_HUMAN = VICUNA_SYSTEM.replace('user', 'human')
-# No space before "The visual": that is how the models were trained.
+# No space before "The visual": the models were trained so.
 SYSTEM_MMTAG = (
     'A chat between a curious user and an artificial intelligence assistant. '
     'The assistant is able to understand the visual content that the user provides, '
@@ -72,18 +72,18 @@ SYSTEM_CHATML = '<|im_start|>system\nAnswer the questions.'
 
 @dataclass(frozen=True)
 class Template:
-    """The format of a conversation for one family of checkpoints.
+    """Chat template of one family of checkpoints.
 
     Args:
         style: names the renderer: ``single`` ends every turn with ``sep``;
             ``two`` ends questions with ``sep`` and answers with ``sep2``; ``chatml``
             has the header in the role; ``llama_2`` wraps questions in ``[INST]``;
-            ``plain`` is a picture and its caption.
-        system: what stands before the dialogue, an example dialogue included.
-        roles: of user and assistant.
+            ``plain`` is an image and its caption.
+        system: text before the dialogue, including any example dialogue.
+        roles: names of user and assistant.
         sep: see ``style``.
         sep2: see ``style``.
-        used_by: the checkpoints it belongs to.
+        used_by: checkpoints trained or prompted with it.
     """
 
     style: str
@@ -95,12 +95,12 @@ class Template:
 
     @property
     def stop(self) -> str | None:
-        """Text that ends an answer where the tokenizer's end-of-text does not."""
+        """Text that ends an answer; None if the end-of-text token does."""
         return self.sep if self.style in ('single', 'chatml') else None
 
     @property
     def mmtag(self) -> bool:
-        """Tells whether images stand in ``<Image></Image>``, in a turn of their own when asked."""
+        """True if images are enclosed in ``<Image></Image>``, for questions in a separate turn."""
         return self.system == SYSTEM_MMTAG
 
 
@@ -121,7 +121,7 @@ def _llama_2(system: str, sep: str, used_by: str) -> Template:
     return Template('llama_2', system, ('USER', 'ASSISTANT'), sep, '</s>', used_by)
 
 
-# As recorded: without the dialogue that Vicuna v0 had for an example.
+# As recorded: without Vicuna v0's example dialogue.
 _LLAVA_V0 = _single(SYSTEM_HUMAN, 'LLaVA-7b-delta-v0, LLaVA-13b-delta-v0 and its science_qa')
 _VICUNA_V1 = _two(
     VICUNA_SYSTEM, 'training and benchmarks of v1-1, Vicuna v1.3, v1.5 and v1.6-vicuna'
@@ -138,7 +138,7 @@ TEMPLATES: dict[str, Template] = {
     'v0_mmtag': _single(SYSTEM_MMTAG, 'projectors alone, on Vicuna v0'),
     'v1': _VICUNA_V1,
     'vicuna_v1': _VICUNA_V1,
-    # The command line and the web demo ask the same models with "human", not "user".
+    # Command line and web demo prompt the same models with "human" instead of "user".
     'llava_v1': _two(SYSTEM_HUMAN, 'command line and demo of v1-1, v1.3, v1.5 and v1.6-vicuna'),
     'v1_mmtag': _two(SYSTEM_MMTAG, 'projectors alone, on Vicuna v1'),
     'plain': _PLAIN,
@@ -167,10 +167,10 @@ TEMPLATES: dict[str, Template] = {
 
 
 def get_template(name: str) -> Template:
-    """The template of that name.
+    """Looks up a template by name.
 
     Raises:
-        ConfigError: no template has that name; close ones are listed.
+        ConfigError: there is none of that name; similar names are listed.
     """
     if name not in TEMPLATES:
         raise unknown_name('template', name, TEMPLATES)

@@ -1,8 +1,7 @@
-"""Text to token ids and back, as the authors' slow tokenizer does it.
+"""Converts text to token ids and back, as the authors' slow tokenizer does.
 
-LLaMA-family ids come from sentencepiece directly: transformers' own class for
-these models changed its ids from version to version, and LLaVA's weights did
-not change with it.
+LLaMA-family ids come from sentencepiece directly: transformers' class for these
+models has changed its ids between versions, and LLaVA's weights have not.
 """
 
 import re
@@ -16,15 +15,15 @@ import sentencepiece
 from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.io import read_json
 
-SPACE = '\u2581'  # how sentencepiece writes a space inside a piece
-# Appended to a serialized model it means normalizer_spec.add_dummy_prefix = false:
-# protobuf merges a field that comes twice. So no protobuf package is needed.
+SPACE = '\u2581'  # sentencepiece's space inside a piece
+# Appended to a serialized model it sets normalizer_spec.add_dummy_prefix = false, since
+# protobuf merges repeated occurrences of a field; no protobuf package is needed.
 _NO_DUMMY_PREFIX = b'\x1a\x02\x18\x00'
 
 
 @dataclass(frozen=True)
 class Token:
-    """One token of a text, and the characters ``text[start:end]`` that it spells."""
+    """A token of a text, and the characters ``text[start:end]`` that it stands for."""
 
     id: int
     start: int
@@ -33,7 +32,7 @@ class Token:
 
 @dataclass(frozen=True)
 class _Added:
-    """A token outside the sentencepiece model, or special inside it."""
+    """A token outside the sentencepiece model, or a special token inside it."""
 
     id: int
     special: bool = True
@@ -42,21 +41,21 @@ class _Added:
 
 
 class LlamaTokenizer:
-    """The SentencePiece tokenizer of LLaMA, Vicuna, Mistral-Instruct and Yi checkpoints.
+    """SentencePiece tokenizer of LLaMA, Vicuna, Mistral-Instruct and Yi checkpoints.
 
-    Equal to transformers' slow ``LlamaTokenizer`` (4.31 to 4.37, where LLaVA
-    was trained): special tokens are cut out first, the text between them goes
-    to sentencepiece.
+    Equal to transformers' slow ``LlamaTokenizer`` (4.31 to 4.37, used to train
+    LLaVA): the text is split at special tokens, and sentencepiece encodes the parts
+    between them.
 
     Args:
-        name_or_path: folder with ``tokenizer.model`` and, where they exist,
+        name_or_path: folder with ``tokenizer.model`` and, optionally,
             ``tokenizer_config.json``, ``added_tokens.json`` and
             ``special_tokens_map.json``.
-        legacy: what follows a special token gets a space of its own (True), or
+        legacy: prepend a space to the text after a special token (True), or
             not (False). None reads ``legacy`` from ``tokenizer_config.json``;
-            where that is silent it is True, as for every checkpoint older than
+            if that lacks it, it is True, as for every checkpoint older than
             the setting.
-        extra_tokens: special tokens to append if the files do not have them.
+        extra_tokens: special tokens to append unless the files have them.
 
     Raises:
         ConfigError: the folder has no ``tokenizer.model``, or it cannot be read.
@@ -80,7 +79,7 @@ class LlamaTokenizer:
         try:
             self.pieces = sentencepiece.SentencePieceProcessor(model_proto=proto)
             for id_ in range(self.pieces.get_piece_size()):
-                self.pieces.id_to_piece(id_)  # a damaged file has pieces that are not UTF-8
+                self.pieces.id_to_piece(id_)  # fails for a damaged file whose pieces are not UTF-8
         except (RuntimeError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f'{folder / "tokenizer.model"} is not a SentencePiece model ({error}). '
@@ -91,49 +90,49 @@ class LlamaTokenizer:
         self.bos_id = self._named(config.get('bos_token'), self.pieces.bos_id())
         self.eos_id = self._named(config.get('eos_token'), self.pieces.eos_id())
         self.add_bos = config.get('add_bos_token') is not False  # False for Yi
-        for word in extra_tokens:
-            if word not in self.added:
-                self.added[word] = _Added(len(self))
+        for name in extra_tokens:
+            if name not in self.added:
+                self.added[name] = _Added(len(self))
         pad = special.get('pad_token') or config.get('pad_token')
         self.pad_id = self._named(pad, max(self.unk_id, 0))
-        self._cut = re.compile(
-            '(' + '|'.join(re.escape(w) for w in sorted(self.added, key=len, reverse=True)) + ')'
+        self._split = re.compile(
+            '(' + '|'.join(re.escape(n) for n in sorted(self.added, key=len, reverse=True)) + ')'
         )
-        self._word_of = {token.id: word for word, token in self.added.items()}
-        self._silent = {token.id for token in self.added.values() if token.special}
+        self._name_of = {token.id: name for name, token in self.added.items()}
+        self._special_ids = {token.id for token in self.added.values() if token.special}
 
     def __len__(self) -> int:
         """Number of ids, added tokens included."""
         return max([self.pieces.get_piece_size() - 1, *(t.id for t in self.added.values())]) + 1
 
-    def token_id(self, word: str) -> int:
-        """The id of one added or special token, such as ``<im_start>``.
+    def token_id(self, token: str) -> int:
+        """Returns the id of an added or special token, such as ``<im_start>``.
 
         Raises:
             ConfigError: the tokenizer has no such token.
         """
-        if word not in self.added:
-            raise unknown_name('token', word, self.added)
-        return self.added[word].id
+        if token not in self.added:
+            raise unknown_name('token', token, self.added)
+        return self.added[token].id
 
-    def find(self, word: str) -> int | None:
-        """The id of a word that is one token, such as ``<|im_end|>``; None if it is not."""
-        if word in self.added:
-            return self.added[word].id
-        id_ = self.pieces.piece_to_id(word)
+    def find(self, text: str) -> int | None:
+        """Returns the id of a text that is one token, such as ``<|im_end|>``; None otherwise."""
+        if text in self.added:
+            return self.added[text].id
+        id_ = self.pieces.piece_to_id(text)
         return None if id_ == self.unk_id else id_
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, after the start-of-text id where the checkpoint has one."""
+        """Encodes a text; the start-of-text id comes first if the checkpoint adds one."""
         start = [self.bos_id] if self.add_bos else []
         return start + [token.id for token in self.encode_spans(text)]
 
     def encode_spans(self, text: str) -> list[Token]:
-        """The tokens of a text with the characters they stand for; no start-of-text.
+        """Encodes a text to tokens with their characters, without start-of-text.
 
         Raises:
-            PromptError: the pieces do not spell the text, so that no label could
-                be told (a tokenizer that normalises its input).
+            PromptError: the pieces do not spell the text, so that labels cannot be assigned
+                (the tokenizer normalises its input).
         """
         tokens: list[Token] = []
         for number, (chunk, start) in enumerate(self._chunks(text)):
@@ -143,31 +142,31 @@ class LlamaTokenizer:
             prefix = self.legacy or number == 0
             pieces = self._encode_chunk(chunk, first=number == 0)
             if not self.legacy and number == 0 and pieces == [SPACE] and len(text) > len(chunk):
-                continue  # nothing but the prefix space stands before a special token
+                continue  # only the prefix space precedes a special token
             spans = _spans(pieces, chunk, start, prefix)
             for piece, (first, last) in zip(pieces, spans, strict=True):
                 tokens.append(Token(self.pieces.piece_to_id(piece), first, last))
         return tokens
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, without special tokens and unknown ids."""
+        """Decodes ids to text; special tokens and unknown ids are dropped."""
         runs: list[list[str]] = [[]]
         text = ''
         for id_ in ids:
-            word = self._word_of.get(id_)
-            if id_ in self._silent or id_ < 0 or (word is None and not self._is_piece(id_)):
+            added = self._name_of.get(id_)
+            if id_ in self._special_ids or id_ < 0 or (added is None and not self._is_piece(id_)):
                 continue
-            if word is None:
+            if added is None:
                 runs[-1].append(self.pieces.id_to_piece(id_))
             else:
-                text += self.pieces.decode_pieces(runs.pop()) + word
+                text += self.pieces.decode_pieces(runs.pop()) + added
                 runs.append([])
         return text + self.pieces.decode_pieces(runs[-1])
 
     def spell(self, id_: int) -> str:
-        """Spells one id: a special token's name, a byte as ``<0x0A>``, or text."""
-        word = self._word_of.get(id_)
-        return self.pieces.id_to_piece(id_).replace(SPACE, ' ') if word is None else word
+        """Returns the text of one id: a special token's name, a byte as ``<0x0A>``, or text."""
+        added = self._name_of.get(id_)
+        return self.pieces.id_to_piece(id_).replace(SPACE, ' ') if added is None else added
 
     def _is_piece(self, id_: int) -> bool:
         return id_ < self.pieces.get_piece_size()
@@ -178,18 +177,18 @@ class LlamaTokenizer:
         chunk = (SPACE if first else '') + chunk.replace(SPACE, ' ')
         if not chunk.startswith((SPACE, ' ')):
             return self.pieces.encode(chunk, out_type=str)
-        # Without a dummy prefix sentencepiece swallows a leading space; the word
-        # <unk> in front of it, taken off again, keeps it.
+        # Without a dummy prefix sentencepiece drops a leading space; an <unk> in front,
+        # removed afterwards, preserves it.
         head = len(self.pieces.encode('<unk>', out_type=str))
         return self.pieces.encode('<unk>' + chunk, out_type=str)[head:]
 
     def _chunks(self, text: str) -> list[tuple[str, int]]:
-        """Cuts a text at its special tokens: (chunk, position in the text), none empty.
+        """Splits a text at its special tokens: (chunk, position in the text), none empty.
 
-        The first chunk may be empty if a special token opens the text: it
-        still takes the prefix space where ``legacy`` is off.
+        Except the first chunk, if the text begins with a special token: without ``legacy``
+        the prefix space belongs there.
         """
-        parts = self._cut.split(text)
+        parts = self._split.split(text)
         chunks: list[tuple[str, int]] = []
         position = 0
         for number, part in enumerate(parts):
@@ -205,14 +204,14 @@ class LlamaTokenizer:
         return chunks
 
     def _read_added(self, ids: dict[str, int], config: dict) -> dict[str, _Added]:
-        """Special and added tokens, from whichever files the checkpoint has."""
+        """Collects special and added tokens from the files that the checkpoint has."""
         added = {
             self.pieces.id_to_piece(i): _Added(i)
             for i in (self.unk_id, self.pieces.bos_id(), self.pieces.eos_id())
             if i >= 0
         }
-        for word, id_ in ids.items():
-            added[word] = _Added(id_)
+        for name, id_ in ids.items():
+            added[name] = _Added(id_)
         for id_, entry in (config.get('added_tokens_decoder') or {}).items():
             added[entry['content']] = _Added(
                 int(id_),
@@ -223,18 +222,18 @@ class LlamaTokenizer:
         return added
 
     def _named(self, entry: Any, default: int) -> int:
-        """The id of a token that a config names; early configs name an empty text."""
-        word = entry.get('content') if isinstance(entry, dict) else entry
-        id_ = self.find(word) if word else None
+        """Returns the id of a token that a config names; early configs have an empty text."""
+        name = entry.get('content') if isinstance(entry, dict) else entry
+        id_ = self.find(name) if name else None
         return default if id_ is None else id_
 
 
 class HuggingFaceTokenizer:
-    """Any other family's tokenizer, through transformers' ``AutoTokenizer``.
+    """Tokenizer of any other family, through transformers' ``AutoTokenizer``.
 
     Args:
         name_or_path: local folder, or hub id.
-        extra_tokens: special tokens to append if the tokenizer lacks them.
+        extra_tokens: special tokens to append unless the tokenizer has them.
     """
 
     def __init__(self, name_or_path: str | Path, extra_tokens: Sequence[str] = ()) -> None:
@@ -249,23 +248,27 @@ class HuggingFaceTokenizer:
     def __len__(self) -> int:
         return len(self.tokenizer)
 
-    def token_id(self, word: str) -> int:
-        """The id of one added or special token."""
-        vocabulary = self.tokenizer.get_vocab()
-        if word not in vocabulary:
-            raise unknown_name('token', word, self.tokenizer.all_special_tokens)
-        return vocabulary[word]
+    def token_id(self, token: str) -> int:
+        """Returns the id of an added or special token.
 
-    def find(self, word: str) -> int | None:
-        """The id of a word that is one token; None if it is not."""
-        return self.tokenizer.get_vocab().get(word)
+        Raises:
+            ConfigError: the tokenizer has no such token.
+        """
+        vocabulary = self.tokenizer.get_vocab()
+        if token not in vocabulary:
+            raise unknown_name('token', token, self.tokenizer.all_special_tokens)
+        return vocabulary[token]
+
+    def find(self, text: str) -> int | None:
+        """Returns the id of a text that is one token; None otherwise."""
+        return self.tokenizer.get_vocab().get(text)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, with the start-of-text id if the family has one."""
+        """Encodes a text, with the start-of-text id if the family has one."""
         return list(self.tokenizer(text).input_ids)
 
     def encode_spans(self, text: str) -> list[Token]:
-        """The tokens of a text with the characters they stand for; no start-of-text."""
+        """Encodes a text to tokens with their characters, without start-of-text."""
         out = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         return [
             Token(id_, start, end)
@@ -273,30 +276,39 @@ class HuggingFaceTokenizer:
         ]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, without special tokens."""
+        """Decodes ids to text, without special tokens."""
         return self.tokenizer.decode([i for i in ids if i >= 0], skip_special_tokens=True)
 
     def spell(self, id_: int) -> str:
-        """Spells one id, a special token by its name."""
+        """Returns the text of one id, or the name of a special token."""
         return self.tokenizer.decode([id_])
 
 
 def _spans(pieces: Sequence[str], text: str, start: int, prefix: bool) -> list[tuple[int, int]]:
-    """The characters that each piece spells, walking along the text.
+    """Aligns pieces with a text: (start, end) of the characters of each piece.
 
-    ``prefix`` says that a space was put in front of the text; it has no width.
-    A character of several byte pieces is the span of each of them.
+    Args:
+        pieces: of the text, in order.
+        text: the input of the tokenizer.
+        start: added to every position.
+        prefix: a space was prepended to the text; it has no width.
+
+    Returns:
+        One span per piece; all byte pieces of a character have its span.
+
+    Raises:
+        PromptError: the pieces do not spell the text.
     """
     spans: list[tuple[int, int]] = []
-    at, held = 0, b''
+    at, pending = 0, b''
     for piece in pieces:
         byte = re.fullmatch('<0x([0-9A-F]{2})>', piece)
         if byte:
-            held += bytes([int(byte[1], 16)])
+            pending += bytes([int(byte[1], 16)])
             width = len(text[at : at + 1].encode())
             spans.append((start + at, start + at + 1))
-            if len(held) == width:
-                spelled, held = held.decode(errors='replace'), b''
+            if len(pending) == width:
+                spelled, pending = pending.decode(errors='replace'), b''
                 at = _advance(spelled, text, at, piece)
             continue
         spelled = piece.replace(SPACE, ' ')
@@ -306,7 +318,7 @@ def _spans(pieces: Sequence[str], text: str, start: int, prefix: bool) -> list[t
         end = _advance(spelled, text, at, piece)
         spans.append((start + at, start + end))
         at = end
-    if at != len(text) or held:
+    if at != len(text) or pending:
         raise PromptError(_does_not_spell(text, at, 'the end'))
     return spans
 
@@ -344,9 +356,9 @@ def _check_files(
     folder: Path, config: dict[str, Any], added: dict[str, Any], special: dict[str, Any]
 ) -> None:
     """Refuses JSON files of a tokenizer whose values are of a wrong type, by file and key."""
-    for word, id_ in added.items():
+    for token, id_ in added.items():
         if not _is_id(id_):
-            raise _wrong(folder / 'added_tokens.json', word, id_, 'a token id')
+            raise _wrong(folder / 'added_tokens.json', token, id_, 'a token id')
     for name in ('legacy', 'add_bos_token'):
         if not isinstance(config.get(name), (bool, type(None))):
             file = folder / 'tokenizer_config.json'

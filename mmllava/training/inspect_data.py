@@ -1,4 +1,4 @@
-"""A training sample as the model will see it: how long, how much of it is learned."""
+"""Measures training samples as the model sees them, and checks a config's data settings."""
 
 import logging
 import os
@@ -19,29 +19,29 @@ from mmllava.metrics.captions import SCORERS, match_id
 from mmllava.models.llava import Llava
 from mmllava.structures import IGNORE_INDEX, IMAGE_TOKEN_INDEX, EncodedPrompt
 
-#: A phone's images stay below; decoding one above takes a third of a second or more.
+#: Photos of phones are smaller; decoding a larger image takes a third of a second or more.
 LARGE_PIXELS = 25_000_000
-#: kind of a note -> what there is to know; such a sample is learned all the same
+#: topic of a note -> its meaning; training uses such a sample all the same
 NOTES = {
-    'extension': 'an image is of another kind than its name says',
+    'extension': 'the file name extension does not match the image format',
     'large': f'an image has more than {LARGE_PIXELS // 10**6} million pixels; slow to read',
-    'long': 'it is cut at the limit of tokens',
+    'long': 'cut at the token limit',
 }
 _BYTES = re.compile('(?:<0x[0-9A-F]{2}>)+')
 
 
 @dataclass(frozen=True)
 class Examined:
-    """The findings about one sample.
+    """Findings about one sample.
 
     Args:
         index: in the dataset.
-        tokens: its length, images included; 0 for a bad sample.
+        tokens: length, images included; 0 for a bad sample.
         learned: tokens within the limit that have a label.
-        images: how many there are.
-        bad: (kind, message) where it cannot be learned from; kinds are those of
-            `mmllava.datasets.llava_json.KINDS`.
-        notes: (kind, message) of what is odd; kinds are those of `NOTES`.
+        images: number of images.
+        bad: (fault, message) if it cannot be learned from, with a fault of
+            `mmllava.datasets.llava_json.FAULTS`.
+        notes: (topic, message) of oddities, with topics of `NOTES`.
     """
 
     index: int
@@ -53,7 +53,7 @@ class Examined:
 
 
 def examine(dataset: InstructDataset, index: int) -> Examined:
-    """Reads one sample, images too, and looks for whatever could be wrong with it.
+    """Reads one sample with its images, as training does, and lists its faults and oddities.
 
     Args:
         dataset: with the pipeline of training, and its encoder.
@@ -63,17 +63,16 @@ def examine(dataset: InstructDataset, index: int) -> Examined:
         packed = dataset.prepare_data(index)
         sample = dataset.encoder(packed)
     except BadSample as error:
-        return Examined(index, bad=(error.kind, str(error)))
-    limit = dataset.encoder.max_tokens
+        return Examined(index, bad=(error.fault, str(error)))
     paths = packed['data_samples'].get('img_path', [])
     notes = [n for path in ([paths] if isinstance(paths, str) else paths) for n in _look_at(path)]
-    if sample.tokens > limit:
-        notes.append(('long', f'it has {sample.tokens} tokens, and is cut at {limit}'))
+    if sample.tokens > sample.limit:
+        notes.append(('long', f'it has {sample.tokens} tokens, and is cut at {sample.limit}'))
     return Examined(index, sample.tokens, sample.learned, len(sample.image_lengths), None, notes)
 
 
 def spell(prompt: EncodedPrompt, lengths: Sequence[int], tokenizer: Any) -> list[tuple[str, bool]]:
-    """The text of a prompt in runs of (text, whether it is learned); an image as its length."""
+    """Splits a prompt into runs of (text, True if learned); an image shows as its length."""
     runs: list[tuple[str, bool]] = []
     images = iter(lengths)
     for id_, label in zip(prompt.input_ids, prompt.labels, strict=True):
@@ -87,7 +86,7 @@ def spell(prompt: EncodedPrompt, lengths: Sequence[int], tokenizer: Any) -> list
 
 
 def check_settings(config: Any, dataset: InstructDataset, model: Llava) -> None:
-    """Compares what a config says twice.
+    """Compares settings that stand in two places of a config.
 
     Args:
         config: the whole training config.
@@ -119,19 +118,19 @@ def check_settings(config: Any, dataset: InstructDataset, model: Llava) -> None:
 def check_validation(
     dataset: Any, metrics: Sequence[Any], scores: Iterable[str], model: Any
 ) -> None:
-    """Checks before the first step what would end a val loop hours later.
+    """Finds, before the first step, faults that would end a val loop hours later.
 
-    From then on an image that cannot be read is counted and left out, as in tools/test.py;
-    a metric that is not ours cannot do that, and must have all images.
+    An image that cannot be read is then counted and left out of the scores, as in
+    tools/test.py. A metric of another library cannot do that and needs all images.
 
     Args:
         dataset: of the val loop.
         metrics: of its evaluator.
-        scores: names that hooks and schedulers wait for.
+        scores: names that hooks and schedulers use.
         model: in training.
 
     Raises:
-        ConfigError: a size of another model, or a score that no metric gives.
+        ConfigError: an image size of another model, or a score that no metric computes.
         DataError: references or images are missing.
     """
     own = all(type(metric).__module__.startswith('mmllava.') for metric in metrics)
@@ -157,7 +156,7 @@ def check_validation(
 
 
 def _score_names(metric: Any) -> list[str]:
-    """The scores that a metric gives; empty where only a pass over the data tells."""
+    """Lists the scores of a metric; empty if they are known only after a pass over the data."""
     scorers = getattr(metric, 'metrics', ())
     if not scorers or not SCORERS.keys() >= set(scorers):
         return []
@@ -170,10 +169,10 @@ def _check_images(infos: Sequence[Mapping[str, Any]], own: bool) -> None:
     missing = sorted(path for path in paths if '://' not in path and not os.path.exists(path))
     if not missing:
         return
-    message = f'{len(missing)} of {len(paths)} images of the val loop are missing, as {missing[0]}.'
+    found = f'{len(missing)} of {len(paths)} images of the val loop are missing, as {missing[0]}.'
     if len(missing) == len(paths) or not own:
-        raise DataError(f'{message} Check data_root and data_prefix of val_dataloader.dataset.')
-    print_log(f'{message} They will be counted and not scored.', 'current', logging.WARNING)
+        raise DataError(f'{found} Check data_root and data_prefix of val_dataloader.dataset.')
+    print_log(f'{found} They will be counted and not scored.', 'current', logging.WARNING)
 
 
 def _check_pipeline(dataset: InstructDataset, model: Llava) -> None:
@@ -201,14 +200,17 @@ def _check_resize(step: CLIPResize, model: Llava, where: str = '') -> None:
 
 
 def _look_at(path: str) -> list[tuple[str, str]]:
-    """Notes on an image that can be decoded, from its head alone."""
+    """Lists oddities of a decodable image; reads only its header."""
     with Image.open(path) as image:
-        kind, (width, height) = image.format, image.size
+        format_, (width, height) = image.format, image.size
     found = []
     suffix = path[path.rfind('.') :].lower() if '.' in path.rpartition('/')[2] else ''
     named = Image.registered_extensions().get(suffix)
-    if named != kind and (named, kind) != ('JPEG', 'MPO'):  # MPO: a phone's JPEG and a preview
-        found.append(('extension', f'{path} is {kind}, and its name ends in {suffix or "nothing"}'))
+    # MPO: a phone's JPEG with a preview
+    if named != format_ and (named, format_) != ('JPEG', 'MPO'):
+        found.append(
+            ('extension', f'{path} is {format_}, and its name ends in {suffix or "nothing"}')
+        )
     if width * height > LARGE_PIXELS:
         found.append(('large', f'{path} has {width}x{height} pixels'))
     return found

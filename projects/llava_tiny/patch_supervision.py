@@ -10,7 +10,7 @@ import torch
 from mmengine.dataset import BaseDataset
 from torch import Tensor, nn
 
-from mmllava.datasets.llava_json import image_path, read_rows
+from mmllava.datasets.llava_json import image_path, read_annotations
 from mmllava.errors import ConfigError, DataError, unknown_name
 from mmllava.models.llava import Llava, Samples
 from mmllava.models.preprocessor import Images, flatten_images
@@ -75,7 +75,7 @@ class SceneDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Reads the file; called by mmengine."""
-        rows = read_rows(self.ann_file)
+        rows = read_annotations(self.ann_file)
         for number, row in enumerate(rows):
             if not _is_row(row):
                 raise DataError(

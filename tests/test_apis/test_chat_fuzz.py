@@ -173,7 +173,7 @@ def test_half_a_letter_in_a_question_leaves_the_dialogue_as_it_was(models):
     model = models['v1.5']
     model.prompt_builder.template = get_template('vicuna_v1')
     chat = ChatSession(model)
-    with pytest.raises(PromptError, match='half a letter'):
+    with pytest.raises(PromptError, match='half of a surrogate pair'):
         chat.ask('\ud800', PICTURES[0])
     assert chat.turns == [] and isinstance(chat.ask('Why?'), str)
 

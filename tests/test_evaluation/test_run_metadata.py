@@ -7,8 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from mmllava import io
+from mmllava.checkpoints.storage.hub import TOKENIZER_FILES
 from mmllava.errors import ConfigError, DataError
-from mmllava.evaluation.run_metadata import environment, make_scoring, open_metadata
+from mmllava.evaluation.run_metadata import (
+    describe_tokenizer,
+    environment,
+    make_scoring,
+    open_metadata,
+)
 
 PROTOCOL = dict(task='vqa', decoding=dict(max_new_tokens=4), data=dict(samples=3))
 NOW = dict(torch='2.0', processes=1)
@@ -71,3 +77,16 @@ def test_scoring_names_settings_and_checksums_of_files_but_no_path(tmp_path):
         metrics=[dict(type='COCOCaption', top=[1, 2])],
         files={'truth.json': hashlib.sha256(b'[]').hexdigest()},
     )
+
+
+def test_a_tokenizer_is_known_by_all_its_files(tmp_path):
+    builder = SimpleNamespace(tokenizer_folder=tmp_path)
+    model = SimpleNamespace(tokenizer=object(), prompt_builder=builder)
+    assert describe_tokenizer(model) == dict(type='object')
+    for name in (*TOKENIZER_FILES, 'config.json'):
+        (tmp_path / name).write_text(name)
+    found = describe_tokenizer(model)
+    assert found.keys() == {'type', *TOKENIZER_FILES}
+    (tmp_path / 'tokenizer_config.json').write_text('{"legacy": false}')
+    changed = describe_tokenizer(model)
+    assert [name for name in found if found[name] != changed[name]] == ['tokenizer_config.json']

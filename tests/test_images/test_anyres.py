@@ -187,7 +187,7 @@ def test_resolutions_that_cannot_be_cut_are_refused(pinpoints, size_px, message)
 
 @pytest.mark.parametrize('patch_px', [0, -1, 57])
 def test_a_patch_that_does_not_fit_a_tile_is_refused(patch_px):
-    with pytest.raises(ConfigError, match=f'a tile of 56 px holds no patch of {patch_px} px'):
+    with pytest.raises(ConfigError, match=f'a tile of 56 px has no patches of {patch_px} px'):
         num_tokens((9, 9), TINY, 56, patch_px)
 
 

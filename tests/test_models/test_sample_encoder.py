@@ -1,4 +1,4 @@
-"""A sample is encoded once, by the dataset's worker; the model takes its ids as they are."""
+"""A sample is encoded once, in the dataset's worker; the model uses these ids and labels."""
 
 import json
 import pickle
@@ -6,8 +6,9 @@ import pickle
 import pytest
 import torch
 
-from mmllava.errors import DataError
+from mmllava.datasets.llava_json import BadSample
 from mmllava.models import SampleEncoder
+from mmllava.prompts.templates import get_template
 from mmllava.registry import DATASETS
 from mmllava.structures import IGNORE_INDEX
 from tests.conftest import MODELS, tiny_config
@@ -99,33 +100,38 @@ def test_a_sample_that_is_cut_before_its_answer_is_skipped_in_training(
 
 
 @pytest.mark.parametrize(
-    ('row', 'message'),
+    ('record', 'message'),
     [
         (dict(image='0.png', conversations=talk('Why?', '<image>')), 'an answer cannot'),
         (dict(conversations=talk('') + talk('a')), 'turn 0 has no text'),
         (dict(conversations=talk('a') + talk('b')[1:]), "expected 'user'"),
-        (dict(conversations=talk('a <im_start> b')), ''),
+        (dict(conversations=talk('Hello \ud800')), 'which is half of a surrogate pair'),
     ],
 )
 @pytest.mark.parametrize('version', ['v1.5'], indirect=True)
-def test_a_conversation_that_cannot_be_written_is_a_bad_sample(
-    version, tiny_model, dataset_of, caplog, row, message
+def test_a_conversation_that_cannot_be_encoded_is_a_bad_sample(
+    version, tiny_model, dataset_of, record, message
 ):
-    dataset = dataset_of(row, encoder=SampleEncoder(tiny_model))
-    if not message:
-        assert dataset[0]
-        return
-    with pytest.raises(DataError, match='are bad, expected some to learn from'):
-        dataset[0]
-    assert dataset.num_skipped == 1
+    dataset = dataset_of(record, encoder=SampleEncoder(tiny_model))
+    with pytest.raises(BadSample, match=message) as caught:
+        dataset.prepare_data(0)
+    assert caught.value.fault == 'format'
+
+
+@pytest.mark.parametrize('version', ['v1.5'], indirect=True)
+def test_a_token_beyond_the_vocabulary_is_a_bad_sample(
+    version, tiny_model, dataset_of, monkeypatch
+):
+    monkeypatch.setattr(tiny_model.prompt_builder, 'vocab_size', 3)
+    dataset = dataset_of(TEXT, encoder=SampleEncoder(tiny_model))
+    with pytest.raises(BadSample, match='the language model has 3 rows'):
+        dataset.prepare_data(0)
 
 
 @pytest.mark.parametrize('version', ['v1.5'], indirect=True)
 def test_a_template_that_takes_one_image_and_one_caption_refuses_more(
     version, tiny_model, dataset_of, monkeypatch
 ):
-    from mmllava.prompts.templates import get_template
-
     monkeypatch.setattr(tiny_model.prompt_builder, 'template_name', 'plain')
     monkeypatch.setattr(tiny_model.prompt_builder, 'template', get_template('plain'))
     caption = dict(image='0.png', conversations=talk('<image>\nWhy?'))

@@ -3,19 +3,19 @@
 
   python tools/misc/check_data.py CONFIG
 
-  # a benchmark: are its files there, do they belong together, is each image whole?
+  # a benchmark: its files exist and match, and every image can be decoded
   python tools/misc/check_data.py configs/benchmarks/pope.py
 
-  # without the hub: the tokenizer in a folder; other data than the config's
+  # offline, with the tokenizer of a folder; with another annotation file
   python tools/misc/check_data.py CONFIG --tokenizer weights/llava-v1.5-7b \\
       --cfg-options train_dataloader.dataset.ann_file=mine.json
 
-Of training data every image is read and every conversation is encoded, as training
-does, without the model's weights. It finds samples that training would skip (images
-that are missing, broken or too large, <image> marks that do not match, rows that are no
-conversation, nothing to learn) and notes images with a wrong extension, large ones and
-samples over the length. It prints counts and one sample with its learned tokens in green
-(in [[ ]] if NO_COLOR is set), and writes lengths.png and findings.json.
+For training data it reads every image and encodes every conversation as training does,
+without the model's weights. It finds samples that training would skip (images that are
+missing, broken or too large, <image> marks that do not match, records that are no
+conversation, nothing to learn) and notes images with a wrong extension, large images and
+samples over the token limit. It prints counts and one sample with its learned tokens in
+green (in [[ ]] if NO_COLOR is set), and writes lengths.png and findings.json.
 
 The last line of output is one JSON object, for scripts. Exit status: 0 every sample can
 be learned, 1 some cannot, 2 refused (the reason is on stderr).
@@ -34,18 +34,18 @@ from _cli import add_cfg_options, make_parser, read_config, run_tool
 from mmllava.errors import ConfigError
 from mmllava.io import write_json
 
-SHOWN = 5  # findings of a kind that are printed; the file has all
-Outcome = tuple[int, dict[str, Any]]  # exit status and the last line
+SHOWN = 5  # printed findings of each kind; findings.json has all
+Outcome = tuple[int, dict[str, Any]]  # exit status and the object of the last line
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = make_parser(__doc__)
     parser.add_argument(
-        'config', help='of training, with train_dataloader and model; or of configs/benchmarks'
+        'config', help='training config with train_dataloader and model, or benchmark config'
     )
-    parser.add_argument('--tokenizer', help='folder with tokenizer.model; default: the config says')
+    parser.add_argument('--tokenizer', help="folder with tokenizer.model; default: the config's")
     parser.add_argument(
-        '--max-tokens', type=int, help="where training cuts a sample; default: the model's context"
+        '--max-tokens', type=int, help="length at which training cuts; default: the model's context"
     )
     parser.add_argument('--out', help='folder to write into; default: work_dirs/NAME_OF_CONFIG')
     parser.add_argument('--workers', type=int, default=min(os.cpu_count() or 1, 8), help='0: none')
@@ -83,7 +83,7 @@ def load_config(args: argparse.Namespace) -> Any:
 
 def build(cfg: Any, max_tokens: int | None) -> Any:
     """Builds the dataset with its encoder, from a model of shapes only."""
-    import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
+    import mmllava  # noqa: F401  before mmpretrain, which it patches for new transformers
     from mmllava.datasets import InstructDataset
     from mmllava.models import Llava, SampleEncoder
     from mmllava.registry import DATASETS, MODELS
@@ -95,8 +95,8 @@ def build(cfg: Any, max_tokens: int | None) -> Any:
         (DATASETS, InstructDataset, cfg.train_dataloader.dataset.get('type')),
         (MODELS, Llava, cfg.model.get('type')),
     ):
-        kind = registry.get(found) if isinstance(found, str) else found
-        if not (isinstance(kind, type) and issubclass(kind, wanted)):
+        class_ = registry.get(found) if isinstance(found, str) else found
+        if not (isinstance(class_, type) and issubclass(class_, wanted)):
             raise ConfigError(
                 f'the config has a {found}; only a mmllava.{wanted.__name__} can be checked.'
             )
@@ -114,25 +114,25 @@ def examine_all(dataset: Any, workers: int) -> list[Any]:
 
     from mmllava.training.inspect_data import examine
 
-    class Rows(Dataset):
+    class Records(Dataset):
         def __len__(self) -> int:
             return len(indices)
 
         def __getitem__(self, k: int) -> Any:
             return examine(dataset, int(indices[k]))
 
-    indices = np.unique(dataset.rows, return_index=True)[1]
-    loader = DataLoader(Rows(), batch_size=None, num_workers=workers)
-    return list(tqdm(loader, total=len(indices), unit='row', file=sys.stderr))
+    indices = np.unique(dataset.record_ids, return_index=True)[1]
+    loader = DataLoader(Records(), batch_size=None, num_workers=workers)
+    return list(tqdm(loader, total=len(indices), unit='record', file=sys.stderr))
 
 
 def summarise(dataset: Any, found: list[Any], max_tokens: int) -> dict[str, Any]:
-    """Counts what the last line reports."""
+    """Computes the counts of the last line of output."""
     import numpy as np
 
     good = np.array([e.tokens for e in found if not e.bad] or [0])
     return dict(
-        rows=len(found),
+        records=len(found),
         samples_per_epoch=len(dataset),
         with_images=int((dataset.lengths > 0).sum()),
         text_only=int((dataset.lengths < 0).sum()),
@@ -149,10 +149,10 @@ def summarise(dataset: Any, found: list[Any], max_tokens: int) -> dict[str, Any]
 
 def print_findings(findings: list[dict[str, str]]) -> None:
     """Prints each kind of finding with its count and a few examples."""
-    from mmllava.datasets.llava_json import KINDS
+    from mmllava.datasets.llava_json import FAULTS
     from mmllava.training.inspect_data import NOTES
 
-    for kinds, effect in ((KINDS, 'cannot be learned'), (NOTES, 'noted')):
+    for kinds, effect in ((FAULTS, 'cannot be learned'), (NOTES, 'noted')):
         for kind, meaning in kinds.items():
             own = [f for f in findings if f['kind'] == kind]
             if own:
@@ -170,12 +170,12 @@ def print_sample(dataset: Any, index: int) -> None:
     start, end = ('[[', ']]') if os.environ.get('NO_COLOR') else ('\033[30;42m', '\033[0m')
     sample = dataset.encoder(dataset.prepare_data(index))
     runs = spell(sample.prompt, sample.image_lengths, dataset.encoder.builder.tokenizer)
-    print(f'\n{dataset.describe(index)}, what it learns in {start}this{end}:')
+    print(f'\n{dataset.describe(index)}, learned tokens in {start}this{end}:')
     print(''.join(_mark(text, start, end) if learned else text for text, learned in runs))
 
 
 def _mark(text: str, start: str, end: str) -> str:
-    """Marks learned text; a line break is shown, and no colour runs over it."""
+    """Marks learned text; line breaks are made visible and interrupt the colour."""
     return start + text.replace('\n', f'\u21b5{end}\n{start}') + end
 
 
@@ -196,10 +196,10 @@ def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
     longest = max((max(own) for own in groups.values()), default=0)
     if max_tokens <= 1.5 * longest:
         axes.axvline(max_tokens, color='black', linestyle='--', label=f'limit, {max_tokens:,}')
-    axes.set_xlabel('tokens in a row, images included')
-    axes.set_ylabel('rows')
+    axes.set_xlabel('tokens of a sample, images included')
+    axes.set_ylabel('records')
     axes.yaxis.get_major_locator().set_params(integer=True)
-    axes.set_title('Length of training rows')
+    axes.set_title('Length of training samples')
     if groups:
         axes.legend()
     part = file.with_name(f'.{file.name}.part')
@@ -210,7 +210,7 @@ def draw_lengths(found: list[Any], max_tokens: int, file: Path) -> None:
 
 def run_benchmark(cfg: Any, out: Path, workers: int) -> Outcome:
     """Checks a benchmark; reading its files checks them."""
-    import mmllava  # noqa: F401  before mmpretrain: it mends what new transformers broke
+    import mmllava  # noqa: F401  before mmpretrain, which it patches for new transformers
     from mmllava.benchmarks.check_images import KINDS, check_images
     from mmllava.registry import DATASETS
 
@@ -219,7 +219,7 @@ def run_benchmark(cfg: Any, out: Path, workers: int) -> Outcome:
     write_json(out / 'findings.json', findings)
     truths = sum(item.truth is not None for item in dataset.items)
     print(
-        f'{len(dataset):,} questions, {truths:,} with their answer; {count:,} images, '
+        f'{len(dataset):,} questions, {truths:,} with a reference answer; {count:,} images, '
         f'{len(findings):,} of them bad\nwritten: {out}/findings.json'
     )
     for kind, meaning in KINDS.items():
@@ -256,16 +256,16 @@ def run(args: argparse.Namespace) -> Outcome:
     draw_lengths(found, max_tokens, out / 'lengths.png')
     tokens = summary['tokens']
     print(
-        f'{summary["rows"]:,} rows; an epoch has {summary["samples_per_epoch"]:,} samples, '
-        f'{summary["with_images"]:,} with images and {summary["text_only"]:,} of text only\n'
-        f'tokens in a row: median {tokens["median"]:,}, 95% have {tokens["p95"]:,} or fewer, '
+        f'{summary["records"]:,} records; an epoch has {summary["samples_per_epoch"]:,} samples, '
+        f'{summary["with_images"]:,} with images and {summary["text_only"]:,} text only\n'
+        f'tokens of a sample: median {tokens["median"]:,}, 95% have {tokens["p95"]:,} or fewer, '
         f'longest {tokens["longest"]:,}; limit {max_tokens:,}\n'
         f'learned: {summary["learned_tokens"]:,} of {summary["all_tokens"]:,} tokens\n'
         f'written: {out}/lengths.png, {out}/findings.json'
     )
     print_findings(findings)
     good = [e for e in found if not e.bad]
-    if good:  # one with an image says more
+    if good:  # preferably one with an image
         print_sample(dataset, next((e for e in good if e.images), good[0]).index)
     return 1 if summary['bad'] else 0, summary
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from mmllava.datasets.llava_json import read_rows, to_sample
+from mmllava.datasets.llava_json import read_annotations, to_sample
 from mmllava.metrics.captions import read_references, score_captions
 from mmllava.prompts.encode import encode
 from mmllava.prompts.render import render
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 
 
 def test_every_conversation_can_be_learned_and_its_pictures_are_there(folder):
-    talk = read_rows(folder / 'talk.json')
+    talk = read_annotations(folder / 'talk.json')
     assert len(talk) == 3 * 40 + 40 // 2 + 40 // 8
     for row in talk:
         sample = to_sample(row, str(folder / 'images'))
@@ -47,7 +47,7 @@ def test_every_conversation_can_be_learned_and_its_pictures_are_there(folder):
         for path in paths if isinstance(paths, list) else [paths]:
             with open(path, 'rb') as file:
                 assert file.read(4) == b'\x89PNG'
-    for row in read_rows(folder / 'align.json'):
+    for row in read_annotations(folder / 'align.json'):
         to_sample(row, str(folder / 'images'))
     assert sum(isinstance(row.get('image'), list) for row in talk) == 40 // 2
     assert sum('image' not in row for row in talk) == 40 // 8
@@ -71,7 +71,7 @@ def test_the_same_files_each_time(folder, tmp_path):
 
 
 def test_the_wish_for_a_word_stands_in_a_first_question_only(folder):
-    for row in read_rows(folder / 'talk.json'):
+    for row in read_annotations(folder / 'talk.json'):
         asked = [turn['value'] for turn in row['conversations'] if turn['from'] == 'human']
         assert not [text for text in asked[1:] if SHORT in text]
 
@@ -79,7 +79,7 @@ def test_the_wish_for_a_word_stands_in_a_first_question_only(folder):
 def test_of_most_pictures_nothing_is_said_before_the_last_questions(folder):
     """There would be somewhere else to look for the answers than in the picture."""
     told = 0
-    rows = [r for r in read_rows(folder / 'talk.json') if isinstance(r.get('image'), str)]
+    rows = [r for r in read_annotations(folder / 'talk.json') if isinstance(r.get('image'), str)]
     for row in rows:
         first, *later = [t['value'] for t in row['conversations'] if t['from'] == 'human']
         told += bool(later) and ('caption' in first or 'Describe' in first)

@@ -1,4 +1,4 @@
-"""tools/misc/check_data.py, as a user types it: every fault is planted, found and told."""
+"""tools/misc/check_data.py, as a user types it: every fault is planted and reported."""
 
 import json
 import shutil
@@ -41,25 +41,25 @@ def talk(question, answer='Yes, the bird is brown.'):
     return [{'from': 'human', 'value': question}, {'from': 'gpt', 'value': answer}]
 
 
-def row(image, **other):
+def record(image, **other):
     return dict(dict(image=image, conversations=talk('<image>\nWhy?')), **other)
 
 
-#: row -> what is found of it
-ROWS = [
-    (row('0.png', id='good'), set()),
+#: record -> its findings
+RECORDS = [
+    (record('0.png', id='good'), set()),
     (dict(conversations=talk('Hello.')), set()),
-    (row('gone.png'), {'missing'}),
-    (row('cut.png'), {'broken'}),
-    (row('no.png'), {'broken'}),
-    (row('bomb.png'), {'huge'}),
-    (row('1.jpg'), {'extension'}),
-    (row('wide.png'), {'large'}),
-    (row(['0.png', '2.png']), {'marks'}),
+    (record('gone.png'), {'missing'}),
+    (record('cut.png'), {'broken'}),
+    (record('no.png'), {'broken'}),
+    (record('bomb.png'), {'huge'}),
+    (record('1.jpg'), {'extension'}),
+    (record('wide.png'), {'large'}),
+    (record(['0.png', '2.png']), {'marks'}),
     (dict(conversations=talk('<image> Why?')), {'marks'}),
     (dict(conversations=talk('Why?', '')), {'empty'}),
     (dict(conversations='Why?'), {'format'}),
-    (row('../train.json'), {'format'}),
+    (record('../train.json'), {'format'}),
     (dict(conversations=talk('Why?', 'Yes. ' * 100)), {'long'}),
     (dict(conversations=talk('Why? ' * 100)), {'empty'}),
 ]
@@ -75,7 +75,7 @@ def data(tmp_path_factory):
     (images / 'no.png').write_bytes(b'nothing')
     Image.new('1', (14_000, 14_000)).save(images / 'bomb.png')
     Image.new('1', (6_000, 5_000)).save(images / 'wide.png')
-    (folder / 'train.json').write_text(json.dumps([row for row, _ in ROWS]))
+    (folder / 'train.json').write_text(json.dumps([record for record, _ in RECORDS]))
     (folder / 'config.py').write_text(CONFIG.format(data=folder, models=MODELS))
     return folder
 
@@ -86,8 +86,8 @@ def check(data, out, *args):
 
 
 def good_only(data):
-    rows = [row for row, kinds in ROWS if not kinds]
-    (data / 'good.json').write_text(json.dumps(rows))
+    good = [record for record, kinds in RECORDS if not kinds]
+    (data / 'good.json').write_text(json.dumps(good))
     return ('--cfg-options', f'train_dataloader.dataset.ann_file={data}/good.json')
 
 
@@ -105,18 +105,18 @@ def result(data, tmp_path_factory):
 
 def test_every_planted_fault_is_found_and_no_other(result):
     _, _, out = result
-    found = [set() for _ in ROWS]
+    found = [set() for _ in RECORDS]
     for finding in json.loads((out / 'findings.json').read_text()):
         number = int(finding['where'].split('[')[1].split(']')[0])
         found[number].add(finding['kind'])
-    assert found == [kinds for _, kinds in ROWS]
+    assert found == [kinds for _, kinds in RECORDS]
 
 
 def test_the_last_line_counts(result):
     status, text, _ = result
     summary = json.loads(text.splitlines()[-1])
     assert status == 1
-    assert (summary['rows'], summary['with_images'], summary['text_only']) == (15, 9, 6)
+    assert (summary['records'], summary['with_images'], summary['text_only']) == (15, 9, 6)
     assert summary['bad'] == dict(missing=1, broken=2, huge=1, marks=2, empty=2, format=2)
     assert summary['notes'] == dict(extension=1, large=1, long=1)
 
@@ -132,14 +132,14 @@ def test_what_was_found_is_told_with_its_place(result):
 
 def test_a_sample_is_shown_with_what_it_learns_in_colour(result):
     _, text, _ = result
-    assert "train.json[0] (id 'good'), what it learns in" in text
+    assert "train.json[0] (id 'good'), learned tokens in" in text
     assert 'USER: <image: 16 tokens>' in text
     assert 'ASSISTANT:\033[30;42m Yes, the bird is brown.</s>\033[0m' in text
 
 
 def test_a_line_break_that_is_learned_is_shown(data, tmp_path, capsys):
     (data / 'lines.json').write_text(
-        json.dumps([row('0.png', conversations=talk('<image>', 'A\nB'))])
+        json.dumps([record('0.png', conversations=talk('<image>', 'A\nB'))])
     )
     option = f'train_dataloader.dataset.ann_file={data}/lines.json'
     assert check(data, tmp_path, '--cfg-options', option) == 0
@@ -174,7 +174,7 @@ def test_workers_find_the_same(data, result, tmp_path, capsys):
 
 
 def test_a_row_that_comes_often_is_looked_at_once(data, tmp_path, capsys):
-    (data / 'twice.json').write_text(json.dumps([ROWS[0][0]]))
+    (data / 'twice.json').write_text(json.dumps([RECORDS[0][0]]))
     (data / 'weighted.py').write_text(
         f"_base_ = ['config.py']\n"
         f"train_dataloader = dict(dataset=dict(ann_file=[dict(ann_file='{data}/twice.json', "
@@ -183,7 +183,7 @@ def test_a_row_that_comes_often_is_looked_at_once(data, tmp_path, capsys):
     args = (data / 'weighted.py', *TOKENIZER, '--workers', 0, '--out', tmp_path)
     assert tool.main([str(a) for a in args]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (summary['rows'], summary['samples_per_epoch']) == (1, 3)
+    assert (summary['records'], summary['samples_per_epoch']) == (1, 3)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,10 @@ class TrainingError(MMLlavaError, RuntimeError):
     """A training run cannot go on."""
 
 
+class GenerationError(MMLlavaError, RuntimeError):
+    """A model gives no answer: its logits are no numbers."""
+
+
 class DeviceError(MMLlavaError, RuntimeError):
     """The machine does not have the device that was asked for."""
 

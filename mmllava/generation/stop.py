@@ -24,12 +24,16 @@ class StopRule:
         self.tokenizer = tokenizer
         self.ids = (tokenizer.eos_id,) if token is None else (tokenizer.eos_id, token)
         self.text = stop if token is None else None
+        self.texts = (self.text,) if self.text else ()
 
     def ends(self, answer: Sequence[int]) -> bool:
         """Looks at the ids of an answer so far; the last one is new."""
         if answer[-1] in self.ids:
             return True
-        return bool(self.text) and self.text in self.tokenizer.decode(answer)
+        if not self.texts:
+            return False
+        text = self.tokenizer.decode(answer)
+        return any(stop in text for stop in self.texts)
 
 
 class StopTextCriteria(StoppingCriteria):

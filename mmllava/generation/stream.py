@@ -1,6 +1,6 @@
 """Yields one answer's ids, and its text in pieces that are final."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -50,7 +50,9 @@ def stream_ids(
 
 
 def stream_text(
-    ids: Iterator[int], to_text: Callable[[list[int]], str], stop: str | None
+    ids: Iterator[int],
+    to_text: Callable[[list[int]], str],
+    stop: str | Sequence[str] | None,
 ) -> Iterator[str]:
     """Yields an answer's text in pieces that are final; joined, they are the answer.
 
@@ -60,18 +62,20 @@ def stream_text(
     Args:
         ids: new token ids.
         to_text: decodes the ids so far.
-        stop: text that ends the answer; None if only the ids do.
+        stop: text or texts that end the answer; None if only the ids do.
     """
+    stops = [stop] if isinstance(stop, str) else list(stop or ())
     seen: list[int] = []
     sent = 0
     for token in ids:
         seen.append(token)
         text = to_text(seen).lstrip()
-        if stop and stop in text:
-            text = text.split(stop)[0].rstrip()
+        found = [text.index(stop) for stop in stops if stop and stop in text]
+        if found:
+            text = text[: min(found)].rstrip()
             yield from _piece(text, sent, len(text))
             return
-        end = _final_length(text, stop)
+        end = min(_final_length(text, stop) for stop in stops or [None])
         yield from _piece(text, sent, end)
         sent = max(sent, end)
     text = to_text(seen).strip()

@@ -1,6 +1,7 @@
 """Wraps transformers' causal language models, fed with embeddings."""
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mmllava.checkpoints.layouts.config_schema import check_config
 from mmllava.errors import ConfigError, PromptError, unknown_name
 from mmllava.generation.config import fits_loop, generation_config
 from mmllava.generation.loop import decode_batch
+from mmllava.generation.slots import SlotCache
 from mmllava.generation.stop import StopRule, StopTextCriteria
 from mmllava.models.hf_config import pick_sizes, plain_rope, read_config
 from mmllava.models.packed_attention import packed_attention_kwargs
@@ -293,4 +295,38 @@ class LanguageModel(nn.Module):
             logits_to_keep=1,
         )
         # Spread over GPUs, the last layer may be on another one than the embedding.
+        return out.logits[:, -1].to(embeds.device, torch.float32)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.lm.dtype
+
+    @torch.no_grad()
+    def extend_slots(self, embeds: Tensor, cache: SlotCache, slots: Sequence[int]) -> Tensor:
+        """Returns logits ``(B, V)``, float32, after ``embeds`` ``(B, L, D)``; grows the slots.
+
+        Args:
+            embeds: what follows the positions that each slot holds.
+            cache: of the engine.
+            slots: see `SlotCache.open`.
+        """
+        positions, mask = cache.open(slots, embeds.shape[1])
+        window = getattr(self.config, 'sliding_window', None)
+        if window is not None:
+            mask &= torch.arange(mask.shape[-1]) > positions[:, None, :, None] - window
+        mask = mask.to(embeds.device)
+        if self.config._attn_implementation == 'eager':  # it adds its mask
+            lowest = torch.finfo(embeds.dtype).min
+            mask = torch.zeros(mask.shape, dtype=embeds.dtype, device=mask.device).masked_fill(
+                ~mask, lowest
+            )
+        out = self.lm(
+            inputs_embeds=embeds,
+            attention_mask=mask,
+            position_ids=positions.to(embeds.device),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
         return out.logits[:, -1].to(embeds.device, torch.float32)

@@ -42,7 +42,6 @@ TESTED_IN = {
     'metrics/vqa_tables.py': 'test_metrics/test_vqa.py',
     'models/hf_config.py': 'test_training/test_from_nothing.py',
     'models/packed_attention.py': 'test_training/test_packing.py',
-    'models/weights.py': 'test_models/test_llava.py',
     'prompts/conversation.py': 'test_prompts/test_encode.py',
     'prompts/labels.py': 'test_prompts/test_encode.py',
     'prompts/presets.py': 'test_prompts/test_encode.py',

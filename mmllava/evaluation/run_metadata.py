@@ -16,8 +16,8 @@ from mmllava.evaluation.prediction_store import SampleId
 from mmllava.evaluation.runs import METADATA, differences, read_metadata
 from mmllava.io import dump_json, provenance, sha256_of
 from mmllava.models import Llava
+from mmllava.models.fingerprints import weight_marks
 from mmllava.models.prompt_builder import PromptBuilder
-from mmllava.models.weights import weight_marks
 from mmllava.prompts.conversation import ask
 from mmllava.prompts.presets import PRESETS
 from mmllava.prompts.render import render

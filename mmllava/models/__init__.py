@@ -3,6 +3,7 @@
 Floor 2. Files:
 
     detect.py            an original folder, or mmpretrain's config -> the config of a model
+    fingerprints.py      fingerprints of loaded weights; the base of a training run
     hf_config.py         config.json: read, compared with a model, written
     language.py          wraps transformers' language models
     llava.py             wires tower, projector and language model; forward, loss, predict

@@ -40,7 +40,7 @@ _VITS = {
     ('l', 14, 336): 'openai/clip-vit-large-patch14-336',
 }
 #: What to do with a checkpoint that is not LLaVA as its authors store it.
-_ADVICE = {
+ADVICE = {
     'delta': 'Merge it with LLaMA first: python tools/model_converters/llava-delta2mmpre.py '
     'BASE DELTA MERGED',
     'hf': 'Convert it: python tools/convert.py FOLDER --to original --out NEW',
@@ -93,7 +93,7 @@ def config_from_checkpoint(folder: Path, tower: str | Path | None = None) -> Det
     if kind.layout not in ('original', 'mmllava') or (kind.layout == 'mmllava' and not config):
         raise CheckpointError(
             f'{folder} is not a LLaVA folder as its authors store it, but layout {kind.layout}: '
-            f'{kind.reason} {_ADVICE[kind.layout]}.'
+            f'{kind.reason} {ADVICE[kind.layout]}.'
         )
     if not config:
         raise CheckpointError(

@@ -99,18 +99,23 @@ def pick_sizes(kind: str, given: dict[str, Any], read: dict[str, Any], needed: t
     return sizes
 
 
-def check_folder_config(model: Any, folder: Path, begins: bool = False) -> None:
-    """Compares a checkpoint folder's ``config.json`` with the model, where shapes cannot tell.
+def check_stored_config(
+    model: Any, stored: Mapping[str, Any], file: Path, for_training: bool = False
+) -> None:
+    """Compares a checkpoint's config with the model, where shapes cannot tell.
 
-    Where training begins with it, the model may see images otherwise than it did.
+    Args:
+        model: a `Llava`.
+        stored: as LLaVA's ``config.json`` has it; ``{}`` where there is none.
+        file: where it was read, for the message.
+        for_training: training starts from it, and may see images otherwise than it did.
 
     Raises:
         CheckpointError: names each setting that differs.
     """
-    file = folder / 'config.json'
-    if not file.is_file():
+    if not stored:
         return
-    stored = plain_rope(config_schema.read_config(folder))
+    stored = plain_rope(stored)
     if stored.get('image_grid_pinpoints'):
         stored['image_grid_pinpoints'] = read_grid(stored['image_grid_pinpoints'])
     sizes = model.language.sizes
@@ -119,9 +124,9 @@ def check_folder_config(model: Any, folder: Path, begins: bool = False) -> None:
     ours['mm_use_im_start_end'] = model.prompt_builder.use_im_start_end
     ours['mm_vision_select_layer'] = model.vision_tower.select_layer
     ours['mm_vision_select_feature'] = model.vision_tower.select_feature
-    if not begins:
+    if not for_training:
         ours['mm_patch_merge_type'] = model.mm_patch_merge_type
-    if model.image_grid_pinpoints and not begins:
+    if model.image_grid_pinpoints and not for_training:
         ours['image_grid_pinpoints'] = model.image_grid_pinpoints
     towers = (str(model.vision_tower.pretrained), str(stored.get('mm_vision_tower')))
     if all(is_hub_id(t) and not Path(t).is_dir() for t in towers):  # a local folder may hold any

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmllava.errors import ConfigError, unknown_name
 from mmllava.models.detect import config_from_mmpretrain
-from mmllava.models.hf_config import check_folder_config, find_checkpoint
+from mmllava.models.hf_config import find_checkpoint
 from mmllava.models.meta_init import LazyModel
 from mmllava.models.preprocessor import Images, flatten_images, original_sizes
 from mmllava.models.prompt_builder import TASKS, PromptBuilder
@@ -151,19 +151,18 @@ class Llava(LazyModel):
             hidden = self.language.config.hidden_size
             self.image_newline = nn.Parameter(torch.randn(hidden) / hidden**0.5)
 
-    def load_weights(self, path: str | Path, begins: bool = False) -> None:
-        """Loads a checkpoint: a file, a folder or a hub id. A folder's tokenizer is used then.
+    def load_weights(self, path: str | Path, for_training: bool = False) -> None:
+        """Loads a checkpoint: a file, a folder or a hub id, and its tokenizer where it has one.
 
-        With ``begins`` it is where training begins: it may know nothing of v1.6's tiles.
+        Args:
+            path: of any layout of `mmllava.checkpoints.layouts`; the base of a delta, a
+                projector or an adapter is ``lang_encoder.pretrained``.
+            for_training: training starts from it: it may know nothing of v1.6's tiles.
 
         Raises:
             CheckpointError: it does not fit, or cannot be read or trusted.
         """
-        path = find_checkpoint(path)
-        folder = path if path.is_dir() else None
-        if folder:
-            check_folder_config(self, folder, begins)
-        load_checkpoint(self, path, self.dtype, begins)
+        folder = load_checkpoint(self, find_checkpoint(path), self.dtype, for_training)
         self.vision_tower.rebuild_buffers()
         self.language.rebuild_buffers()
         self.prompt_builder.use_checkpoint(folder)

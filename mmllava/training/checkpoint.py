@@ -35,7 +35,7 @@ from mmllava.checkpoints.storage.atomic import atomic_output, is_over
 from mmllava.checkpoints.storage.hub import TOKENIZER_FILES, is_local
 from mmllava.checkpoints.storage.reader import read_json
 from mmllava.errors import CheckpointError
-from mmllava.models.weights import find_base
+from mmllava.models.fingerprints import find_base
 from mmllava.training.fsdp import shard_like
 from mmllava.training.lora import adapter_config, is_adapter, plain_name
 

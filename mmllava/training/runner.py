@@ -16,9 +16,9 @@ from torch import nn
 from mmllava.datasets.instruct import InstructDataset
 from mmllava.datasets.transforms import CLIPResize
 from mmllava.errors import CheckpointError, ConfigError
+from mmllava.models.fingerprints import tower_mark
 from mmllava.models.hf_config import to_llava_config
 from mmllava.models.sample_encoder import SampleEncoder
-from mmllava.models.weights import tower_mark
 from mmllava.registry import HOOKS, RUNNERS
 from mmllava.training import checkpoint, fsdp, resume, rng, stages
 from mmllava.training.config_check import check_config

@@ -74,7 +74,7 @@ def load_weights(model: nn.Module) -> None:
     """
     checkpoint = (model.init_cfg or {}).get('checkpoint')
     if checkpoint is not None:
-        model.load_weights(checkpoint, begins=True)
+        model.load_weights(checkpoint, for_training=True)
     elif model.language.pretrained is not None:
         load_start(model, model.dtype)
         model.vision_tower.rebuild_buffers()

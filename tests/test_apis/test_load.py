@@ -269,15 +269,15 @@ def other_kinds(folder):
 
 def test_every_kind_but_the_originals_is_answered_with_a_way_out(tmp_path):
     from mmllava.checkpoints.layouts.identify import LAYOUTS
-    from mmllava.models.detect import _ADVICE
+    from mmllava.models.detect import ADVICE
 
     kinds = other_kinds(tmp_path)
-    assert set(_ADVICE) == set(kinds) == set(LAYOUTS) - {'original'}
+    assert set(ADVICE) == set(kinds) == set(LAYOUTS) - {'original'}
     for layout, folder in kinds.items():
         with pytest.raises(CheckpointError, match=f'layout {layout}: ') as refused:
             mmllava.load(folder, tower=TOWER)
-        assert str(refused.value).endswith(_ADVICE[layout] + '.')
-        for script in re.findall(r'python (tools/[\w./-]+\.py)', _ADVICE[layout]):
+        assert str(refused.value).endswith(ADVICE[layout] + '.')
+        for script in re.findall(r'python (tools/[\w./-]+\.py)', ADVICE[layout]):
             assert (ROOT / script).is_file()
 
 

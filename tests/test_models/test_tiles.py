@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmllava.checkpoints import read_entries
-from mmllava.checkpoints.layouts.keymaps import to_model_names
+from mmllava.checkpoints.layouts.partial import own_entries
 from mmllava.errors import ConfigError, ImageError, ShapeError
 from mmllava.images.anyres import grid_shape, num_tokens, tiles, unpad_rectangle
 from mmllava.images.load import load_image
@@ -167,9 +167,7 @@ def test_tiles_that_do_not_fit_are_refused(change, error, message):
 def parts():
     """Tower, projector, language model and newline of the recorded v1.6, with its weights."""
     entries = read_entries(FOLDER)
-    tensors = {
-        ours: to_tensor(entries[name]) for ours, name in to_model_names(entries, 'original').items()
-    }
+    tensors = {name: to_tensor(entry) for name, entry in own_entries(entries).items()}
     made = dict(
         vision_tower=CLIPVisionTower(name_or_path=MODELS / 'clip-tiny'),
         projector=MlpProjector(32, 48, depth=2),

@@ -127,7 +127,7 @@ def test_a_projector_of_v1_5_begins_a_model_of_tiles(tmp_path):
     config.model.lang_encoder.pretrained = str(MODELS / 'llava-v1.5')
     assert train(config, tmp_path) == 0
     (log,) = (tmp_path / 'run').glob('*/*.log')
-    assert 'the newline between rows of tiles begins at random' in log.read_text()
+    assert 'image_newline is randomly initialised' in log.read_text()
     assert 'model.image_newline' in load_file(tmp_path / 'run/iter_1/model.safetensors')
 
 

@@ -2,18 +2,14 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
-from safetensors.torch import load_file, save_file
 
 from mmllava.checkpoints.storage import lock
 from mmllava.errors import CheckpointError, ConfigError
-from mmllava.models.weights import tower_mark
-from mmllava.registry import MODELS as BUILDERS
 from mmllava.training import checkpoint, resume
 from tests.conftest import MODELS
 from tests.helpers.training_run import TRAIN, losses, train, training_config
@@ -102,19 +98,6 @@ def test_paths_and_workers_may_change():
     now = dict(before, seed=0, tower='b')
     with pytest.raises(CheckpointError, match='checkpoint of vision_encoder was a and is b'):
         resume.check_same(folder, dict(before, seed=0, tower='a'), now)
-
-
-def test_the_mark_of_a_tower_is_that_of_its_weights(tmp_path):
-    model = BUILDERS.build(training_config('work', dict(train=['projector'])).model)
-    mark = tower_mark(model)
-    shutil.copytree(MODELS / 'clip-tiny', tmp_path / 'moved')
-    model.vision_tower.pretrained = str(tmp_path / 'moved')
-    assert tower_mark(model) == mark
-    (file,) = (tmp_path / 'moved').glob('*.safetensors')
-    save_file({k: 2 * v for k, v in load_file(file).items()}, file)
-    assert tower_mark(model) != mark
-    model.init_cfg = None
-    assert tower_mark(model) is None
 
 
 def test_a_process_that_does_not_see_the_checkpoint_is_told(tmp_path, monkeypatch):

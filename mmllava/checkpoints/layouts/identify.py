@@ -143,7 +143,9 @@ def kind_of(entries: Mapping[str, TensorEntry], path: str | Path) -> Kind:
     config = read_config(path)
     projector = _find(entries, r'mm_projector\.|multi_modal_projector\.|^projector\.layers\.')
     reason = f'it holds {witness}'
-    if layout == 'original' and not projector:
+    if layout in ('original', 'projector') and (path / BASE_FILE).is_file():
+        layout, reason = 'partial', f'{reason} and, beside it, {BASE_FILE}'
+    elif layout == 'original' and not projector:
         layout, reason = 'llama', f'{reason} and no projector'
     elif layout == 'original':
         layout, why = _delta_or_merged(entries, path)
@@ -153,8 +155,6 @@ def kind_of(entries: Mapping[str, TensorEntry], path: str | Path) -> Kind:
             f'{path} holds {witness}, an adapter, where its model should be. Files were renamed, '
             f'or those of two runs are mixed; expected adapters in {_ADAPTERS[0]}.'
         )
-    elif layout == 'projector' and (path / BASE_FILE).is_file():
-        layout, reason = 'partial', f'{reason} and, beside it, {BASE_FILE}'
     elif layout == 'projector':
         reason = f'{reason} and no layer of a language model'
     _check_config(layout, config, path)

@@ -5,10 +5,9 @@ conversions pass through.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-from mmllava.checkpoints.layouts.tensor_plan import preview
-from mmllava.errors import CheckpointError, unknown_name
+from mmllava.errors import unknown_name
 
 TOWER = 'model.vision_tower.vision_tower.vision_model.'
 _LANGUAGE = [('model.', 'model.'), ('lm_head.', 'lm_head.')]
@@ -104,52 +103,6 @@ def is_linear(names: Iterable[str]) -> bool:
     """Tells v0's and v1's projector of one layer by its tensors' names, in any layout."""
     found = {n for n in names if re.search(r'(mm_projector|projector\.layers)\.', n)}
     return bool(found) and not any(n.endswith('.2.weight') for n in found)
-
-
-def to_model_names(names: Iterable[str], layout: str) -> Mapping[str, str]:
-    """Maps the model's names to those of a layout; dropped ones are left out.
-
-    A name that no rule knows stays as it is, for the loader to refuse.
-
-    Args:
-        names: of a checkpoint in the original layout or in the model's own names, or of a CLIP.
-        layout: ``original`` or ``clip``.
-
-    Raises:
-        ConfigError: unknown ``layout``.
-        CheckpointError: two names become one, or they are another program's.
-    """
-    names = list(names)
-    linear = is_linear(names)
-    _refuse_foreign(names)
-    found: dict[str, str] = {}
-    for name in names:
-        original = to_original(name, layout)
-        if DROPPED.search(name) or original.endswith(
-            ('post_layernorm.weight', 'post_layernorm.bias')
-        ):
-            continue
-        target = name
-        if not name.startswith(('language.lm.', 'projector.', 'vision_tower.', 'image_newline')):
-            target = from_original(original, 'mmllava', linear) or name
-        if target in found:
-            raise CheckpointError(
-                f"tensors '{found[target]}' and '{name}' both are the model's '{target}'. "
-                'Remove one of them.'
-            )
-        found[target] = name
-    return found
-
-
-def _refuse_foreign(names: list[str]) -> None:
-    """Names the command that makes another program's checkpoint ours."""
-    foreign = re.compile(r'^(language_model|model\.lang_encoder|model\.language_model)\.|lora_[AB]')
-    found = [n for n in names if foreign.search(n)]
-    if found:
-        raise CheckpointError(
-            f"the checkpoint holds {preview(found)}: another program's names. Convert it first: "
-            'python tools/convert.py CHECKPOINT --to mmllava --out FOLDER.'
-        )
 
 
 def _pairs(layout: str, linear: bool) -> list[tuple[str, str]]:

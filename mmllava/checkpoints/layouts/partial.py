@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mmllava.checkpoints.layouts.config_schema import read_config
-from mmllava.checkpoints.layouts.keymaps import to_model_names
-from mmllava.checkpoints.layouts.tied import tie_head
+from mmllava.checkpoints.layouts.keymaps import from_original, is_linear
+from mmllava.checkpoints.layouts.tensor_plan import TensorPlan
+from mmllava.checkpoints.layouts.validate import TOWER_END
 from mmllava.checkpoints.storage.hub import is_hub_id
 from mmllava.checkpoints.storage.reader import read_entries, read_json
 from mmllava.checkpoints.storage.tensor_entry import TensorEntry
@@ -103,16 +103,20 @@ def read_partial(folder: str | Path) -> PartialCheckpoint | None:
     return PartialCheckpoint(folder, base, mark, float(scale), entries)
 
 
-def read_named(path: str | Path, layout: str) -> dict[str, TensorEntry]:
-    """Reads a checkpoint's tensors by the names of `Llava`, the head of a tied one too.
+def named_entries(plans: Mapping[str, TensorPlan]) -> dict[str, TensorEntry]:
+    """Lists a plain model's tensors by the parameter names of `Llava`, as fingerprints take them.
 
     Args:
-        path: file or folder.
-        layout: ``original`` or ``clip``.
+        plans: by the original's names, each of one tensor on disk.
     """
-    entries = read_entries(path)
-    named = {ours: entries[name] for ours, name in to_model_names(entries, layout).items()}
-    return dict(tie_head(named, read_config(path), 'mmllava'))
+    read = {name: plan for name, plan in plans.items() if name not in TOWER_END}
+    return own_entries({name: plan.sources[0] for name, plan in read.items()})
+
+
+def own_entries(entries: Mapping[str, TensorEntry]) -> dict[str, TensorEntry]:
+    """Renames tensors from the original's names to those of `Llava`; unknown names stay."""
+    linear = is_linear(entries)
+    return {from_original(name, 'mmllava', linear) or name: e for name, e in entries.items()}
 
 
 def fingerprint(entries: Mapping[str, TensorEntry]) -> str:

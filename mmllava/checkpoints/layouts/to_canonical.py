@@ -28,7 +28,7 @@ from mmllava.checkpoints.layouts.keymaps import (
     is_linear,
 )
 from mmllava.checkpoints.layouts.lora import merge_adapter, merge_projector, read_trained
-from mmllava.checkpoints.layouts.partial import read_named, read_partial
+from mmllava.checkpoints.layouts.partial import named_entries, read_partial
 from mmllava.checkpoints.layouts.tensor_plan import (
     TensorPlan,
     copy,
@@ -261,19 +261,22 @@ def _projector(source: Source, base: Source | None) -> Model:
 
 def _lora(source: Source, base: Source | None) -> Model:
     """An adapter and what was trained beside it, merged onto a base."""
-    return _merged(source, read_trained(source), base)
+    return _merged(source, read_trained(source), base, to_canonical(base, partial=True))
 
 
 def _partial(source: Source, base: Source | None) -> Model:
     """Plans a checkpoint of tools/train.py: whole tensors, adapters, or both."""
     partial = read_partial(source.folder)
-    partial.check_base(read_named(base.path, 'original'), base.path)
-    adapter = replace(source, entries=partial.adapter)
-    return _merged(adapter, source.entries, base)
-
-
-def _merged(source: Source, trained: Mapping[str, TensorEntry], base: Source) -> Model:
     below = to_canonical(base, partial=True)
+    partial.check_base(named_entries(below.kept), base.path)
+    adapter = replace(source, entries=partial.adapter)
+    return _merged(adapter, source.entries, base, below)
+
+
+def _merged(
+    source: Source, trained: Mapping[str, TensorEntry], base: Source, below: Model
+) -> Model:
+    """Plans what was trained, adapters or whole tensors, on its base, which is planned already."""
     padded = None
     if base.layout == 'hf':
         padded = next(

@@ -16,8 +16,7 @@ from mmllava.checkpoints import (
     write_conversion,
 )
 from mmllava.checkpoints.conversion import stream
-from mmllava.checkpoints.layouts.keymaps import to_model_names
-from mmllava.checkpoints.layouts.partial import fingerprint
+from mmllava.checkpoints.layouts.partial import fingerprint, own_entries
 from mmllava.errors import CheckpointError
 from tests.test_checkpoints.conftest import GOLDEN
 
@@ -296,9 +295,7 @@ def iteration(folder):
     (folder / 'non_lora_trainables.bin').unlink()
     tensors = {name.removeprefix('base_model.model.'): t for name, t in beside.items()}
     save_file(tensors, folder / 'model.safetensors')
-    entries = read_entries(V15)
-    names = to_model_names(entries, 'original')
-    mark = fingerprint({ours: entries[name] for ours, name in names.items()})
+    mark = fingerprint(own_entries(read_entries(V15)))
     (folder / 'base.json').write_text(json.dumps(dict(base='base', fingerprint=mark)))
     return folder
 

@@ -126,7 +126,7 @@ def test_a_setting_that_cannot_work_says_so(settings, message):
 def test_start_and_end_words_beyond_the_matrix_are_refused():
     model = build(use_im_start_end=True)
     with pytest.raises(
-        ConfigError, match='<im_start> has id 1000, but the language model has 1000'
+        ConfigError, match='<im_start> has id 1000, but the language model embeds 1000'
     ):
         _ = model.tokenizer
 

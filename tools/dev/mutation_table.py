@@ -298,8 +298,8 @@ MUTANTS = [
     mutant(
         'stop text of a stream',
         'generation/stream.py',
-        'if stop and stop in text:',
-        'if False:',
+        'for stop in stops if stop and stop in text]',
+        'for stop in stops if False]',
         STREAM,
     ),
     mutant(

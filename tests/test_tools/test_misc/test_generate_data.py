@@ -133,7 +133,7 @@ def test_the_result_is_checked_and_trained_on_without_a_step_between(serve, run,
     data = f'train_dataloader.dataset.ann_file={tmp_path}/out/instruct.json'
     out = ('--out', f'{tmp_path}/checked')
     assert check_data.main([str(TOY), *out, '--workers', '0', '--cfg-options', data]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])['rows'] == 12
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])['records'] == 12
     more = ('--work-dir', f'{tmp_path}/run', '--cfg-options', data, 'train_cfg.max_epochs=1')
     assert load_train().main([str(TOY), *more]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])['steps'] == 3
@@ -156,7 +156,7 @@ def test_the_eighty_images_pass_the_check(serve, tmp_path, capsys):  # noqa: F81
     )
     more = ('--workers', '0', '--out', f'{tmp_path}/checked', '--cfg-options', *data)
     assert check_data.main([str(TOY), *more]) == 0
-    assert json.loads(capsys.readouterr().out.splitlines()[-1])['rows'] == last['rows']
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])['records'] == last['rows']
     more = ('--work-dir', f'{tmp_path}/run', '--cfg-options', *data, 'train_cfg.max_epochs=1')
     assert load_train().main([str(TOY), *more]) == 0
     trained = json.loads(capsys.readouterr().out.splitlines()[-1])
